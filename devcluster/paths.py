@@ -1,7 +1,7 @@
 """Where the embedded cluster keeps things, outside the repository.
 
-Built tools go to the user's cache folder, a cluster's own files to the user's state folder, both after the XDG Base Directory
-Specification 0.8. Standard library only: the bootstrap needs this module before any dependency is installed.
+Built tools go to the user's cache folder, a cluster's own files to the user's state folder, both after the XDG Base
+Directory Specification 0.8. Standard library only: the bootstrap needs this module before any dependency is installed.
 """
 
 import os
@@ -22,12 +22,12 @@ def repository() -> Path:
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of built tools and downloads: $XDG_CACHE_HOME/meshup, else ~/.cache/meshup. It may not exist yet."""
+    """Return the folder of built tools: $XDG_CACHE_HOME/meshup, else ~/.cache/meshup. It may not exist yet."""
     return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "meshup"
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder that holds all clusters: $XDG_STATE_HOME/meshup, else ~/.local/state/meshup. It may not exist yet."""
+    """Return the folder of all clusters: $XDG_STATE_HOME/meshup, else ~/.local/state/meshup. It may not exist yet."""
     return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "meshup"
 
 
@@ -53,7 +53,7 @@ def checked_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} can't name a cluster: use 1 to 32 lower-case letters, digits and inner dashes, for example 'dev'."
+            f"{name!r} can't name a cluster: use 1 to 32 lower-case letters, digits and inner dashes, such as 'dev'."
         )
     return name
 
