@@ -67,9 +67,13 @@ class Progress:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._depth = 0
 
     def __enter__(self) -> Self:
-        """Begin to show steps."""
+        """Begin to show steps. Who is handed a running Progress may enter it again."""
+        self._depth += 1
+        if self._depth > 1:
+            return self
         self._ended.clear()
         if self._live:
             self._bars.start()
@@ -82,6 +86,9 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop showing; what was printed stays."""
+        self._depth -= 1
+        if self._depth:
+            return
         self._ended.set()
         if self._live:
             self._bars.stop()

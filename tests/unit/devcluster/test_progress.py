@@ -38,6 +38,16 @@ def test_a_long_step_in_a_log_has_a_heartbeat_that_names_it() -> None:
     assert "still at it: build kubernetes k8s.io/api (0." in out.getvalue()
 
 
+def test_a_progress_that_is_handed_on_and_entered_again_beats_once_and_goes_on_after() -> None:
+    progress, out = plain()
+    with progress:
+        with progress:
+            pass
+        with progress.step("build kubernetes"):
+            time.sleep(0.12)
+    assert out.getvalue().count("still at it") == 2
+
+
 def test_a_step_that_raises_is_shown_as_failed_and_the_exception_is_not_lost() -> None:
     progress, out = plain()
     with pytest.raises(RuntimeError, match="boom"), progress, progress.step("start etcd"):
