@@ -1,0 +1,309 @@
+"""The catalogue of every diagnostic code of meshup: one table, from which docs/diagnostics.md is generated.
+
+To add a code, append a `Code` to the tuple of your area. A code is never given a new meaning: pipelines match on it.
+
+* `MSH0nn` configuration and target cluster
+* `MSH1nn` traffic
+* `MSH2nn` identity and certificates
+* `MSH3nn` mesh installation
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What one diagnostic code means, whoever raises it.
+
+    Attributes:
+        code: `MSH` and three digits.
+        title: A few words, as a heading.
+        meaning: What is wrong and why it matters, in one or two sentences.
+        remedy: What the user does about it when the place that raises it says nothing more exact.
+    """
+
+    code: str
+    title: str
+    meaning: str
+    remedy: str
+
+
+CONFIGURATION: tuple[Code, ...] = ()
+
+TRAFFIC: tuple[Code, ...] = (
+    Code(
+        "MSH101",
+        "Wrong type",
+        "The value has another type than the field takes: text where a number is expected, a list where a mapping is.",
+        "Write a value of the type that the field takes; numbers stand without quotes.",
+    ),
+    Code(
+        "MSH102",
+        "Unknown key",
+        "The key is not part of the traffic model. It would have no effect, so it is refused.",
+        "Correct the spelling or remove the key.",
+    ),
+    Code("MSH103", "Missing key", "A key that has no default is not there.", "Add the key."),
+    Code(
+        "MSH104",
+        "Value not allowed",
+        "The value is not in the set that the field takes.",
+        "Use one of the allowed values.",
+    ),
+    Code(
+        "MSH105",
+        "Number out of range",
+        "The number is outside the range that the field takes.",
+        "Use a number in the range.",
+    ),
+    Code(
+        "MSH106",
+        "Unknown Service",
+        "No application of the stack has this Service in this namespace, and the configuration does not describe it.",
+        "Name a Service of an application in meshup:apps, or describe your own with `namespace`, `port` and "
+        "`versions`.",
+    ),
+    Code(
+        "MSH107",
+        "Unknown version",
+        "The Service has no version of this name: the weight would go to an endpoint that does not exist.",
+        "Name one of the versions of the Service.",
+    ),
+    Code(
+        "MSH108",
+        "Not a legal name",
+        "Kubernetes does not take this as a name: it needs lower-case letters, digits and '-', at most 63 characters, "
+        "with a letter or digit at both ends.",
+        "Use a DNS label (RFC 1123).",
+    ),
+    Code(
+        "MSH109",
+        "Port not known or not clear",
+        "The Service does not have this port, or it has several and the configuration does not say which.",
+        "Set `port` to one of the port numbers of the Service.",
+    ),
+    Code(
+        "MSH110",
+        "Weights do not sum to 100",
+        "The weights of one rule are percents. If they do not sum to 100, either the meaning is not clear or a part of "
+        "the traffic is not accounted for.",
+        "Change the weights so that they sum to 100.",
+    ),
+    Code(
+        "MSH111",
+        "Weight is not a whole percent",
+        "A weight is an integer from 0 to 100.",
+        "Write an integer from 0 to 100, without quotes and without a fraction.",
+    ),
+    Code(
+        "MSH112",
+        "No backend",
+        "A split or a list of backends is empty: requests would have nowhere to go.",
+        "Name at least one version with its weight.",
+    ),
+    Code(
+        "MSH113",
+        "Keys that exclude each other",
+        "Two keys are set of which only one may be.",
+        "Keep one of the keys.",
+    ),
+    Code(
+        "MSH114",
+        "Repeated backend",
+        "The same backend stands twice in one rule, so its share is not clear.",
+        "Keep one entry with the sum of the weights.",
+    ),
+    Code(
+        "MSH115",
+        "Not a duration",
+        "A duration is an integer with one unit. Linkerd rejects `1m30s` in an annotation and silently drops it "
+        "in a route; "
+        "the Gateway API takes at most five digits.",
+        "Write an integer and one unit, such as 90s or 1500ms.",
+    ),
+    Code(
+        "MSH116",
+        "Two routes for one Service",
+        "Two entries govern the same port of the same Service. The meshes merge such objects or let one shadow "
+        "the other.",
+        "Put the rules of both into one route.",
+    ),
+    Code(
+        "MSH117",
+        "Repeated rule name",
+        "Two rules of a route have the same name, so outputs and messages could not tell them apart.",
+        "Give each rule a name of its own.",
+    ),
+    Code(
+        "MSH118",
+        "Not a path",
+        "The path can't match, or the API server refuses it (Gateway API v1.5.1, HTTPPathMatch).",
+        "Write an absolute path without a query.",
+    ),
+    Code(
+        "MSH119",
+        "Not a name of a header, cookie or parameter",
+        "HTTP does not take this as a name (RFC 9110, token).",
+        "Use letters, digits and !#$%&'*+.^_`|~-.",
+    ),
+    Code(
+        "MSH120",
+        "Not a regular expression of both meshes",
+        "Envoy reads RE2, Linkerd reads Rust's syntax. The pattern uses something that at least one of them does "
+        "not have.",
+        "Keep to groups, classes, alternatives and repetition; or match by prefix or exact text.",
+    ),
+    Code(
+        "MSH121",
+        "Retries contradict themselves",
+        "Zero attempts switch retries off, so conditions and back-off have no meaning. Istio rejects that; "
+        "Linkerd reads "
+        "a limit of 0 as its default.",
+        "Remove the other keys, or set attempts to 1 or more.",
+    ),
+    Code(
+        "MSH122",
+        "Circuit breaker contradicts itself",
+        "A setting of the ejection has no effect, or its limits exclude each other.",
+        "Set consecutiveErrors, and let maxEjection be at least ejection.",
+    ),
+)
+
+IDENTITY: tuple[Code, ...] = (
+    Code(
+        "MSH201",
+        "Certificate or key unreadable",
+        "The text is not what PEM is: truncated, of another kind, or not a certificate or key at all.",
+        "Give the whole file as it was issued, including the BEGIN and END lines.",
+    ),
+    Code(
+        "MSH202",
+        "Private key in the trust bundle",
+        "The trust bundle goes into every proxy and is public. It holds a private key.",
+        "Take the key out of the bundle and replace it where others could have read it.",
+    ),
+    Code(
+        "MSH203",
+        "Key type not accepted",
+        "Linkerd takes ECDSA P-256 for the issuer, and that or RSA 2048 or 4096 for a trust anchor. The "
+        "charts do not check it.",
+        "Issue the certificate again with an ECDSA key on the curve P-256.",
+    ),
+    Code(
+        "MSH204",
+        "Signature algorithm not accepted",
+        "Linkerd verifies ECDSA and RSA signatures with SHA-256 only.",
+        "Issue the certificate again with a SHA-256 signature.",
+    ),
+    Code(
+        "MSH205",
+        "Not a certificate authority",
+        "Anchor and issuer sign other certificates; this one may not.",
+        "Issue it again as a CA: basic constraints CA true, key usage keyCertSign.",
+    ),
+    Code(
+        "MSH206",
+        "Path length too small",
+        "A CA in the chain allows fewer CAs below it than there are. Proxies refuse such a chain.",
+        "Issue that CA again with a path length of at least the allowed one, or with none.",
+    ),
+    Code(
+        "MSH207",
+        "Issuer not signed by a trust anchor",
+        "Proxies trust what the anchors signed. This issuer is signed by something else.",
+        "Give the anchor that signed the issuer, or an issuer that one of the anchors signed. An "
+        "intermediate CA goes after the issuer in its file.",
+    ),
+    Code(
+        "MSH208",
+        "Key does not belong to the certificate",
+        "Certificate and private key are not a pair.",
+        "Give the key with which the certificate was requested.",
+    ),
+    Code(
+        "MSH209",
+        "Certificate expired",
+        "A certificate past its end stops every new connection.",
+        "Renew the certificate.",
+    ),
+    Code(
+        "MSH210",
+        "Certificate not valid yet",
+        "The certificate begins in the future.",
+        "Wait until it is valid, or set the clock of the machine that issued it right.",
+    ),
+    Code(
+        "MSH211",
+        "Certificate expires soon",
+        "Fewer days are left than meshup:identity.minimumDaysLeft.",
+        "Renew the certificate. For issuers that live for days only, let cert-manager keep them: identity.externalCA.",
+    ),
+    Code(
+        "MSH212",
+        "Certificate should be renewed",
+        "The certificate is still good, and its end is near enough to plan for.",
+        "Renew the certificate.",
+    ),
+    Code(
+        "MSH213",
+        "Private key has a passphrase",
+        "Nobody is there to type it when linkerd-identity starts.",
+        "Store the key without a passphrase, as a Pulumi secret: openssl pkey -in KEY.",
+    ),
+    Code(
+        "MSH214",
+        "Issuer outlives its anchor",
+        "The end of the anchor is the end of everything below it, whatever the issuer says.",
+        "Rotate the trust anchor before it ends: docs/identity.md.",
+    ),
+    Code(
+        "MSH215",
+        "Signing anchor is not trusted",
+        "identity.signer names an anchor that is not in identity.anchors.",
+        "Add it to identity.anchors, or name one that is there.",
+    ),
+    Code(
+        "MSH216",
+        "Rotation step left out",
+        "The issuer would move to an anchor that running proxies do not trust yet, or the old anchor "
+        "would leave while certificates under it are in use. Either breaks connections.",
+        "Rotate in three runs: add the new anchor; make it the signer; remove the old one (docs/identity.md).",
+    ),
+    Code(
+        "MSH217",
+        "File can't be read",
+        "A file that the configuration names is missing or not readable.",
+        "Correct the path; a relative path starts at the folder of Pulumi.yaml.",
+    ),
+    Code(
+        "MSH218",
+        "Identity settings contradict each other",
+        "An identity is either made by meshup, or brought, or kept by an external CA in the cluster.",
+        "Keep the settings of one of the three ways.",
+    ),
+    Code(
+        "MSH219",
+        "Repeated trust anchor",
+        "The same anchor stands twice.",
+        "Remove one of the two.",
+    ),
+    Code(
+        "MSH220",
+        "Validity and renewal window do not fit",
+        "The renewal window has to be shorter than the validity, or every run would renew.",
+        "Give a renewBefore that is shorter than the validity.",
+    ),
+    Code(
+        "MSH221",
+        "Clock not understood",
+        "The environment variable MESHUP_NOW sets the clock and is not a time with a zone.",
+        "Unset MESHUP_NOW, or write a time such as 2027-03-01T00:00:00Z.",
+    ),
+)
+
+MESH: tuple[Code, ...] = ()
+
+CATALOGUE: dict[str, Code] = {entry.code: entry for entry in (*CONFIGURATION, *TRAFFIC, *IDENTITY, *MESH)}
+"""Every code by its name."""

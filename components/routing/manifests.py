@@ -1,0 +1,77 @@
+"""What the compilers share: the frame of a manifest, names, patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import permutations
+from typing import Any
+
+from components.routing.model import Destination, Match, Service, TextMatch
+
+Manifest = dict[str, Any]
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "meshup"}
+_META = frozenset("\\.+*?()|[]{}^$")
+
+
+def manifest(
+    api_version: str,
+    kind: str,
+    name: str,
+    namespace: str,
+    spec: Manifest,
+    *,
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
+    """A Kubernetes object with meshup's label."""
+    metadata: Manifest = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
+    if annotations:
+        metadata["annotations"] = dict(sorted(annotations.items()))
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def reference(item: Manifest) -> str:
+    """`Kind/namespace/name`, as the outputs name objects."""
+    return f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}"
+
+
+def version_service_name(destination: Destination) -> str:
+    """The Service that selects only the pods of one version, or the Service itself."""
+    service = destination.service.name
+    return f"{service}-{destination.version.name}" if destination.version else service
+
+
+def services_of(destinations: Iterable[Destination]) -> list[Service]:
+    """The Services behind destinations, once each, in order of first use."""
+    return list({(d.service.namespace, d.service.name): d.service for d in destinations}.values())
+
+
+def quote(text: str) -> str:
+    """The text as a literal in a regular expression that RE2 and Rust's regex crate read the same."""
+    return "".join(f"\\{character}" if character in _META else character for character in text)
+
+
+def cookie_pattern(cookies: tuple[tuple[str, TextMatch], ...]) -> str:
+    """A pattern for the whole Cookie header that holds when every cookie is there, in any order.
+
+    Neither RE2 nor Rust has look-ahead, so the orders are written out; the parser allows at most three cookies.
+    """
+    parts = [f"{quote(name)}={_cookie_value(match)}" for name, match in cookies]
+    orders = ["(?:; ?|;.*; ?)".join(order) for order in permutations(parts)]
+    body = orders[0] if len(orders) == 1 else f"(?:{'|'.join(orders)})"
+    return f"(?:.*; ?)?{body}(?:;.*)?"
+
+
+def _cookie_value(match: TextMatch) -> str:
+    if match.kind == "exact":
+        return quote(match.value)
+    return (quote(match.value) if match.kind == "prefix" else "") + "[^;]*"
+
+
+def all_headers(match: Match) -> list[tuple[str, TextMatch]]:
+    """The header conditions, with the cookies as one condition on the Cookie header; sorted by name."""
+    headers = list(match.headers)
+    if match.cookies:
+        headers.append(("cookie", TextMatch("regex", cookie_pattern(match.cookies))))
+        headers.sort(key=lambda pair: pair[0])
+    return headers

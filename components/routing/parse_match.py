@@ -1,0 +1,173 @@
+"""Reading the conditions of a rule: path, method, headers, cookies, query parameters, source. Used by parse.py only."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from components.routing.model import Match, TextMatch, TextMatchKind
+from components.routing.reader import Reader, join, labels, one_of
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+MATCH_KEYS = ("path", "method", "headers", "cookies", "query", "source", "sourceNamespace", "grpc")
+PATH_KINDS = ("exact", "prefix", "regex")
+TEXT_KINDS = ("exact", "prefix", "regex", "present")
+COOKIE_KINDS = ("exact", "prefix", "present")
+MOST_CONDITIONS = 16
+"""Gateway API v1.5.1: headers and query parameters per match."""
+MOST_COOKIES = 3
+"""Cookies share one header, and patterns without look-ahead must write out every order of them."""
+LONGEST_NAME = 256
+LONGEST_PATTERN = 1024
+LONGEST_VALUE = 4096
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_PARAMETER = re.compile(r"[!-~]{1,256}")
+_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+_GRPC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,1023}")
+_TOKEN_ALLOWED = "1 to 256 letters, digits and !#$%&'*+.^_`|~-"  # noqa: S105 -- an HTTP token, no secret
+_FOREIGN_SYNTAX = (
+    ("(?=", "look-ahead"),
+    ("(?!", "look-ahead"),
+    ("(?<", "look-behind"),
+    ("(?>", "an atomic group"),
+    ("(?(", "a condition"),
+    ("(?P=", "a back-reference"),
+)
+
+
+def read_match(reader: Reader, value: object, where: str) -> Match | None:
+    """One match, or None after a fault."""
+    before = len(reader.faults)
+    body = reader.mapping(value, where, MATCH_KEYS)
+    if body is None:
+        return None
+    path = _path(reader, body["path"], join(where, "path")) if "path" in body else None
+    method = reader.choice(body["method"], join(where, "method"), METHODS) if "method" in body else ""
+    headers = _named(reader, body, "headers", where)
+    cookies = _named(reader, body, "cookies", where)
+    query = _named(reader, body, "query", where)
+    if cookies and any(name == "cookie" for name, _ in headers):
+        reader.fault("MSH113", where, ["headers.cookie", "cookies"], "Both are conditions on the header Cookie.")
+    source = labels(reader, body["source"], join(where, "source")) if "source" in body else ()
+    namespace: str | None = ""
+    if "sourceNamespace" in body:
+        namespace = reader.label(body["sourceNamespace"], join(where, "sourceNamespace"), "namespace")
+    service, rpc = _grpc(reader, body, where)
+    if len(reader.faults) > before:
+        return None
+    return Match(path, method or "", headers, cookies, query, source or (), namespace or "", service, rpc, where)
+
+
+def is_everything(match: Match) -> bool:
+    """True for a match that holds for every request."""
+    rest = (match.method, match.headers, match.cookies, match.query, match.source, match.source_namespace)
+    if any(rest) or match.grpc_service:
+        return False
+    return match.path is None or match.path == TextMatch("prefix", "/")
+
+
+def path_fault(path: str) -> str:
+    """What is wrong with a literal path, or "". The rules are those of the Gateway API v1.5.1 HTTPPathMatch."""
+    if not path.startswith("/"):
+        return "The path does not start with '/'."
+    for part in ("//", "/./", "/../", "%2f", "%2F", "#", "?", " "):
+        if part in path:
+            return f"The path contains '{part}'."
+    if path.endswith(("/.", "/..")):
+        return "The path ends with '/.' or '/..'."
+    return ""
+
+
+def regex_fault(pattern: str) -> str:
+    """What keeps a pattern from meaning the same in RE2 (Envoy), Rust (Linkerd) and here, or ""."""
+    for part, name in _FOREIGN_SYNTAX:
+        if part in pattern:
+            return f"The pattern has {name}."
+    if re.search(r"\\[1-9]", pattern):
+        return "The pattern has a back-reference."
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"The pattern is not a regular expression: {error}."
+    return ""
+
+
+def _path(reader: Reader, value: object, where: str) -> TextMatch | None:
+    found = _text_match(reader, value, where, PATH_KINDS)
+    if found is None or found.kind == "regex":
+        return found
+    if fault := path_fault(found.value):
+        allowed = "a path that starts with '/', without '?', '#', '//', '/./' and '/../'"
+        reader.fault("MSH118", where, found.value, fault, allowed)
+        return None
+    if found.kind == "prefix":
+        # The Gateway API ignores a trailing slash of a prefix: whole segments count.
+        return TextMatch("prefix", found.value.rstrip("/") or "/")
+    return found
+
+
+def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tuple[tuple[str, TextMatch], ...]:
+    """Conditions by name: headers (names in lower case), cookies or query parameters."""
+    if key not in body:
+        return ()
+    at = join(where, key)
+    most = MOST_COOKIES if key == "cookies" else MOST_CONDITIONS
+    found = reader.mapping(body[key], at) or {}
+    if len(found) > most:
+        reader.fault("MSH105", at, len(found), f"There are {len(found)} conditions.", f"at most {most}")
+    pairs: dict[str, TextMatch] = {}
+    for name, raw in found.items():
+        place = join(at, name)
+        if not (_PARAMETER if key == "query" else _TOKEN).fullmatch(name):
+            reader.fault("MSH119", place, name, "This is not a legal name.", _TOKEN_ALLOWED)
+            continue
+        folded = name.lower() if key == "headers" else name
+        if folded in pairs:
+            reader.fault("MSH113", place, name, f"The header '{folded}' stands twice; case does not count.")
+        match = _text_match(reader, raw, place, COOKIE_KINDS if key == "cookies" else TEXT_KINDS)
+        if match and key == "cookies" and not _COOKIE_VALUE.fullmatch(match.value):
+            reader.fault("MSH104", place, match.value, "A cookie can't have this value.", "no blanks, quotes, ',', ';'")
+        elif match:
+            pairs[folded] = match
+    return tuple(sorted(pairs.items()))
+
+
+def _text_match(reader: Reader, value: object, where: str, kinds: tuple[str, ...]) -> TextMatch | None:
+    """Text (compared exactly), or a mapping with exactly one kind of comparison."""
+    if isinstance(value, str):
+        value = {"exact": value}
+    body = reader.mapping(value, where, kinds)
+    if body is None:
+        return None
+    if len(body) != 1:
+        code = "MSH113" if body else "MSH103"
+        reader.fault(code, where, sorted(body), "Exactly one comparison must be set.", one_of(kinds))
+        return None
+    ((kind, raw),) = body.items()
+    at = join(where, kind)
+    if kind == "present":
+        if raw is not True:
+            reader.fault("MSH104", at, raw, "'present' can only be true.", "true")
+        return TextMatch("present")
+    text = reader.text(raw, at, longest=LONGEST_VALUE if kind == "exact" else LONGEST_PATTERN)
+    if text and kind == "regex" and (fault := regex_fault(text)):
+        reader.fault("MSH120", at, text, fault, "RE2 without look-around and back-references, at most 1024 characters")
+    return TextMatch(cast(TextMatchKind, kind), text) if text else None
+
+
+def _grpc(reader: Reader, body: dict[str, object], where: str) -> tuple[str, str]:
+    """The gRPC service and method, "" for none."""
+    if "grpc" not in body:
+        return "", ""
+    at = join(where, "grpc")
+    for key in ("path", "method", "query"):
+        if key in body:
+            reader.fault("MSH113", at, ["grpc", key], f"'grpc' takes the place of '{key}': gRPC fixes path and method.")
+    grpc = reader.mapping(body["grpc"], at, ("service", "method"), ("service",)) or {}
+    names = {"service": "", "method": ""}
+    for key in names:
+        text = reader.text(grpc[key], join(at, key)) if key in grpc else None
+        if text and not _GRPC_NAME.fullmatch(text):
+            reader.fault("MSH104", join(at, key), text, "This is not a gRPC name.", "letters, digits, '_' and '.'")
+        names[key] = text or ""
+    return names["service"], names["method"]

@@ -1,0 +1,133 @@
+"""Reading `meshup:traffic`: every fault at once, each at its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.routing import compile_routes
+from tests.unit.routing.helpers import faults_of, found, routes_of
+
+
+def rule(**keys: Any) -> dict[str, Any]:
+    return {"reviews": {"rules": [keys]}}
+
+
+FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
+    ([], {("MSH101", "")}),
+    ({"reviews": None}, {("MSH101", "reviews")}),
+    ({"reviews": {}}, {("MSH103", "reviews")}),
+    ({"reviews": {"split": {}}}, {("MSH112", "reviews.split")}),
+    ({"reviews": {"split": {"v1": 90, "v2": 9}}}, {("MSH110", "reviews.split")}),
+    ({"reviews": {"split": {"v1": 101, "v2": -1}}}, {("MSH111", "reviews.split.v1"), ("MSH111", "reviews.split.v2")}),
+    ({"reviews": {"split": {"v1": 90.5, "v2": 9.5}}}, {("MSH111", "reviews.split.v1"), ("MSH111", "reviews.split.v2")}),
+    ({"reviews": {"split": {"v1": "100"}}}, {("MSH111", "reviews.split.v1")}),
+    ({"reviews": {"split": {"v1": True}}}, {("MSH111", "reviews.split.v1")}),
+    ({"reviews": {"split": {"v9": 100}}}, {("MSH107", "reviews.split.v9")}),
+    ({"review": {"split": {"v1": 100}}}, {("MSH106", "review")}),
+    ({"reviews": {"namespace": "other", "split": {"v1": 100}}}, {("MSH106", "reviews")}),
+    ({"reviews": {"namespace": "Bad_", "split": {"v1": 100}}}, {("MSH108", "reviews.namespace")}),
+    ({"reviews": {"port": 80, "split": {"v1": 100}}}, {("MSH109", "reviews.port")}),
+    ({"gateway": {"split": {"v1": 100}}}, {("MSH109", "gateway.port")}),
+    ({"reviews": {"api": "smi", "split": {"v1": 100}}}, {("MSH104", "reviews.api")}),
+    ({"reviews": {"splits": {"v1": 100}}}, {("MSH102", "reviews.splits"), ("MSH103", "reviews")}),
+    ({"reviews": {"split": {"v1": 100}, "rules": [{}]}}, {("MSH113", "reviews")}),
+    (
+        {"reviews": {"split": {"v1": 100}}, "again": {"service": "reviews", "split": {"v1": 100}}},
+        {("MSH116", "again")},
+    ),
+    ({"reviews": {"rules": []}}, {("MSH112", "reviews.rules")}),
+    ({"reviews": {"rules": [{"name": "a"}, {"name": "a"}]}}, {("MSH117", "reviews.rules[1].name")}),
+    (rule(match=[]), {("MSH112", "reviews.rules[0].match")}),
+    (rule(match={"path": "reviews"}), {("MSH118", "reviews.rules[0].match.path")}),
+    (rule(match={"path": {"prefix": "/a//b"}}), {("MSH118", "reviews.rules[0].match.path")}),
+    (rule(match={"path": {"prefix": "/a", "exact": "/b"}}), {("MSH113", "reviews.rules[0].match.path")}),
+    (rule(match={"path": {"regex": "(?=a)"}}), {("MSH120", "reviews.rules[0].match.path.regex")}),
+    (rule(match={"path": {"regex": "["}}), {("MSH120", "reviews.rules[0].match.path.regex")}),
+    (rule(match={"headers": {"a b": "1"}}), {("MSH119", 'reviews.rules[0].match.headers["a b"]')}),
+    (rule(match={"headers": {"A": "1", "a": "2"}}), {("MSH113", "reviews.rules[0].match.headers.a")}),
+    (rule(match={"method": "get"}), {("MSH104", "reviews.rules[0].match.method")}),
+    (rule(match={"grpc": {"service": "a.B"}, "path": "/x"}), {("MSH113", "reviews.rules[0].match.grpc")}),
+    (
+        rule(backends=[{"version": "v1", "weight": 50}, {"version": "v1", "weight": 50}]),
+        {("MSH114", "reviews.rules[0].backends[1]")},
+    ),
+    (
+        rule(backends=[{"version": "v1"}, {"version": "v2", "weight": 50}]),
+        {("MSH103", "reviews.rules[0].backends[0].weight")},
+    ),
+    (rule(backends={"v1": 100}, redirect={"path": "/x"}), {("MSH113", "reviews.rules[0]")}),
+    (rule(timeout="1m30s"), {("MSH115", "reviews.rules[0].timeout")}),
+    (rule(timeout=3), {("MSH101", "reviews.rules[0].timeout")}),
+    (rule(retries={"attempts": 0, "on": ["5xx"]}), {("MSH121", "reviews.rules[0].retries")}),
+    (rule(retries=11), {("MSH105", "reviews.rules[0].retries")}),
+    (rule(fault={"abort": {"status": 503}}), {("MSH103", "reviews.rules[0].fault.abort.percent")}),
+    (rule(fault={"delay": {"duration": "2s", "percent": 0}}), {("MSH105", "reviews.rules[0].fault.delay.percent")}),
+    ({"reviews": {"circuitBreaker": {"interval": "5s"}}}, {("MSH122", "reviews.circuitBreaker.interval")}),
+    (
+        {"reviews": {"egress": [{"host": "db", "port": 5432, "protocol": "TCP"}]}},
+        {("MSH108", "reviews.egress[0].host")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "expected"), FAULTY)
+def test_each_fault_is_reported_at_its_field(raw: object, expected: set[tuple[str, str]]) -> None:
+    assert found(faults_of(raw)) == expected
+
+
+def test_all_faults_of_all_routes_are_found_at_once() -> None:
+    raw = {
+        "reviews": {"namespce": "bookinfo", "split": {"v1": 90.5, "v9": 10}},
+        "ratngs": {"split": {"v1": 99}},
+        "productpage": {"rules": [{"timeout": "1.5s", "mirror": {"version": "v4"}}]},
+    }
+    assert found(faults_of(raw)) == {
+        ("MSH102", "reviews.namespce"),
+        ("MSH111", "reviews.split.v1"),
+        ("MSH107", "reviews.split.v9"),
+        ("MSH106", "ratngs"),
+        ("MSH110", "ratngs.split"),
+        ("MSH115", "productpage.rules[0].timeout"),
+        ("MSH107", "productpage.rules[0].mirror.version"),
+    }
+
+
+def test_a_fault_names_the_nearest_known_word() -> None:
+    (fault,) = faults_of({"reviewz": {"split": {"v1": 100}}})
+    assert fault.remedy == "Did you mean 'reviews'?"
+
+
+def test_a_compound_duration_is_written_out_in_the_remedy() -> None:
+    (fault,) = faults_of(rule(timeout="1m30s"))
+    assert fault.remedy == "Write '90s'."
+
+
+def test_split_is_the_short_form_of_one_rule_for_every_request() -> None:
+    short = routes_of({"reviews": {"split": {"v1": 90, "v2": 10}}})
+    long = routes_of({"reviews": {"rules": [{"name": "split", "backends": {"v1": 90, "v2": 10}}]}})
+    assert compile_routes(short, "istio").objects == compile_routes(long, "istio").objects
+
+
+def test_zero_and_hundred_are_legal_weights() -> None:
+    (route,) = routes_of({"reviews": {"split": {"v1": 0, "v2": 100}}})
+    assert [backend.weight for backend in route.rules[0].backends] == [0, 100]
+
+
+def test_a_service_of_ones_own_is_described_in_the_configuration() -> None:
+    raw = {
+        "shop": {
+            "namespace": "shop",
+            "port": 8080,
+            "versions": {"blue": {"color": "blue"}, "green": {"color": "green"}},
+            "split": {"blue": 100},
+        }
+    }
+    (route,) = routes_of(raw)
+    assert route.service.host == "shop.shop.svc.cluster.local"
+
+
+def test_a_trailing_slash_of_a_prefix_does_not_count() -> None:
+    (route,) = routes_of(rule(match={"path": {"prefix": "/a/"}}))
+    assert route.rules[0].matches[0].path and route.rules[0].matches[0].path.value == "/a"
