@@ -1,0 +1,53 @@
+# Every target is one line, so that `python3 -m devcluster ...` and the tools of .venv do the same without make.
+PYTHON ?= python3
+DEVCLUSTER = $(PYTHON) -m devcluster
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status traffic shell tools test test-unit bench lint format lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: ## cluster, Istio, Bookinfo and the split, measured
+	$(DEVCLUSTER) up $(ARGS)
+
+down: ## end the cluster and forget its stack
+	$(DEVCLUSTER) down $(ARGS)
+
+status: ## what runs
+	$(DEVCLUSTER) status $(ARGS)
+
+traffic: ## count requests through a sidecar, against the declared split
+	$(DEVCLUSTER) traffic $(ARGS)
+
+shell: ## a shell with the cluster, the tools and the stack at hand
+	$(DEVCLUSTER) shell $(ARGS)
+
+tools: ## build every tool of the embedded cluster into the cache
+	$(DEVCLUSTER) tools $(ARGS)
+
+test: tools lint ## lint, and all four levels of tests
+	.venv/bin/pytest $(ARGS)
+
+test-unit: .venv ## the tests that need no tools: seconds
+	.venv/bin/pytest -q tests/unit tests/components $(ARGS)
+
+bench: tools ## measure `up` and `preview`, as ratios
+	.venv/bin/python -m devcluster.bench $(ARGS)
+
+lint: .venv ## format, lint and types
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/pyright
+
+format: .venv ## put the code into shape
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+lock: ## resolve the dependencies anew; needs uv
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	cd tools/go && $(LOCK) requirements.in -o requirements.txt
+
+.PHONY: .venv
+.venv:
+	@$(DEVCLUSTER) venv

@@ -1,0 +1,277 @@
+"""The Pulumi stack of the embedded cluster: its configuration file, its private backend, and the runs of `pulumi`.
+
+Everything is where a user's own Pulumi would not look: the state, the plugins and the passphrase are in the cluster's
+folder. The program itself is run as any user runs it, by its configuration and by KUBECONFIG alone.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import psutil
+
+from devcluster import recovery, stackfile
+from devcluster.stackfile import Setting
+
+TEMPLATE = "Pulumi.dev.yaml"
+_LOCKS = ".pulumi/locks"
+_ORPHAN_SECONDS = 60
+
+
+class StackError(Exception):
+    """A run of Pulumi can't go on. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock of Pulumi's file backend: who works on the stack. Source: pulumi v3.200.0, pkg/backend/diy/lock.go."""
+
+    file: Path
+    pid: int
+    host: str
+    since: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack in a private file backend.
+
+    Attributes:
+        project: The folder of Pulumi.yaml.
+        state: The folder for the backend, the plugins and the passphrase; private to its user.
+        environment: The environment with the tools and KUBECONFIG.
+        wrap: Turns a command into one that runs where the cluster can be reached.
+        name: The stack's name.
+    """
+
+    project: Path
+    state: Path
+    environment: Mapping[str, str] = field(repr=False)
+    wrap: Callable[[Sequence[str]], list[str]] = list
+    name: str = "embedded"
+
+    @property
+    def file(self) -> Path:
+        """The stack's configuration file."""
+        return self.project / f"Pulumi.{self.name}.yaml"
+
+    @property
+    def backend(self) -> Path:
+        """The folder of the file backend."""
+        return self.state / "pulumi"
+
+    def env(self) -> dict[str, str]:
+        """Return the environment in which `pulumi` works on this stack without any further argument."""
+        kept = {key: value for key, value in self.environment.items() if key not in _FOREIGN}
+        return kept | {
+            "PULUMI_BACKEND_URL": f"file://{self.backend}",
+            "PULUMI_HOME": str(self.state / "pulumi-home"),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PULUMI_STACK": self.name,
+        }
+
+    def prepare(self, settings: Mapping[str, Setting]) -> None:
+        """Make the configuration file, the passphrase and the stack, as far as they are not there.
+
+        Args:
+            settings: The cluster's own configuration keys. Only these are set in a file that exists.
+
+        Raises:
+            StackError: The configuration file can't be used.
+        """
+        for folder in (self.backend, self.state / "pulumi-home"):
+            folder.mkdir(parents=True, exist_ok=True)
+        fresh = not self._passphrase.exists()
+        if fresh:
+            _write_private(self._passphrase, secrets.token_urlsafe(32))
+        template = self.file if self.file.exists() else self.project / TEMPLATE
+        text = template.read_text() if template.exists() else ""
+        try:
+            # A salt is checked against the passphrase it was made with; a new passphrase makes a new one.
+            if stackfile.has_secrets_provider(text) and (fresh or template != self.file):
+                text = stackfile.without_secrets_provider(text)
+            edited = stackfile.with_settings(text, settings)
+        except ValueError as error:
+            if fresh:
+                self._passphrase.unlink()
+            raise StackError(
+                f"{template.name} can't be used: {error}\nCorrect it, or delete it to start anew."
+            ) from error
+        if not self.file.exists() or self.file.read_text() != edited:
+            self.file.write_text(edited)
+        if not self._exists():
+            self.run(["stack", "init", self.name], quiet=True)
+        self.run(["stack", "select", self.name], quiet=True)
+
+    def up(self) -> None:
+        """Run `pulumi up` and show what it says.
+
+        Raises:
+            StackError: Another run holds the stack, or the run failed.
+        """
+        self.recover()
+        self.run(["up", "--yes", "--skip-preview", "--suppress-outputs"])
+
+    def outputs(self) -> dict[str, object]:
+        """Return the stack outputs; secrets are masked.
+
+        Raises:
+            StackError: There is no such stack.
+        """
+        return cast("dict[str, object]", json.loads(self.run(["stack", "output", "--json"], quiet=True) or "{}"))
+
+    def recover(self) -> None:
+        """Undo what an interrupted run left: its lock, its orphaned plugins, its unfinished creations.
+
+        Raises:
+            StackError: A live run holds the stack.
+        """
+        self._release_stale_locks()
+        if not self._exists():
+            return
+        exported = cast("dict[str, object]", json.loads(self.run(["stack", "export"], quiet=True)))
+        pending = recovery.pending_operations(exported)
+        if not pending:
+            return
+        self._await_orphans()
+        arguments: list[str] = []
+        for operation in pending:
+            identifier = recovery.identifier(operation)
+            if operation.kind == "creating" and identifier is not None and self._survived(operation):
+                arguments += ["--import-pending-creates", operation.urn, "--import-pending-creates", identifier]
+        self.run(["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *arguments])
+
+    def run(self, arguments: Sequence[str], *, quiet: bool = False) -> str:
+        """Run `pulumi` on this stack and return what it printed, or show it, unless `quiet`, as it comes.
+
+        Raises:
+            StackError: It failed.
+        """
+        argv = self.wrap(["pulumi", "--non-interactive", *arguments])
+        done = subprocess.run(
+            argv,
+            cwd=self.project,
+            env=self.env(),
+            check=False,
+            text=True,
+            capture_output=quiet,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            said = f":\n{(done.stderr or done.stdout).strip()}" if quiet else "; its report is above."
+            raise StackError(f"`pulumi {arguments[0]}` failed{said}")
+        return done.stdout if quiet else ""
+
+    @property
+    def _passphrase(self) -> Path:
+        return self.state / "pulumi-passphrase"
+
+    def _exists(self) -> bool:
+        return any((self.backend / ".pulumi" / "stacks").glob(f"*/{self.name}.json"))
+
+    def _release_stale_locks(self) -> None:
+        locks = [read for file in (self.backend / _LOCKS).rglob("*.json") if (read := read_lock(file)) is not None]
+        for lock in locks:
+            if holder_lives(lock):
+                since = datetime.fromtimestamp(lock.since).astimezone().strftime("%H:%M:%S")
+                raise StackError(
+                    f"Another run works on this stack: pid {lock.pid} on {lock.host}, since {since}.\n"
+                    f"Wait for it, or end it with `kill {lock.pid}`, and run the same command again."
+                )
+        if locks:
+            self.run(["cancel", "--yes", self.name], quiet=True)
+
+    def _await_orphans(self) -> None:
+        """Let plugins of a killed run finish what they do, so that two don't work on the same release."""
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while (left := orphans(f"file://{self.backend}")) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        for process in left:
+            process.terminate()
+        psutil.wait_procs(left, timeout=10)
+
+    def _survived(self, operation: recovery.Operation) -> bool:
+        """Say whether the cluster has what a killed run was creating. Half-installed releases are taken away."""
+        probe = recovery.probe(operation)
+        if probe is None:
+            return False
+        done = subprocess.run(
+            self.wrap(probe.argv), env=self.env(), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        verdict = recovery.judge(operation, done.returncode, done.stdout)
+        if verdict == "half":
+            subprocess.run(self.wrap(probe.undo), env=self.env(), capture_output=True, check=False)
+        return verdict == "there"
+
+
+_FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_CONFIG")
+
+
+def stack_name(cluster: str, default: str) -> str:
+    """Return the name of a cluster's stack: `embedded`, or `embedded-NAME` beside the default one."""
+    return "embedded" if cluster == default else f"embedded-{cluster}"
+
+
+def read_lock(file: Path) -> Lock | None:
+    """Return a lock from its file, or None when it went away meanwhile or is half-written."""
+    try:
+        content = cast("dict[str, object]", json.loads(file.read_text()))
+        since = datetime.fromisoformat(str(content["timestamp"])).timestamp()
+        return Lock(file, int(str(content["pid"])), str(content["hostname"]), since)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def holder_lives(lock: Lock) -> bool:
+    """Say whether the process that took a lock is still there; on another machine it is taken to be."""
+    if lock.host != socket.gethostname():
+        return True
+    try:
+        process = psutil.Process(lock.pid)
+        # A process that began after the lock was taken only has the same number.
+        return process.create_time() <= lock.since + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def orphans(backend_url: str) -> list[psutil.Process]:
+    """Return the plugins that a killed `pulumi` on this backend left running."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PULUMI_BACKEND_URL") != backend_url or not _is_plugin(process.cmdline()):
+                continue
+            if not any(parent.name() == "pulumi" for parent in process.parents()):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _is_plugin(cmdline: Sequence[str]) -> bool:
+    names = {Path(part).name for part in cmdline[:3]}
+    return bool(
+        names & {"helm", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-kubernetes"}
+    ) or ("devcluster.provider" in cmdline)
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+        handle.write(text)
+
+
+def remove_state(state: Path) -> None:
+    """Forget a stack whose cluster is gone. The passphrase stays: the configuration file may hold values it opens."""
+    for folder in ("pulumi", "pulumi-home"):
+        shutil.rmtree(state / folder, ignore_errors=True)
