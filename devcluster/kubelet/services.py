@@ -1,0 +1,121 @@
+"""What kube-proxy and the cluster's DNS know: names and addresses of Services. Pure.
+
+Rules follow kube-proxy's iptables mode (kubernetes.io, "Virtual IPs and Service Proxies"): one rule per endpoint that
+takes its share at random, and a refusal where a Service has no endpoint.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from devcluster.kubelet.spec import Object, listed, mapped
+
+_SERVICES = "MESHUP-SERVICES"
+_UNSERVED = "MESHUP-UNSERVED"
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+def endpoints(slices: Iterable[Object]) -> dict[Key, dict[str, list[tuple[str, int]]]]:
+    """Return the ready addresses of each Service: port name, then (address, port), sorted."""
+    found: dict[Key, dict[str, set[tuple[str, int]]]] = defaultdict(lambda: defaultdict(set))
+    for item in slices:
+        name = mapped(item["metadata"], "labels").get("kubernetes.io/service-name")
+        if name is None or item.get("addressType") != "IPv4":
+            continue
+        for endpoint in listed(item, "endpoints"):
+            if mapped(endpoint, "conditions").get("ready") is False:
+                continue
+            for port in listed(item, "ports"):
+                if port.get("protocol", "TCP") == "TCP" and port.get("port"):
+                    key = (item["metadata"]["namespace"], name)
+                    found[key][port.get("name") or ""].update((a, port["port"]) for a in endpoint["addresses"])
+    return {key: {name: sorted(pairs) for name, pairs in ports.items()} for key, ports in found.items()}
+
+
+def nat_rules(services: Iterable[Object], slices: Iterable[Object], service_range: str) -> str:
+    """Return the input of `iptables-restore --noflush` that makes cluster addresses lead to ready endpoints.
+
+    Args:
+        services: All Services.
+        slices: All EndpointSlices.
+        service_range: The range of cluster addresses; what no rule serves in it is refused at once.
+    """
+    known = endpoints(slices)
+    nat: list[str] = []
+    for service in sorted(services, key=_key):
+        address = cluster_address(service)
+        if address is None:
+            continue
+        for port in listed(service["spec"], "ports"):
+            if port.get("protocol", "TCP") != "TCP":
+                continue
+            targets = known.get(_key(service), {}).get(port.get("name") or "", [])
+            for left, (target, number) in zip(range(len(targets), 0, -1), targets, strict=True):
+                share = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
+                nat.append(
+                    f"-A {_SERVICES} -d {address}/32 -p tcp --dport {port['port']}{share}"
+                    f" -j DNAT --to-destination {target}:{number}"
+                )
+    return "\n".join(
+        [
+            "*nat",
+            f":{_SERVICES} - [0:0]",
+            *nat,
+            "COMMIT",
+            "*filter",
+            f":{_UNSERVED} - [0:0]",
+            f"-A {_UNSERVED} -d {service_range} -p tcp -j REJECT --reject-with tcp-reset",
+            f"-A {_UNSERVED} -d {service_range} -j REJECT --reject-with icmp-port-unreachable",
+            "COMMIT",
+            "",
+        ]
+    )
+
+
+def jumps() -> list[tuple[str, str, str]]:
+    """Return the (table, chain, target) jumps that lead into the rules. They are set once."""
+    return [
+        ("nat", "PREROUTING", _SERVICES),
+        ("nat", "OUTPUT", _SERVICES),
+        ("filter", "FORWARD", _UNSERVED),
+        ("filter", "OUTPUT", _UNSERVED),
+    ]
+
+
+def hosts(services: Iterable[Object], slices: Iterable[Object], namespace: str, pod: str, address: str) -> str:
+    """Return a pod's /etc/hosts: every Service under all names that the pod's namespace gives it.
+
+    A file does what the cluster's DNS would: it needs no server and no packet. A headless Service has one line per
+    ready endpoint.
+
+    Args:
+        services: All Services.
+        slices: All EndpointSlices.
+        namespace: The pod's namespace, in which short names are.
+        pod: The pod's name.
+        address: The pod's address.
+    """
+    known = endpoints(slices)
+    lines = ["127.0.0.1 localhost", f"{address} {pod}"]
+    for service in sorted(services, key=_key):
+        home, name = _key(service)
+        names = [f"{name}.{home}.svc.cluster.local", f"{name}.{home}.svc", f"{name}.{home}"]
+        if home == namespace:
+            names.append(name)
+        own = cluster_address(service)
+        ready = sorted({a for pairs in known.get((home, name), {}).values() for a, _ in pairs})
+        lines += [f"{a} {' '.join(names)}" for a in ([own] if own else ready)]
+    return "\n".join([*lines, ""])
+
+
+def cluster_address(service: Object) -> str | None:
+    """Return a Service's IPv4 cluster address, or None if it has none (headless, external)."""
+    spec: Mapping[str, Any] = service["spec"]
+    address = spec.get("clusterIP")
+    return address if address and address != "None" and ":" not in address else None
+
+
+def _key(item: Object) -> Key:
+    return item["metadata"]["namespace"], item["metadata"]["name"]

@@ -1,0 +1,336 @@
+"""The small HTTP process that stands in for an application container. Standard library only, run as a plain script.
+
+It answers every request on every port of the container with JSON: who answered (`app`, `version`, `pod`,
+`namespace`, `port`) and what was asked (`method`, `path`, `headers`). A request can ask for more, by header or by
+query parameter:
+
+| header | query | effect |
+| --- | --- | --- |
+| `x-workload-status: 503` | `status=503` | answer with this status |
+| `x-workload-delay: 1.5` | `delay=1.5` | answer after so many seconds |
+| `x-workload-fail-attempts: 2` | `fail-attempts=2` | 503 to the first two attempts of a request, by Envoy's \
+`x-envoy-attempt-count` |
+
+The process as a whole is controlled over its admin port, on the pod's loopback only, where interception leaves it
+alone (istio.io/istio, tools/istio-iptables: traffic of an application to its own loopback is not redirected):
+
+| request | effect |
+| --- | --- |
+| `GET /requests` | `{"total", "byHost", "byPath", "recent"}`; a mirrored request shows by its Host, `NAME-shadow` |
+| `DELETE /requests` | count from zero again |
+| `PUT /behaviour` with `{"status": 503, "delay": 0.5, "share": 0.3}` | this is done to that share of all requests |
+| `DELETE /behaviour` | answer normally again |
+
+Bookinfo's services call each other as the originals do (istio.io/istio, samples/bookinfo/src): the answer has what
+the others said in `upstreams`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import signal
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+ADMIN_PORT = 15900
+READY_FOLDER = Path("/run/meshup")
+
+_RECENT = 200
+_HEAD_LIMIT = 65536
+_DRAIN_SECONDS = 2.0
+_UPSTREAM_SECONDS = 10.0
+
+# Part of the image's name, path prefix, URLs called.
+_UPSTREAMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("bookinfo-productpage", "/productpage", ("http://details:9080/details/0", "http://reviews:9080/reviews/0")),
+    ("bookinfo-reviews-v2", "/reviews", ("http://ratings:9080/ratings/0",)),
+    ("bookinfo-reviews-v3", "/reviews", ("http://ratings:9080/ratings/0",)),
+)
+# What the originals pass on, so that traces and per-user routes span services.
+_PASSED_ON = (
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "b3",
+    "end-user",
+    "cookie",
+    "user-agent",
+)
+
+_REASONS = {200: "OK", 404: "Not Found", 400: "Bad Request", 503: "Service Unavailable"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as received. Header names are in lower case; of a repeated one the values are joined."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return urlsplit(self.target).path
+
+    def wish(self, name: str) -> str | None:
+        """Return what the request asks for under this name, the header before the query parameter."""
+        query = parse_qs(urlsplit(self.target).query)
+        return self.headers.get(f"x-workload-{name}") or next(iter(query.get(name, [])), None)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What happens to a share of all requests."""
+
+    status: int = 200
+    delay: float = 0.0
+    share: float = 0.0
+
+
+@dataclass
+class Seen:
+    """The requests that were counted."""
+
+    total: int = 0
+    by_host: Counter[str] = field(default_factory=Counter[str])
+    by_path: Counter[str] = field(default_factory=Counter[str])
+    recent: deque[Mapping[str, Any]] = field(default_factory=lambda: deque[Mapping[str, Any]](maxlen=_RECENT))
+
+    def count(self, request: Request) -> None:
+        """Take a request in."""
+        self.total += 1
+        self.by_host[request.headers.get("host", "")] += 1
+        self.by_path[request.path] += 1
+        self.recent.append({"method": request.method, "path": request.target, "headers": dict(request.headers)})
+
+    def report(self) -> dict[str, Any]:
+        """Return the counts as `GET /requests` answers."""
+        return {
+            "total": self.total,
+            "byHost": dict(self.by_host),
+            "byPath": dict(self.by_path),
+            "recent": list(self.recent),
+        }
+
+
+def decide(request: Request, behaviour: Behaviour, chance: float) -> tuple[int, float]:
+    """Return status and delay (seconds) of the answer.
+
+    Args:
+        request: What was asked; what it asks for itself comes first.
+        behaviour: What the process was told to do.
+        chance: A random number of [0, 1) that the behaviour's share is compared with.
+    """
+    status, delay = (behaviour.status, behaviour.delay) if chance < behaviour.share else (200, 0.0)
+    with contextlib.suppress(TypeError, ValueError):
+        delay = float(request.wish("delay") or delay)
+    with contextlib.suppress(TypeError, ValueError):
+        attempt = int(request.headers.get("x-envoy-attempt-count", "1"))
+        if attempt <= int(request.wish("fail-attempts") or 0):
+            status = 503
+    with contextlib.suppress(TypeError, ValueError):
+        status = int(request.wish("status") or status)
+    return status if 200 <= status <= 599 else 400, max(delay, 0.0)  # noqa: PLR2004
+
+
+def upstreams(image: str, path: str) -> Sequence[str]:
+    """Return the URLs that the container's own application would call to answer the path."""
+    return next((urls for part, prefix, urls in _UPSTREAMS if part in image and path.startswith(prefix)), ())
+
+
+def response(status: int, body: Mapping[str, Any], extra: Mapping[str, str], *, keep: bool, head: bool) -> bytes:
+    """Return the bytes of a JSON response."""
+    content = json.dumps(body).encode()
+    lines = [
+        f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}",
+        "content-type: application/json",
+        f"content-length: {len(content)}",
+        *(f"{name}: {value}" for name, value in extra.items()),
+        *([] if keep else ["connection: close"]),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else content)
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request | None:
+    """Read one HTTP/1.1 request, or return None at the end of the connection.
+
+    Raises:
+        ValueError: It is no HTTP.
+    """
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    return Request(method, target, headers := _headers(lines), await _body(reader, headers))
+
+
+async def fetch(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Get a URL over a connection of its own. Returns status and body.
+
+    Raises:
+        OSError: The server can't be reached.
+        ValueError: The answer is no HTTP.
+    """
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+    try:
+        lines = [f"GET {parts.path or '/'} HTTP/1.1", f"host: {parts.netloc}", "connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        await writer.drain()
+        first, *rest = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip("\r\n").split("\r\n")
+        return int(first.split(" ")[1]), await _body(reader, _headers(rest))
+    except asyncio.IncompleteReadError as fault:
+        raise OSError("the connection was closed before an answer came") from fault
+    finally:
+        writer.close()
+
+
+def _headers(lines: Sequence[str]) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        key = name.strip().lower()
+        result[key] = f"{result[key]}, {value.strip()}" if key in result else value.strip()
+    return result
+
+
+async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        parts: list[bytes] = []
+        while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            parts.append(await reader.readexactly(size))
+            await reader.readexactly(2)
+        await reader.readuntil(b"\r\n")
+        return b"".join(parts)
+    return await reader.readexactly(int(headers.get("content-length", "0")))
+
+
+class Workload:
+    """The process: who it is, what it was told, what it has seen."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.behaviour = Behaviour()
+        self.seen = Seen()
+        self.open: set[asyncio.StreamWriter] = set()
+        self.draining = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, admin: bool) -> None:
+        """Answer the requests of one connection."""
+        self.open.add(writer)
+        try:
+            while (request := await read_request(reader)) is not None:
+                keep = not self.draining and request.headers.get("connection", "").lower() != "close"
+                if admin:
+                    status, body, extra = 200, self.administer(request), dict[str, str]()
+                else:
+                    status, body, extra = await self.answer(request, writer.get_extra_info("sockname")[1])
+                writer.write(response(status, body, extra, keep=keep, head=request.method == "HEAD"))
+                await writer.drain()
+                if not keep:
+                    break
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            # The peer went away or does not speak HTTP: there is nobody to tell.
+            pass
+        finally:
+            self.open.discard(writer)
+            writer.close()
+
+    async def answer(self, request: Request, port: int) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return status, body and headers of the answer to an ordinary request."""
+        self.seen.count(request)
+        status, delay = decide(request, self.behaviour, random.random())  # noqa: S311 - no secret
+        if delay:
+            await asyncio.sleep(delay)
+        options = self.options
+        body: dict[str, Any] = {
+            "app": options.app,
+            "version": options.version,
+            "pod": options.pod,
+            "namespace": options.namespace,
+            "port": port,
+            "method": request.method,
+            "path": request.target,
+            "headers": dict(request.headers),
+        }
+        if urls := upstreams(options.image, request.path):
+            passed = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+            body["upstreams"] = await asyncio.gather(*(self.call(url, passed) for url in urls))
+        return status, body, {"x-workload-pod": options.pod, "x-workload-version": options.version}
+
+    async def call(self, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return what an upstream said, as part of an answer."""
+        try:
+            async with asyncio.timeout(_UPSTREAM_SECONDS):
+                status, body = await fetch(url, headers)
+            return {"url": url, "status": status, "answer": json.loads(body)}
+        except (OSError, ValueError) as fault:
+            return {"url": url, "status": 0, "error": str(fault) or type(fault).__name__}
+
+    def administer(self, request: Request) -> dict[str, Any]:
+        """Obey a request to the admin port and return what it is answered."""
+        match request.method, request.path:
+            case "GET", "/requests":
+                return self.seen.report()
+            case "DELETE", "/requests":
+                self.seen = Seen()
+            case "PUT", "/behaviour":
+                wanted = json.loads(request.body)
+                self.behaviour = Behaviour(
+                    int(wanted.get("status", 200)), float(wanted.get("delay", 0)), float(wanted.get("share", 1))
+                )
+            case "DELETE", "/behaviour":
+                self.behaviour = Behaviour()
+            case _:
+                return {"error": f"{request.method} {request.path} is not known; see GET /requests, PUT /behaviour"}
+        return {"done": True}
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, then let what is under way finish."""
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        servers = [
+            await asyncio.start_server(lambda r, w: self.serve(r, w, admin=False), "0.0.0.0", port, limit=_HEAD_LIMIT)  # noqa: S104 - a pod listens on its address
+            for port in self.options.port
+        ]
+        servers.append(
+            await asyncio.start_server(lambda r, w: self.serve(r, w, admin=True), "127.0.0.1", self.options.admin_port)
+        )
+        if self.options.ready_file:
+            Path(self.options.ready_file).touch()
+        await stop.wait()
+        # Envoys elsewhere learn of the pod's end a moment later and may still send.
+        self.draining = True
+        await asyncio.sleep(_DRAIN_SECONDS)
+        for server in servers:
+            server.close()
+
+
+def main() -> None:
+    """Run the process."""
+    parser = argparse.ArgumentParser(description="Answer HTTP requests in place of an application.")
+    for name in ("pod", "namespace", "app", "version", "image", "ready-file"):
+        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--port", type=int, action="append", default=[])
+    parser.add_argument("--admin-port", type=int, default=ADMIN_PORT)
+    asyncio.run(Workload(parser.parse_args()).run())
+
+
+if __name__ == "__main__":
+    main()
