@@ -32,6 +32,7 @@ _PULUMI_SCRIPTS = {
 }
 
 Version = tuple[int, ...]
+Judge = Callable[[Version, Version], bool]
 Piece = Program | ModuleFiles
 
 
@@ -64,7 +65,7 @@ class Probe:
     """
 
     arguments: Sequence[str]
-    accepts: Callable[[Version, Version], bool]
+    accepts: Judge
     beside: Sequence[str] = ()
 
 

@@ -243,11 +243,16 @@ class Toolbox:
     def _links(self) -> Path:
         """Return a folder of links to all commands at hand. Each set has its own, so it never changes under a run."""
         commands = {name: path for name, path in self._paths.items() if path.is_file() and os.access(path, os.X_OK)}
-        target = self.cache / "bin" / artefacts.digest(*(f"{name}={path}" for name, path in sorted(commands.items())))
+        key = artefacts.digest("hard", *(f"{name}={path}" for name, path in sorted(commands.items())))
+        target = self.cache / "bin" / key
 
         def make(folder: Path) -> None:
             for name, path in commands.items():
-                (folder / name).symlink_to(path)
+                # Pulumi's programs look for each other beside the file they run from, which a symbolic link hides.
+                if path.is_relative_to(self.cache):
+                    (folder / name).hardlink_to(path)
+                else:
+                    (folder / name).symlink_to(path)
 
         artefacts.ensure(target, make)
         return target

@@ -1,0 +1,106 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devcluster import stack
+from devcluster.stack import Stack, StackError
+
+
+def lock(folder: Path, **changes: Any) -> Path:
+    """Write a lock as pulumi v3.200.0 writes it."""
+    file = folder / ".pulumi" / "locks" / "organization" / "meshup" / "embedded" / "1f6e.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "pid": os.getpid(),
+        "username": "someone",
+        "hostname": socket.gethostname(),
+        "timestamp": datetime.now(UTC).isoformat(),
+    } | changes
+    file.write_text(json.dumps(content))
+    return file
+
+
+def read(file: Path) -> stack.Lock:
+    found = stack.read_lock(file)
+    assert found is not None
+    return found
+
+
+def test_a_lock_of_a_live_process_is_held(tmp_path: Path) -> None:
+    assert stack.holder_lives(read(lock(tmp_path)))
+
+
+def test_a_lock_of_a_process_that_ended_is_stale(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not stack.holder_lives(read(lock(tmp_path, pid=ended.pid)))
+
+
+def test_a_later_process_with_the_same_number_does_not_hold_the_lock(tmp_path: Path) -> None:
+    long_ago = datetime.fromtimestamp(time.time() - 10 * 86400 * 365, UTC).isoformat()
+    assert not stack.holder_lives(read(lock(tmp_path, timestamp=long_ago)))
+
+
+def test_a_lock_from_another_machine_is_never_taken_for_stale(tmp_path: Path) -> None:
+    assert stack.holder_lives(read(lock(tmp_path, hostname="elsewhere", pid=2**22)))
+
+
+@pytest.mark.parametrize("timestamp", ["2026-11-22T22:38:17.123456789Z", "2026-11-22T22:38:17.1+01:00"])
+def test_gos_timestamps_are_understood(tmp_path: Path, timestamp: str) -> None:
+    assert read(lock(tmp_path, timestamp=timestamp)).since > 0
+
+
+def test_a_lock_that_is_half_written_is_none(tmp_path: Path) -> None:
+    file = lock(tmp_path)
+    file.write_text('{"pid": 1')
+    assert stack.read_lock(file) is None
+    assert stack.read_lock(tmp_path / "gone.json") is None
+
+
+def test_a_second_run_is_refused_and_told_who_works(tmp_path: Path) -> None:
+    subject = Stack(tmp_path, tmp_path, {})
+    lock(subject.backend)
+    with pytest.raises(StackError, match=f"pid {os.getpid()} on ") as caught:
+        subject.recover()
+    assert "run the same command again" in str(caught.value)
+
+
+def test_the_environment_is_the_clusters_own_and_the_passphrase_is_a_file() -> None:
+    base = {
+        "PATH": "/bin",
+        "PULUMI_CONFIG_PASSPHRASE": "mine",
+        "PULUMI_ACCESS_TOKEN": "t",
+        "PULUMI_BACKEND_URL": "s3://x",
+    }
+    env = Stack(Path("/p"), Path("/s"), base).env()
+    assert env["PULUMI_BACKEND_URL"] == "file:///s/pulumi"
+    assert Path(env["PULUMI_CONFIG_PASSPHRASE_FILE"]) == Path("/s/pulumi-passphrase")
+    assert env["PATH"] == "/bin"
+    assert not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"} & set(env)
+
+
+def test_the_default_cluster_has_the_stack_embedded_and_others_have_their_own() -> None:
+    assert stack.stack_name("dev", "dev") == "embedded"
+    assert stack.stack_name("ci", "dev") == "embedded-ci"
+
+
+def test_a_stack_never_shows_its_environment() -> None:
+    assert "hunter2" not in repr(Stack(Path("/p"), Path("/s"), {"TOKEN": "hunter2"}))
+
+
+def test_a_stack_file_with_secrets_of_a_lost_passphrase_is_refused_and_left_alone(tmp_path: Path) -> None:
+    subject = Stack(tmp_path, tmp_path / "state", {})
+    text = "encryptionsalt: v1:x\nconfig:\n  meshup:token:\n    secure: v1:y\n"
+    subject.file.write_text(text)
+    with pytest.raises(StackError, match="meshup:token"):
+        subject.prepare({"kubernetes:context": "dev"})
+    assert subject.file.read_text() == text
+    assert not (tmp_path / "state" / "pulumi-passphrase").exists()
