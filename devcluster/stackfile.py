@@ -20,12 +20,12 @@ def with_settings(text: str, settings: Mapping[str, Setting]) -> str:
     Raises:
         ValueError: The text is not a stack file.
     """
-    wanted = _config(text) | {key: _plain(value) for key, value in settings.items()}
+    wanted = configuration(text) | {key: _plain(value) for key, value in settings.items()}
     lines = _with_config_block(text).splitlines()
     for key, value in settings.items():
         lines = _set(lines, key, json.dumps(_plain(value)))
     result = "\n".join(lines) + "\n"
-    if _config(result) != wanted:
+    if configuration(result) != wanted:
         raise ValueError("it is written in a way that can't be edited line by line; give `config:` one key per line.")
     return result
 
@@ -36,7 +36,7 @@ def without_secrets_provider(text: str) -> str:
     Raises:
         ValueError: The file holds encrypted values; without their salt they would be lost.
     """
-    encrypted = [key for key, value in _config(text).items() if _is_secure(value)]
+    encrypted = [key for key, value in configuration(text).items() if _is_secure(value)]
     if encrypted:
         raise ValueError(f"it holds encrypted values ({', '.join(encrypted)}) of a passphrase that is gone.")
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("encryptionsalt:"))
@@ -47,7 +47,7 @@ def has_secrets_provider(text: str) -> bool:
     return any(line.startswith("encryptionsalt:") for line in text.splitlines())
 
 
-def _config(text: str) -> dict[str, object]:
+def configuration(text: str) -> dict[str, object]:
     try:
         loaded: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
