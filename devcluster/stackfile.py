@@ -48,6 +48,11 @@ def has_secrets_provider(text: str) -> bool:
 
 
 def configuration(text: str) -> dict[str, object]:
+    """Return the `config` of a stack file, by key.
+
+    Raises:
+        ValueError: The text is not a stack file.
+    """
     try:
         loaded: object = yaml.safe_load(text)
     except yaml.YAMLError as error:
