@@ -30,7 +30,121 @@ class Code:
     remedy: str
 
 
-CONFIGURATION: tuple[Code, ...] = ()
+CONFIGURATION: tuple[Code, ...] = (
+    Code(
+        "MSH001",
+        "Wrong type",
+        "The value has another type than the key takes: text where a number is expected, a list where a mapping is.",
+        "Write a value of the type that the key takes; numbers stand without quotes.",
+    ),
+    Code(
+        "MSH002",
+        "Unknown key",
+        "meshup does not know this key. It would have no effect, so it is refused.",
+        "Correct the spelling or remove the key: docs/configuration.md lists all keys.",
+    ),
+    Code("MSH003", "Missing key", "A key that has no default is not there, or its value is empty.", "Set the key."),
+    Code(
+        "MSH004",
+        "Value not allowed",
+        "The value is not in the set that the key takes.",
+        "Use one of the allowed values.",
+    ),
+    Code(
+        "MSH005",
+        "Number out of range",
+        "The number is outside the range that the key takes.",
+        "Use a number in the range.",
+    ),
+    Code(
+        "MSH006",
+        "Not a legal name",
+        "Kubernetes does not take this as a name: it needs lower-case letters, digits and '-', at most 63 characters, "
+        "with a letter or digit at both ends.",
+        "Use a DNS label (RFC 1123).",
+    ),
+    Code(
+        "MSH007",
+        "Keys that exclude each other",
+        "Two keys are set of which only one may be.",
+        "Keep one of the keys.",
+    ),
+    Code(
+        "MSH008",
+        "Environment not known",
+        "The stack is not named after an environment, and meshup:environment does not name one, so there is no preset "
+        "to start from.",
+        "Run `pulumi config set meshup:environment dev` (or staging, or prod).",
+    ),
+    Code(
+        "MSH009",
+        "Namespace not free",
+        "The namespace already has another use: Kubernetes' own, the control plane's, or another part of this stack.",
+        "Choose another namespace.",
+    ),
+    Code(
+        "MSH010",
+        "Not an exact version",
+        "A version is pinned exactly, so that every run installs the same. Ranges and names such as `latest` move.",
+        "Write three numbers, such as 1.30.3.",
+    ),
+    Code(
+        "MSH011",
+        "Secret where it can't stay one",
+        "The value of this key shows in stack outputs and in the names of objects, so it can't be a secret.",
+        "Set the key again without `--secret`.",
+    ),
+    Code(
+        "MSH012",
+        "Listed twice",
+        "The same entry stands twice in a list.",
+        "Keep one of them.",
+    ),
+    Code(
+        "MSH020",
+        "Cluster not named",
+        "meshup never deploys to whatever context happens to be current, so the stack must name its cluster.",
+        "Run `pulumi config set kubernetes:context NAME` with a name that `kubectl config get-contexts -o name` lists.",
+    ),
+    Code(
+        "MSH021",
+        "Kubeconfig not readable",
+        "The kubeconfig is not there or is not a kubeconfig, so the cluster can't be found.",
+        "Point KUBECONFIG, or the key kubernetes:kubeconfig, to a kubeconfig file.",
+    ),
+    Code(
+        "MSH022",
+        "Context not in the kubeconfig",
+        "The kubeconfig has no context of this name.",
+        "Set kubernetes:context to one of the contexts of the kubeconfig.",
+    ),
+    Code(
+        "MSH023",
+        "Cluster does not answer",
+        "The API server of the named context can't be reached.",
+        "Check that the cluster runs and that its address can be reached from here: `kubectl --context NAME version`.",
+    ),
+    Code(
+        "MSH024",
+        "Cluster refuses the credentials",
+        "The API server answers, but does not let these credentials read what meshup must know before it deploys.",
+        "Log in again, or use credentials that may install the mesh (cluster-admin, or the rights in "
+        "docs/own-cluster.md).",
+    ),
+    Code(
+        "MSH025",
+        "Kubernetes too old",
+        "The mesh does not support this version of Kubernetes.",
+        "Upgrade the cluster, or install a version of the mesh that supports it.",
+    ),
+    Code(
+        "MSH026",
+        "Object belongs to someone else",
+        "The cluster already has an object of this name that this stack did not make. Taking it over could destroy it "
+        "later, so it is left alone.",
+        "Rename one of the two, delete the object, or import it into the stack with `pulumi import`.",
+    ),
+)
 
 TRAFFIC: tuple[Code, ...] = (
     Code(
@@ -303,7 +417,50 @@ IDENTITY: tuple[Code, ...] = (
     ),
 )
 
-MESH: tuple[Code, ...] = ()
+MESH: tuple[Code, ...] = (
+    Code(
+        "MSH301",
+        "Chart directory not there",
+        "meshup:charts.directory is not a directory.",
+        "Point meshup:charts.directory to a directory with one sub-directory per chart.",
+    ),
+    Code(
+        "MSH302",
+        "Chart missing",
+        "The chart directory lacks a chart that the mesh is installed from.",
+        "Put the chart there, for example with `helm pull --untar`.",
+    ),
+    Code(
+        "MSH303",
+        "Not the chart",
+        "The directory has no readable Chart.yaml with the name and version of the chart.",
+        "Put the unpacked chart there, with its Chart.yaml.",
+    ),
+    Code(
+        "MSH304",
+        "Chart has another version",
+        "The chart in the directory has another version than the configuration asks for.",
+        "Change the version in the configuration, leave it out, or put the other chart there.",
+    ),
+    Code(
+        "MSH305",
+        "Not a chart repository",
+        "The address is neither an HTTP repository nor an OCI registry.",
+        "Write https://HOST/PATH or oci://HOST/PATH.",
+    ),
+    Code(
+        "MSH306",
+        "Version not supported",
+        "meshup sets values and relies on behaviour of certain versions of the mesh; this one is outside.",
+        "Use a supported version.",
+    ),
+    Code(
+        "MSH307",
+        "Gateway without injection",
+        "The pods of a gateway get their image from the injection webhook, which is switched off.",
+        "Set meshup:istio.webhooks to true, or remove the gateways.",
+    ),
+)
 
 CATALOGUE: dict[str, Code] = {entry.code: entry for entry in (*CONFIGURATION, *TRAFFIC, *IDENTITY, *MESH)}
 """Every code by its name."""

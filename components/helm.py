@@ -1,0 +1,113 @@
+"""What every mesh needs of Helm: where a chart comes from, values without surprises, a release that Pulumi waits for.
+
+The facts behind the choices are those of the Pulumi Kubernetes provider 4.34:
+
+* A Release without `name` gets a random suffix; Istio's CRDs, which stay after an uninstall, then belong to a release
+  that no longer exists. So the name is always set.
+* `name` and `namespace` replace the Release when they change, and cluster-scoped objects of the old and the new one
+  would collide. So the old one is deleted first.
+* A None in the values deletes the default of the chart. So there is none, unless a user writes one in `values`.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict, cast
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
+"""Pulumi's type token of a Helm release."""
+
+
+class ChartSource(TypedDict):
+    """Where charts come from: `directory`, else `repository`, else the repository of the mesh's own project."""
+
+    directory: NotRequired[str]
+    """A directory with one sub-directory per chart, such as DIRECTORY/base."""
+    repository: NotRequired[str]
+    """An HTTP repository (`https://...`) or an OCI registry (`oci://...`)."""
+
+
+class HelmRelease(TypedDict):
+    """One Helm release as plain data."""
+
+    role: str
+    """What it is for; the last part of the Pulumi resource name."""
+    name: str
+    """The name of the release in the cluster."""
+    namespace: str
+    """The namespace of the release. It is made by a Namespace resource, never by Helm."""
+    chart: str
+    """A chart name, a directory, or an OCI reference."""
+    repository: NotRequired[str]
+    """The HTTP repository of the chart, where it has one."""
+    version: str
+    """The exact version of the chart."""
+    values: dict[str, Any]
+    """The values, as the chart writes them."""
+    timeout: int
+    """Seconds that Helm waits for the objects of the release to be ready."""
+
+
+def located(source: ChartSource, default_repository: str, chart: str) -> dict[str, str]:
+    """Return `chart` and, for an HTTP repository, `repository` of a HelmRelease."""
+    if "directory" in source:
+        return {"chart": f"{source['directory'].rstrip('/')}/{chart}"}
+    repository = source.get("repository", default_repository).rstrip("/")
+    if repository.startswith("oci://"):
+        return {"chart": f"{repository}/{chart}"}
+    return {"chart": chart, "repository": repository}
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge values as Helm does: mappings key by key, anything else by the last layer that has it."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = result.get(key)
+            if isinstance(old, dict) and isinstance(value, Mapping):
+                result[key] = merged(cast("dict[str, Any]", old), cast("Mapping[str, Any]", value))
+            else:
+                result[key] = copy.deepcopy(value)
+    return result
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted paths into nested mappings: `{"global.hub": "x"}` is `{"global": {"hub": "x"}}`."""
+    result: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, last = path.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return result
+
+
+def register(resource_name: str, release: HelmRelease, opts: pulumi.ResourceOptions) -> kubernetes.helm.v3.Release:
+    """Register a release that is awaited and, when it must be replaced, deleted first.
+
+    Args:
+        resource_name: The Pulumi name.
+        release: What to install. All of it is known before deployment: the provider looks at a chart's CRDs during
+            preview only if no input of the release is an output of something else.
+        opts: Options made fresh for this resource. It must depend on the Namespace of the release.
+    """
+    repository = release.get("repository")
+    return kubernetes.helm.v3.Release(
+        resource_name,
+        name=release["name"],
+        namespace=release["namespace"],
+        chart=release["chart"],
+        repository_opts={"repo": repository} if repository else None,
+        version=release["version"],
+        values=release["values"],
+        timeout=release["timeout"],
+        create_namespace=False,
+        skip_await=False,
+        # Not atomic: a failed upgrade is kept, so that its pods and events can be looked at. The next `up` upgrades it
+        # again, and new objects of a failed upgrade are taken away.
+        cleanup_on_fail=True,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),
+    )

@@ -1,0 +1,33 @@
+"""Registers plain Kubernetes manifests as Pulumi resources."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+Manifest = dict[str, Any]
+
+_TYPED: dict[tuple[str, str], Callable[..., pulumi.Resource]] = {
+    ("v1", "Service"): kubernetes.core.v1.Service,
+    ("v1", "ServiceAccount"): kubernetes.core.v1.ServiceAccount,
+    ("apps/v1", "Deployment"): kubernetes.apps.v1.Deployment,
+}
+"""Kinds that the provider knows and waits for. Any other kind is a custom resource."""
+
+
+def register(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """Register one manifest as it stands: its keys are Kubernetes' own."""
+    body = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
+    typed = _TYPED.get((manifest["apiVersion"], manifest["kind"]))
+    if typed is not None:
+        # Only the names of Python arguments are snake_case; keys inside of them are sent as they are.
+        return typed(resource_name, **{_snake(key): value for key, value in body.items()}, opts=opts)
+    return kubernetes.apiextensions.CustomResource(
+        resource_name, api_version=manifest["apiVersion"], kind=manifest["kind"], opts=opts, **body
+    )
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()

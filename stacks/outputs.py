@@ -1,0 +1,33 @@
+"""The stack outputs: plain data with camelCase keys, stable across versions. docs/outputs.md is their contract."""
+
+from typing import Any
+
+from stacks.plan import AppPlan, Plan
+
+
+def outputs(plan: Plan) -> dict[str, Any]:
+    """Return the outputs of a stack by name."""
+    return {
+        "mesh": dict(plan.mesh.output),
+        "apps": {app.name: _app(app) for app in plan.apps},
+        "trafficSplits": dict(plan.traffic.summaries),
+    }
+
+
+def _app(app: AppPlan) -> dict[str, Any]:
+    service, port, path = app.entry
+    return {
+        "namespace": app.namespace,
+        "services": {
+            item.name: {
+                "host": item.host,
+                "ports": [{"name": port.name, "number": port.number} for port in item.ports],
+                "versions": [version.name for version in item.versions],
+            }
+            for item in app.services
+        },
+        "open": {
+            "command": f"kubectl --namespace {app.namespace} port-forward service/{service} {port}:{port}",
+            "url": f"http://localhost:{port}{path}",
+        },
+    }

@@ -1,0 +1,203 @@
+"""Settings -> Plan: all that a stack will have, as plain data, in order.
+
+A mesh is a function in MESHES, an application one in APPS. Both take the settings and return what to register; the
+classes that register it are in stacks/program.py under the same names.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from components import istio
+from components.apps import bookinfo
+from components.helm import HelmRelease
+from components.istio import IstioArgs
+from components.namespace import MeshNamespaceArgs
+from components.routing import Compilation, Diagnostic, Service, compile_routes, errors, parse
+from components.security import peer_authentication
+from stacks import versions
+from stacks.charts import Charts
+from stacks.ownership import Kept, kept
+from stacks.settings import Settings, plain
+
+
+@dataclass(frozen=True)
+class MeshPlan:
+    """The mesh.
+
+    Attributes:
+        kind: `istio` or `linkerd`.
+        args: The arguments of its component.
+        releases: What the component will install.
+        namespaces: The namespaces that it will make.
+        objects: Further objects that it will make.
+        revision: The revision that namespaces name to be in the mesh, "" for the default.
+        output: The stack output `mesh`.
+    """
+
+    kind: str
+    args: Mapping[str, Any]
+    releases: tuple[HelmRelease, ...]
+    namespaces: tuple[MeshNamespaceArgs, ...]
+    objects: tuple[Kept, ...]
+    revision: str
+    output: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AppPlan:
+    """A sample application.
+
+    Attributes:
+        name: The name of it in `meshup:apps`.
+        namespace: Its namespace.
+        args: The arguments of its component.
+        objects: What the component will make.
+        services: Its Services, for routes.
+        entry: The Service that a person opens, its port, and the path.
+    """
+
+    name: str
+    namespace: str
+    args: Mapping[str, Any]
+    objects: tuple[Mapping[str, Any], ...]
+    services: tuple[Service, ...]
+    entry: tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a stack will have."""
+
+    mesh: MeshPlan
+    namespaces: tuple[MeshNamespaceArgs, ...] = ()
+    apps: tuple[AppPlan, ...] = ()
+    traffic: Compilation = field(default_factory=Compilation)
+
+    def objects(self) -> list[Kept]:
+        """Return every object that Pulumi itself will make, so without those of the Helm releases."""
+        namespaces = [Kept("v1", "Namespace", item["name"]) for item in (*self.mesh.namespaces, *self.namespaces)]
+        apps = [kept(item) for app in self.apps for item in app.objects]
+        return [*namespaces, *self.mesh.objects, *apps, *(kept(item) for item in self.traffic.objects)]
+
+
+def _istio(settings: Settings, charts: Charts) -> MeshPlan:
+    chosen = settings.istio
+    version = chosen.version or charts.version or versions.ISTIO
+    args = cast(
+        "IstioArgs",
+        {
+            "version": version,
+            "charts": charts.source,
+            "namespace": chosen.namespace,
+            "gateway_namespace": chosen.gateway_namespace,
+            "profile": chosen.profile,
+            "access_log": chosen.access_log,
+            "mtls": settings.mtls,
+            "egress": chosen.egress,
+            "webhooks": chosen.webhooks,
+            "timeout": chosen.timeout_seconds,
+            "values": chosen.values,
+            "gateways": [
+                cast(
+                    "istio.Gateway",
+                    _set(
+                        name=gateway.name,
+                        service_type=gateway.service_type,
+                        replicas=gateway.replicas,
+                        autoscaling=plain(gateway.autoscaling),
+                        resources=plain(gateway.resources),
+                    ),
+                )
+                for gateway in chosen.gateways
+            ],
+            **_set(
+                revision=chosen.revision,
+                replicas=chosen.replicas,
+                autoscaling=plain(chosen.autoscaling),
+                resources=plain(chosen.resources),
+                proxy_resources=plain(chosen.proxy_resources),
+                trace_sampling=chosen.trace_sampling,
+                hub=chosen.hub,
+                tag=chosen.tag,
+                image_pull_secrets=list(chosen.image_pull_secrets) or None,
+            ),
+        },
+    )
+    policy = peer_authentication(settings.mtls)
+    return MeshPlan(
+        kind="istio",
+        args=args,
+        releases=tuple(istio.releases(args)),
+        namespaces=tuple(istio.namespaces(args)),
+        objects=(Kept("security.istio.io/v1", "PeerAuthentication", policy["name"], chosen.namespace),),
+        revision=chosen.revision or "",
+        output={
+            "kind": "istio",
+            "version": version,
+            "namespace": chosen.namespace,
+            "revision": chosen.revision or "default",
+            "mtls": settings.mtls,
+            "injection": chosen.webhooks,
+            "gateways": [gateway.name for gateway in chosen.gateways],
+            "keptOnDestroy": {
+                "objects": [f"CustomResourceDefinition/{name}" for name in istio.CRDS],
+                "command": "kubectl delete customresourcedefinition " + " ".join(istio.CRDS),
+            },
+        },
+    )
+
+
+def _bookinfo(settings: Settings) -> AppPlan:
+    chosen = settings.bookinfo
+    args = cast(
+        "bookinfo.BookinfoArgs",
+        {
+            "namespace": chosen.namespace,
+            "registry": chosen.registry or versions.BOOKINFO_REGISTRY,
+            "tag": chosen.tag or versions.BOOKINFO,
+            "replicas": chosen.replicas,
+            **_set(resources=plain(chosen.resources), image_pull_secrets=list(chosen.image_pull_secrets) or None),
+        },
+    )
+    return AppPlan(
+        name="bookinfo",
+        namespace=chosen.namespace,
+        args=args,
+        objects=tuple(bookinfo.manifests(args)),
+        services=tuple(bookinfo.services(chosen.namespace)),
+        entry=("productpage", bookinfo.PORT, "/productpage"),
+    )
+
+
+MESHES: dict[str, Callable[[Settings, Charts], MeshPlan]] = {"istio": _istio}
+CHARTS: dict[str, Callable[[Settings], tuple[str, ...]]] = {
+    "istio": lambda settings: ("base", "istiod", "gateway") if settings.istio.gateways else ("base", "istiod")
+}
+"""The charts that a mesh needs."""
+APPS: dict[str, Callable[[Settings], AppPlan]] = {"bookinfo": _bookinfo}
+
+
+def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
+    """Decide what the stack will have. The same settings give the same plan.
+
+    Returns:
+        The plan and what is to be said about its traffic. With an error among it, the plan has no traffic.
+    """
+    mesh = MESHES[settings.mesh](settings, charts)
+    apps = tuple(APPS[name](settings) for name in settings.apps)
+    routes, faults = parse(settings.traffic, "meshup:traffic", [s for app in apps for s in app.services])
+    traffic = compile_routes(routes, mesh=settings.mesh)
+    namespaces: list[MeshNamespaceArgs] = []
+    for app in apps:
+        namespace: MeshNamespaceArgs = {"name": app.namespace, "mesh": mesh.kind}
+        if mesh.revision:
+            namespace["revision"] = mesh.revision
+        namespaces.append(namespace)
+    said = [*faults, *traffic.diagnostics]
+    return Plan(mesh, tuple(namespaces), apps, Compilation() if errors(said) else traffic), said
+
+
+def _set(**values: Any) -> dict[str, Any]:
+    """The values that are not None."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,541 @@
+"""Raw configuration -> Settings, or one report of all faults.
+
+`load` is pure. `read_config` is the only place in meshup that reads Pulumi's configuration.
+
+A new section is a `Section` with its fields, and a field of `Settings`. Keys are written camelCase in configuration,
+and their Python names are snake_case. Values are never coerced: `"3"` is not a number.
+"""
+
+import json
+import re
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+import pulumi
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from components.routing import Diagnostic
+from components.routing.diagnostics import nearest
+from stacks import versions
+from stacks.environments import ENVIRONMENTS, with_preset
+
+PROJECT = "meshup"
+PROVIDER_KEYS = (
+    "alwaysRender",
+    "cluster",
+    "clusterIdentifier",
+    "context",
+    "deleteUnreachable",
+    "enableConfigMapMutable",
+    "enablePatchForce",
+    "enableSecretMutable",
+    "enableServerSideApply",
+    "helmReleaseSettings",
+    "kubeClientSettings",
+    "kubeconfig",
+    "namespace",
+    "renderYamlToDirectory",
+    "skipUpdateUnreachable",
+    "strictMode",
+    "suppressDeprecationWarnings",
+    "suppressHelmHookWarnings",
+    "upsertExistingObjects",
+)
+"""The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` of its documentation."""
+KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+HIDDEN = "[secret]"
+"""Stands for the value of a secret key in a report."""
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?")
+_IMAGE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+def _dns_label(value: str) -> str:
+    if not _DNS_LABEL.fullmatch(value):
+        raise PydanticCustomError("MSH006", "This is not a DNS label.")
+    return value
+
+
+def _exact_version(value: str) -> str:
+    if not value:
+        raise PydanticCustomError("MSH003", "The version is empty.", {"allowed": "three numbers, such as 1.30.3"})
+    if not _EXACT_VERSION.fullmatch(value):
+        raise PydanticCustomError("MSH010", "This is not an exact version.", {"allowed": "MAJOR.MINOR.PATCH"})
+    return value
+
+
+def _not_empty(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError("MSH003", "The value is empty.", {"allowed": "text that is not empty"})
+    return value
+
+
+def _image_tag(value: str) -> str:
+    if not _IMAGE_TAG.fullmatch(value):
+        raise PydanticCustomError(
+            "MSH004",
+            "This is not an image tag.",
+            {"allowed": "at most 128 letters, digits, '.', '_' and '-', the first one no '.' and no '-'"},
+        )
+    return value
+
+
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise PydanticCustomError(
+            "MSH012", "Listed twice: {twice}.", {"twice": ", ".join(twice), "allowed": "each once"}
+        )
+    return values
+
+
+def _repository(value: str) -> str:
+    if not re.fullmatch(r"(https?|oci)://[^\s/]+(/\S*)?", value):
+        raise PydanticCustomError(
+            "MSH305",
+            "This is not the address of a chart repository.",
+            {"allowed": "https://HOST/PATH or oci://HOST/PATH"},
+        )
+    return value
+
+
+Name = Annotated[str, AfterValidator(_dns_label)]
+Version = Annotated[str, AfterValidator(_exact_version)]
+Text = Annotated[str, AfterValidator(_not_empty)]
+Tag = Annotated[str, AfterValidator(_image_tag)]
+Replicas = Annotated[int, Field(ge=1, le=100)]
+Seconds = Annotated[int, Field(ge=10, le=3600)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+# YAML has lists, and a frozen model wants tuples: only here, a value may be of another type than declared.
+Names = Annotated[tuple[Name, ...], Strict(False)]
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: unknown keys are refused, nothing is coerced, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
+
+
+class Quantities(Section):
+    """CPU, memory and ephemeral storage as Kubernetes quantities."""
+
+    cpu: Text | None = None
+    memory: Text | None = None
+    ephemeral_storage: Annotated[Text | None, Field(alias="ephemeral-storage")] = None
+
+
+class Resources(Section):
+    """Kubernetes resource requests and limits."""
+
+    requests: Quantities | None = None
+    limits: Quantities | None = None
+
+
+class Autoscaling(Section):
+    """A horizontal pod autoscaler."""
+
+    min: Replicas
+    max: Replicas
+    cpu: Annotated[int | None, Field(ge=1, le=100)] = None
+
+
+class Gateway(Section):
+    """An Istio gateway."""
+
+    name: Name
+    service_type: Literal["LoadBalancer", "ClusterIP", "NodePort", "None"] = "LoadBalancer"
+    replicas: Replicas | None = None
+    autoscaling: Autoscaling | None = None
+    resources: Resources | None = None
+
+
+class IstioSettings(Section):
+    """`meshup:istio`."""
+
+    version: Version | None = None
+    namespace: Name = "istio-system"
+    gateway_namespace: Name = "istio-ingress"
+    revision: Name | None = None
+    profile: Literal["default", "minimal", "demo", "preview", "stable"] = "default"
+    replicas: Replicas | None = None
+    autoscaling: Autoscaling | None = None
+    resources: Resources | None = None
+    proxy_resources: Resources | None = None
+    access_log: Literal["off", "text", "json"] = "off"
+    trace_sampling: Percent | None = None
+    egress: Literal["allow-any", "registry-only"] = "allow-any"
+    hub: Text | None = None
+    tag: Tag | None = None
+    image_pull_secrets: Names = ()
+    webhooks: bool = True
+    gateways: Annotated[tuple[Gateway, ...], Strict(False)] = ()
+    timeout_seconds: Seconds = 300
+    values: dict[str, dict[str, Any]] = {}
+
+
+class ChartSettings(Section):
+    """`meshup:charts`."""
+
+    directory: Text | None = None
+    repository: Annotated[
+        str | None, AfterValidator(lambda value: _repository(value) if value is not None else None)
+    ] = None
+
+
+class BookinfoSettings(Section):
+    """`meshup:bookinfo`."""
+
+    namespace: Name = "bookinfo"
+    registry: Text | None = None
+    tag: Tag | None = None
+    replicas: Replicas = 1
+    resources: Resources | None = None
+    image_pull_secrets: Names = ()
+
+
+class ClusterSettings(BaseModel):
+    """The `kubernetes:*` keys of the stack: which cluster, and anything else that the Kubernetes provider takes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    context: str = ""
+    kubeconfig: str = ""
+    """A path or the text of a kubeconfig. The text may hold credentials: it is never printed."""
+    provider: dict[str, str] = {}
+    """All `kubernetes:*` keys as they stand."""
+    secret: frozenset[str] = frozenset()
+    """Those of them that are secrets."""
+
+
+class Settings(Section):
+    """The whole configuration of a stack, with the defaults of its environment."""
+
+    environment: Literal["dev", "staging", "prod"]
+    mesh: Literal["istio"] = "istio"
+    mtls: Literal["strict", "permissive"] = "strict"
+    apps: Annotated[tuple[Literal["bookinfo"], ...], Strict(False), AfterValidator(_once)] = ()
+    charts: ChartSettings = ChartSettings()
+    istio: IstioSettings = IstioSettings()
+    bookinfo: BookinfoSettings = BookinfoSettings()
+    traffic: dict[str, Any] = {}
+    """As written: components.routing.parse reads it, since it needs the Services of the applications."""
+
+    cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()
+    secret: Annotated[frozenset[str], Field(exclude=True)] = frozenset()
+    """Keys whose values are Pulumi secrets."""
+
+
+KEYS = tuple(name for name in Settings.model_fields if name not in ("cluster", "secret"))
+"""The keys of a stack's configuration, without `meshup:`."""
+MAY_BE_SECRET = ("istio",)
+"""Keys whose values reach the cluster, but no output and no name."""
+
+
+@dataclass(frozen=True)
+class RawConfig:
+    """The configuration as Pulumi has it.
+
+    Attributes:
+        meshup: The values of the keys `meshup:*`, by key without prefix: text, or what the text is as JSON.
+        kubernetes: The values of the keys `kubernetes:*`, as text.
+        secret: The full keys that are secrets.
+        other: The full keys of all other projects and providers.
+    """
+
+    meshup: dict[str, Any] = field(default_factory=dict[str, Any])
+    kubernetes: dict[str, str] = field(default_factory=dict[str, str])
+    secret: frozenset[str] = frozenset()
+    other: tuple[str, ...] = ()
+
+
+def read_config() -> RawConfig:
+    """Collect all `meshup:*` and `kubernetes:*` keys of the stack.
+
+    Pulumi hands them to the program as JSON in PULUMI_CONFIG, decrypted, with the list of those that are secrets beside
+    it (sdk/python/cmd/pulumi-language-python-exec, SDK 3.200).
+    """
+    values: dict[str, str] = pulumi.runtime.get_config_env()
+    return RawConfig(
+        meshup={
+            key.removeprefix(f"{PROJECT}:"): _decoded(key.removeprefix(f"{PROJECT}:"), value)
+            for key, value in values.items()
+            if key.startswith(f"{PROJECT}:")
+        },
+        kubernetes={
+            key.removeprefix("kubernetes:"): value for key, value in values.items() if key.startswith("kubernetes:")
+        },
+        secret=frozenset(pulumi.runtime.get_config_secret_keys_env()),
+        other=tuple(sorted(key for key in values if key.split(":")[0] not in (PROJECT, "kubernetes"))),
+    )
+
+
+def _decoded(key: str, value: str) -> Any:
+    """Pulumi stores mappings and lists as JSON text, and everything else as text."""
+    structured = key in KEYS and not _is_text(Settings.model_fields[key].annotation)
+    if structured or value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _is_text(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal or annotation is str
+
+
+def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
+    """Validate the configuration of a stack.
+
+    Args:
+        config: What `read_config` found.
+        stack: The name of the stack; if it is the name of an environment, that is the preset.
+
+    Returns:
+        The settings and every fault. If there is a fault, the settings are good only for finding further faults in what
+        builds on them: what is wrong is left out of them.
+    """
+    raw = {key: value for key, value in config.meshup.items() if value != ""}
+    found: list[Diagnostic] = []
+    environment = raw.get("environment", stack)
+    if environment not in ENVIRONMENTS:
+        found.append(_no_environment(raw.get("environment"), stack))
+        environment = "dev"
+    raw["environment"] = environment
+    complete = with_preset(environment, raw)
+    secret = frozenset(key.removeprefix(f"{PROJECT}:") for key in config.secret if key.startswith(f"{PROJECT}:"))
+    complete["secret"] = secret
+    complete["cluster"] = ClusterSettings(
+        context=config.kubernetes.get("context", "").strip(),
+        kubeconfig=config.kubernetes.get("kubeconfig", ""),
+        provider=config.kubernetes,
+        secret=frozenset(k.removeprefix("kubernetes:") for k in config.secret if k.startswith("kubernetes:")),
+    )
+    # These two names are no keys of the configuration.
+    found += [
+        _diagnostic({"type": "extra_forbidden", "loc": (key,), "msg": "", "input": None}, secret)
+        for key in ("secret", "cluster")
+        if key in raw
+    ]
+    settings, faults = _validated(complete)
+    found += [_diagnostic(fault, secret) for fault in faults]
+    found += [
+        Diagnostic(
+            "MSH011", f"{PROJECT}:{key}", HIDDEN, "The value is a secret.", f"secret: {', '.join(MAY_BE_SECRET)}"
+        )
+        for key in sorted(secret & set(KEYS) - set(MAY_BE_SECRET))
+    ]
+    found += [*_exclusive(complete), *_foreign(config), *_namespaces(settings), *_istio(settings.istio)]
+    return settings, found
+
+
+def _validated(complete: dict[str, Any]) -> tuple[Settings, list[ErrorDetails]]:
+    """Validate, leave out what is wrong, and validate again, until the rest is right."""
+    faults: list[ErrorDetails] = []
+    while True:
+        try:
+            return Settings.model_validate(complete, by_alias=True), faults
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        faults += [detail for detail in details if detail not in faults]
+        # Backwards, so that the positions in lists stay right.
+        for location in sorted(
+            {detail["loc"] for detail in details}, key=lambda loc: [str(p) for p in loc], reverse=True
+        ):
+            _leave_out(complete, location)
+
+
+def _leave_out(value: Any, location: tuple[int | str, ...]) -> None:
+    """Delete the deepest part of a location that exists, in place."""
+    parent, key = value, location[0]
+    for part in location[1:]:
+        inner = _inside(parent, key)
+        if _inside(inner, part) is None:
+            break
+        parent, key = inner, part
+    if _inside(parent, key) is not None:
+        del parent[key]
+
+
+def _inside(value: Any, part: int | str) -> Any:
+    """An entry of a mapping or a list, or None."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).get(str(part))
+    if isinstance(value, list) and isinstance(part, int):
+        entries = cast("list[Any]", value)
+        return entries[part] if part < len(entries) else None
+    return None
+
+
+def _no_environment(written: Any, stack: str) -> Diagnostic:
+    allowed = "one of " + ", ".join(ENVIRONMENTS)
+    if written is None:
+        message = f"The stack is called {stack!r}, which is no environment."
+        return Diagnostic("MSH008", "meshup:environment", None, message, allowed)
+    near = nearest(str(written), ENVIRONMENTS)
+    hint = f" Did you mean {near}?" if near else ""
+    return Diagnostic("MSH004", "meshup:environment", written, f"There is no such environment.{hint}", allowed)
+
+
+def _exclusive(raw: Mapping[str, Any]) -> list[Diagnostic]:
+    """Keys of which only one may be set, looked for in the raw values, so that other faults do not hide them."""
+    places: list[tuple[str, Any, str, str]] = [
+        ("charts", raw.get("charts"), "directory", "repository"),
+        ("istio", raw.get("istio"), "replicas", "autoscaling"),
+    ]
+    gateways = _inside(raw.get("istio"), "gateways")
+    if isinstance(gateways, list):
+        places += [
+            (f"istio.gateways[{position}]", gateway, "replicas", "autoscaling")
+            for position, gateway in enumerate(cast("list[Any]", gateways))
+        ]
+    return [
+        Diagnostic("MSH007", f"{PROJECT}:{path}", None, f"{one} and {other} are both set.", f"{one} or {other}")
+        for path, value, one, other in places
+        if isinstance(value, dict) and one in value and other in value
+    ]
+
+
+def _istio(istio: IstioSettings) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    if istio.gateways and not istio.webhooks:
+        found.append(Diagnostic("MSH307", f"{PROJECT}:istio.gateways", None, "Gateways are set, but webhooks are off."))
+    releases = ["base", "istiod", "gateway", *(gateway.name for gateway in istio.gateways)]
+    for name in istio.values:
+        if name not in releases:
+            near = nearest(name, releases)
+            message = "Istio has no such release." + (f" Did you mean {near}?" if near else "")
+            path = f"{PROJECT}:istio.values.{name}"
+            found.append(Diagnostic("MSH002", path, None, message, "one of " + ", ".join(releases)))
+    for path, scale in (
+        (f"{PROJECT}:istio.autoscaling", istio.autoscaling),
+        *((f"{PROJECT}:istio.gateways[{i}].autoscaling", g.autoscaling) for i, g in enumerate(istio.gateways)),
+    ):
+        if scale is not None and scale.min > scale.max:
+            found.append(Diagnostic("MSH005", f"{path}.min", scale.min, "min is above max.", f"at most {scale.max}"))
+    names = [gateway.name for gateway in istio.gateways]
+    found += [
+        Diagnostic("MSH012", f"{PROJECT}:istio.gateways[{i}].name", name, "Two gateways have this name.", "each once")
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
+    if istio.version is not None:
+        minor = tuple(int(part) for part in istio.version.split(".")[:2])
+        first, last = versions.ISTIO_SUPPORTED
+        if not first <= minor <= last:
+            supported = f"{first[0]}.{first[1]} to {last[0]}.{last[1]}"
+            message = "meshup does not support this version of Istio."
+            found.append(Diagnostic("MSH306", f"{PROJECT}:istio.version", istio.version, message, supported))
+    return found
+
+
+def _foreign(config: RawConfig) -> list[Diagnostic]:
+    """Keys of the Kubernetes provider that it does not have, and projects that are most likely a misspelt one."""
+    found: list[Diagnostic] = []
+    for key in config.kubernetes:
+        if key not in PROVIDER_KEYS:
+            near = nearest(key, PROVIDER_KEYS)
+            message = "The Kubernetes provider has no such key." + (f" Did you mean {near}?" if near else "")
+            found.append(Diagnostic("MSH002", f"kubernetes:{key}", None, message, "one of " + ", ".join(PROVIDER_KEYS)))
+    for key in config.other:
+        near = nearest(key.split(":")[0], (PROJECT, "kubernetes"))
+        if near:
+            message = f"No part of this program reads this key. Did you mean {near}:{key.partition(':')[2]}?"
+            found.append(Diagnostic("MSH002", key, None, message, "keys that start with meshup: or kubernetes:"))
+    return found
+
+
+def _namespaces(settings: Settings) -> list[Diagnostic]:
+    uses = [("istio.namespace", settings.istio.namespace)]
+    if settings.istio.gateways:
+        uses.append(("istio.gatewayNamespace", settings.istio.gateway_namespace))
+    uses += [(f"{app}.namespace", getattr(settings, app).namespace) for app in settings.apps]
+    found: list[Diagnostic] = []
+    taken: dict[str, str] = {}
+    for path, namespace in uses:
+        if namespace in KUBERNETES_NAMESPACES:
+            message = "This namespace is Kubernetes' own; meshup would label it, and delete it on destroy."
+            found.append(Diagnostic("MSH009", f"{PROJECT}:{path}", namespace, message))
+        elif namespace in taken:
+            message = f"This namespace is that of {PROJECT}:{taken[namespace]} as well."
+            found.append(Diagnostic("MSH009", f"{PROJECT}:{path}", namespace, message))
+        taken.setdefault(namespace, path)
+    return found
+
+
+_TYPES = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "finite_number": "a finite number",
+}
+_RANGES = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
+
+
+def _diagnostic(detail: ErrorDetails, secret: Container[object]) -> Diagnostic:
+    """Say in meshup's terms what pydantic found."""
+    location = [part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-")]
+    path = f"{PROJECT}:" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)[1:]
+    kind = detail["type"]
+    hidden = bool(location) and location[0] in secret
+    value: Any = HIDDEN if hidden else detail["input"]
+    context = detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        near = nearest(str(location[-1]), _known_keys(location[:-1]))
+        message = "meshup has no such key." + (f" Did you mean {near}?" if near else "")
+        return Diagnostic("MSH002", path, value, message, "one of " + ", ".join(_known_keys(location[:-1])))
+    if kind == "missing":
+        return Diagnostic("MSH003", path, None, "The key is not set.")
+    if kind == "literal_error":
+        allowed = context["expected"].replace("'", "").replace(" or ", ", ")
+        near = nearest(str(detail["input"]), allowed.split(", ")) if not hidden else None
+        message = "The value is not allowed." + (f" Did you mean {near}?" if near else "")
+        return Diagnostic("MSH004", path, value, message, f"one of {allowed}")
+    if kind in _RANGES:
+        words, key = _RANGES[kind]
+        return Diagnostic("MSH005", path, value, "The number is out of range.", f"{words} {context[key]}")
+    if kind.startswith("MSH"):
+        return Diagnostic(kind, path, value, detail["msg"], str(context.get("allowed", "")))
+    return Diagnostic("MSH001", path, value, "The value has the wrong type.", _TYPES.get(kind, detail["msg"]))
+
+
+def _known_keys(location: Iterable[int | str]) -> list[str]:
+    """The keys of the section at a place of the configuration, as they are written there."""
+    section: type[BaseModel] = Settings
+    for part in location:
+        if isinstance(part, str):
+            fields = {info.alias or name: info for name, info in section.model_fields.items()}
+            inner = _section(fields[part])
+            if inner is not None:
+                section = inner
+    names = [info.alias or name for name, info in section.model_fields.items()]
+    return [name for name in names if section is not Settings or name in KEYS]
+
+
+def _section(info: FieldInfo) -> type[BaseModel] | None:
+    """The section that a field holds, alone, optional, or in a list."""
+    queue: list[Any] = [info.annotation]
+    while queue:
+        annotation = queue.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return annotation
+        if get_origin(annotation) in (Union, UnionType, tuple, list, Annotated):
+            queue.extend(get_args(annotation))
+    return None
+
+
+def plain(section: BaseModel | None) -> dict[str, Any] | None:
+    """A section as a plain mapping, keys as they are written, without what is not set."""
+    return None if section is None else section.model_dump(by_alias=True, exclude_none=True)
