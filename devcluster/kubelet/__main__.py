@@ -14,7 +14,7 @@ from typing import Any, cast
 import psutil
 
 from devcluster import netns, paths, processes
-from devcluster.kubelet import spec
+from devcluster.kubelet import registry, spec
 from devcluster.kubelet.api import Api
 from devcluster.kubelet.node import Kubelet
 from devcluster.kubelet.pod import Host
@@ -130,7 +130,7 @@ def main() -> None:
     toolbox.ensure(names)
     tools = {name: toolbox.path(name) for name in names} | {"envoy": envoy_binary()}
     api = Api(Path(options.kubeconfig))
-    node, host = configured(tools, paths.cluster_dir(options.name) / "pods", api)
+    node, host = configured(tools, registry.pods_folder(options.name), api)
     asyncio.run(serve(Kubelet(api, node, host, log)))
 
 

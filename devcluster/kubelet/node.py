@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from devcluster.kubelet import network, services, spec
+from devcluster.kubelet import network, registry, services, spec
 from devcluster.kubelet.api import Api, ApiError
-from devcluster.kubelet.pod import Host, PodWorker
+from devcluster.kubelet.pod import Host, PodWorker, replace_file
 from devcluster.kubelet.spec import Node, Object
 
 _PODS = "/api/v1/pods"
@@ -180,6 +181,9 @@ class Kubelet:
                     self._log(str(fault))
                     self._names_changed.set()
                     await asyncio.sleep(_RETRY_SECONDS)
+            replace_file(
+                self._host.folder / registry.SERVICES_FILE, json.dumps(services.directory(self._all(_SERVICES)))
+            )
             for worker, _ in self._workers.values():
                 worker.refresh()
 

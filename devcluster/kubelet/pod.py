@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from devcluster.kubelet import network, spec, status, volumes
+from devcluster.kubelet import network, registry, spec, status, volumes
 from devcluster.kubelet.api import Api, ApiError
 from devcluster.kubelet.sandbox import Sandbox, SandboxError
 from devcluster.kubelet.spec import Container, Context, Node, NotYet, Object, Probe, Source
@@ -194,13 +194,13 @@ class PodWorker:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o1777 if name in writable else 0o755)
             for path, text in content.items():
-                _replace(folder / path, text)
+                replace_file(folder / path, text)
             if name not in writable:
                 for old in folder.iterdir():
                     if old.is_file() and old.name not in content:
                         old.unlink()
         metadata = self.pod["metadata"]
-        _replace(
+        replace_file(
             self._folder / "names" / "hosts",
             self._names.hosts(metadata["namespace"], metadata["name"], self.address),
         )
@@ -277,7 +277,7 @@ class PodWorker:
             "address": self.address,
             "pid": self.pid,
         }
-        _replace(self._folder / "pod.json", json.dumps(entry))
+        replace_file(self._folder / registry.POD_FILE, json.dumps(entry))
 
     async def _start_all(
         self, sandbox: Sandbox, containers: list[Container], supervisors: list[asyncio.Task[Any]]
@@ -517,7 +517,7 @@ def _same(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     return all(current.get(key) == value for key, value in wanted.items())
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file in one step, and only when it changes, since istiod and pilot-agent watch theirs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_text() == text:

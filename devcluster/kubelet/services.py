@@ -110,6 +110,18 @@ def hosts(services: Iterable[Object], slices: Iterable[Object], namespace: str, 
     return "\n".join([*lines, ""])
 
 
+def directory(services: Iterable[Object]) -> dict[str, Any]:
+    """Return where each Service with a cluster address is asked, as `registry` reads it: by NAMESPACE/NAME."""
+    return {
+        "/".join(_key(service)): {
+            "address": address,
+            "ports": {p.get("name") or "": p["port"] for p in listed(service["spec"], "ports")},
+        }
+        for service in sorted(services, key=_key)
+        if (address := cluster_address(service)) is not None
+    }
+
+
 def cluster_address(service: Object) -> str | None:
     """Return a Service's IPv4 cluster address, or None if it has none (headless, external)."""
     spec: Mapping[str, Any] = service["spec"]

@@ -1,0 +1,463 @@
+"""Counted requests through a real sidecar: does a split hold?
+
+Requests go out from a pod of the mesh, one after another over a kept-alive connection, so the pod's own Envoy picks
+the destination of each. What a stack output `trafficSplits` promises is compared with what was counted.
+
+The verdict. Envoy picks a weighted destination at random for each request, so the count of a backend is binomial. For
+each backend the exact binomial test gives the probability of a count at least this far off on its side, doubled; the
+smallest, times the number of backends (Bonferroni's bound), is the p-value. A split does not hold when the p-value is
+below `SIGNIFICANCE`: a right split is refused in fewer than one of 100,000 runs. A backend of weight 0 may not answer
+at all, and a single request that fails, or is answered by an unknown backend, refuses the split as well.
+
+The interval that is shown is Wilson's score interval at 99 % for the observed share (E. B. Wilson, "Probable
+inference, the law of succession, and statistical inference", 1927).
+"""
+
+import contextlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from devcluster.kubelet import registry
+from devcluster.kubelet.registry import RunningPod
+
+REQUESTS = 2000
+CONFIDENCE = 0.99
+SIGNIFICANCE = 1e-5
+PREFERRED_SOURCE = "productpage"
+
+_TIMEOUT_SECONDS = 10.0
+# Generous: a run of 2,000 takes two seconds, and a route may delay or time out each request.
+_SECONDS_PER_REQUEST = 0.1
+
+
+class TrafficError(Exception):
+    """The requests can't be sent; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a Service's requests without any match should meet.
+
+    Attributes:
+        service: The Service.
+        namespace: Its namespace.
+        host: Its full name.
+        weights: Percent of each backend, by name: a version, or another Service.
+    """
+
+    service: str
+    namespace: str
+    host: str
+    weights: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was counted.
+
+    Attributes:
+        requests: How many were sent.
+        seconds: How long it took.
+        answers: Count by (app, version).
+        failed: How many had no 2xx answer from a workload.
+        failures: The first few of them in words.
+        statuses: Count by HTTP status.
+        reconnects: How often an idle connection had been closed and was opened anew; no failures.
+    """
+
+    requests: int
+    seconds: float
+    answers: Mapping[tuple[str, str], int]
+    failed: int = 0
+    failures: Sequence[str] = ()
+    statuses: Mapping[int, int] = field(default_factory=dict[int, int])
+    reconnects: int = 0
+
+    def by_backend(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the counts by backend: the version where it is one of these names, else the app.
+
+        Answers of others are counted under `APP VERSION`, so that they show.
+        """
+        result: dict[str, int] = dict.fromkeys(names, 0)
+        for (app, version), count in self.answers.items():
+            name = next((n for n in (version, app, f"{app}-{version}") if n in names), f"{app} {version}")
+            result[name] = result.get(name, 0) + count
+        return result
+
+
+@dataclass(frozen=True)
+class Share:
+    """One backend's part.
+
+    Attributes:
+        backend: Its name.
+        expected: Share by weight, 0 to 1.
+        count: Requests that it answered.
+        observed: Share of all answered requests.
+        low: Lower end of the interval of the observed share.
+        high: Upper end.
+    """
+
+    backend: str
+    expected: float
+    count: int
+    observed: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measured split and the verdict on it."""
+
+    split: Split
+    source: str
+    outcome: Outcome
+    shares: Sequence[Share]
+    p_value: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the split holds: no request failed and the counts are as likely as they should be."""
+        return self.outcome.failed == 0 and self.outcome.requests > 0 and self.p_value >= SIGNIFICANCE
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain data, keys in camel case."""
+        return {
+            "service": self.split.service,
+            "namespace": self.split.namespace,
+            "host": self.split.host,
+            "source": self.source,
+            "requests": self.outcome.requests,
+            "failed": self.outcome.failed,
+            "failures": list(self.outcome.failures),
+            "seconds": self.outcome.seconds,
+            "confidence": CONFIDENCE,
+            "significance": SIGNIFICANCE,
+            "pValue": self.p_value,
+            "holds": self.holds,
+            "backends": [
+                {
+                    "name": share.backend,
+                    "expected": share.expected,
+                    "count": share.count,
+                    "observed": share.observed,
+                    "low": share.low,
+                    "high": share.high,
+                }
+                for share in self.shares
+            ],
+        }
+
+
+# -- pure --------------------------------------------------------------------------------------------------------------
+
+
+def wilson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's score interval for a share.
+
+    Args:
+        count: Successes, 0 to total.
+        total: Trials. With none the interval is all of [0, 1].
+        confidence: Of (0, 1).
+    """
+    if total == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = count / total
+    scale = 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / scale
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
+    # At the ends the interval touches the share exactly; rounding may pass it by an ulp.
+    return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
+
+
+def binomial_p_value(count: int, total: int, share: float) -> float:
+    """Return the exact two-sided p-value, twice the smaller tail, of a count under Binomial(total, share)."""
+    if share <= 0.0:
+        return 1.0 if count == 0 else 0.0
+    if share >= 1.0:
+        return 1.0 if count == total else 0.0
+    log_share, log_rest = math.log(share), math.log1p(-share)
+
+    def probability(k: int) -> float:
+        ways = math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1)
+        return math.exp(ways + k * log_share + (total - k) * log_rest)
+
+    # The tail beyond the mean is summed, which is the small one but for the rounding of the mean.
+    if count <= total * share:
+        tail = math.fsum(probability(k) for k in range(count + 1))
+    else:
+        tail = math.fsum(probability(k) for k in range(count, total + 1))
+    return min(2 * tail, 1.0)
+
+
+def p_value(counts: Mapping[str, int], weights: Mapping[str, int]) -> float:
+    """Return the p-value of counts under weights: Bonferroni's bound over one exact binomial test per backend.
+
+    A backend that was counted without having a weight makes it 0.
+    """
+    total, whole = sum(counts.values()), sum(weights.values())
+    names = sorted({*counts, *weights})
+    smallest = min(binomial_p_value(counts.get(n, 0), total, weights.get(n, 0) / whole) for n in names)
+    return min(smallest * len(names), 1.0)
+
+
+def splits(outputs: Mapping[str, Any]) -> list[Split]:
+    """Return what the stack output `trafficSplits` promises for requests that no match applies to.
+
+    Rules with matches are for special requests; the plain ones meet the rule that matches all. A Service without such
+    a rule is left out.
+    """
+    result: list[Split] = []
+    for service, entry in sorted(outputs.items()):
+        rule = next((r for r in entry["rules"] if r.get("match", "all") == "all"), None)
+        if rule is not None and rule.get("backends"):
+            weights = {backend["name"]: int(backend["weight"]) for backend in rule["backends"]}
+            result.append(Split(service, entry["namespace"], entry["host"], weights))
+    return result
+
+
+def judged(split: Split, source: str, outcome: Outcome) -> Result:
+    """Compare what was counted with what was promised."""
+    counts = outcome.by_backend(list(split.weights))
+    total, whole = sum(counts.values()), sum(split.weights.values())
+    shares = [
+        Share(name, split.weights.get(name, 0) / whole, count, count / total if total else 0.0, *wilson(count, total))
+        for name, count in counts.items()
+    ]
+    return Result(split, source, outcome, shares, p_value(counts, split.weights))
+
+
+def choose_source(pods: Sequence[RunningPod], split: Split) -> RunningPod:
+    """Return the pod that requests are sent from: productpage, else any pod of the namespace that is no target.
+
+    Raises:
+        TrafficError: There is none.
+    """
+    near = [pod for pod in pods if pod.namespace == split.namespace]
+    for wanted in (PREFERRED_SOURCE, None):
+        for pod in near:
+            app = pod.labels.get("app", "")
+            if app == wanted or (wanted is None and app not in (split.service, *split.weights)):
+                return pod
+    raise TrafficError(
+        f"No running pod in namespace {split.namespace} can send requests to {split.service}. "
+        "Pods are real only where they have a sidecar: is the namespace in the mesh, and is istiod ready? "
+        "`python3 -m devcluster exec -- kubectl get pods -A` shows them."
+    )
+
+
+def table(result: Result) -> Table:
+    """Return a result as a table for people."""
+    split, outcome = result.split, result.outcome
+    shown = Table(
+        title=f"{split.namespace}/{split.service}: {outcome.requests} requests from {result.source}",
+        title_justify="left",
+        caption=f"{_verdict(result)} The interval is Wilson's at {CONFIDENCE:.0%}.",
+        caption_justify="left",
+    )
+    shown.add_column("backend")
+    for name in ("weight", "requests", "observed", "interval"):
+        shown.add_column(name, justify="right")
+    for share in result.shares:
+        shown.add_row(
+            share.backend,
+            f"{share.expected:.0%}",
+            str(share.count),
+            f"{share.observed:.2%}",
+            f"{share.low:.2%} - {share.high:.2%}",
+        )
+    return shown
+
+
+def _verdict(result: Result) -> str:
+    outcome = result.outcome
+    if outcome.failed:
+        return f"The split does not hold: {outcome.failed} requests failed, the first with: {outcome.failures[0]}."
+    word = "holds" if result.holds else "does not hold"
+    return (
+        f"The split {word} (p = {result.p_value:.3g}, refused below {SIGNIFICANCE:g}); no request failed, "
+        f"{outcome.requests / outcome.seconds if outcome.seconds else 0:.0f} requests/s."
+    )
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, and to whom.
+
+    Attributes:
+        namespace: The Service's namespace.
+        service: The Service.
+        path: Path and query.
+        method: HTTP method.
+        headers: Further headers; Host is the Service's name unless given here.
+        port: Name or number of the Service's port; its first one if not given.
+        timeout: Seconds for one request.
+    """
+
+    namespace: str
+    service: str
+    path: str = "/"
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    port: str | int | None = None
+    timeout: float = _TIMEOUT_SECONDS
+
+
+def find_pod(cluster: str, namespace: str, labels: Mapping[str, str]) -> RunningPod:
+    """Return a running pod with these labels.
+
+    Raises:
+        TrafficError: There is none.
+    """
+    found = registry.running(registry.pods_folder(cluster), namespace, labels)
+    if not found:
+        wanted = ",".join(f"{key}={value}" for key, value in labels.items())
+        raise TrafficError(f"No pod runs in namespace {namespace} with labels {wanted}.")
+    return found[0]
+
+
+def send(cluster: str, source: RunningPod, request: Request, requests: int = REQUESTS) -> Outcome:
+    """Send requests from a pod and count what comes back.
+
+    Raises:
+        TrafficError: They can't be sent.
+    """
+    argv = [*_argv(cluster, source, request), "--requests", str(requests)]
+    limit = 30 + requests * max(request.timeout, _SECONDS_PER_REQUEST)
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired as fault:
+        raise TrafficError(f"{requests} requests were not done in {limit:.0f} s.") from fault
+    if done.returncode != 0:
+        raise TrafficError(f"The requests could not be sent: {done.stderr.strip()}")
+    return parsed(done.stdout)
+
+
+@contextlib.contextmanager
+def continuous(
+    cluster: str, source: RunningPod, request: Request, rate: float = 200.0
+) -> Generator[list[Outcome], None, None]:
+    """Send requests while the body of the `with` statement runs, `rate` per second at most.
+
+    Yields:
+        A list that holds the outcome once the body is done.
+
+    Raises:
+        TrafficError: They can't be sent.
+    """
+    argv = [*_argv(cluster, source, request), "--rate", str(rate)]
+    result: list[Outcome] = []
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield result
+        # Closing its standard input ends it, after the request that is under way.
+        out, err = process.communicate(timeout=request.timeout + 10)
+        if process.returncode != 0:
+            raise TrafficError(f"The requests could not be sent: {err.strip()}")
+        result.append(parsed(out))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure(cluster: str, split: Split, requests: int = REQUESTS, request: Request | None = None) -> Result:
+    """Measure one split.
+
+    Args:
+        cluster: The cluster's name.
+        split: What is promised.
+        requests: How many to send.
+        request: What to send, if not a plain GET of `/`.
+
+    Raises:
+        TrafficError: The requests can't be sent.
+    """
+    source = choose_source(registry.running(registry.pods_folder(cluster)), split)
+    what = request or Request(split.namespace, split.service)
+    return judged(split, f"pod {source.name}", send(cluster, source, what, requests))
+
+
+def run(
+    cluster: str, outputs: Mapping[str, Any], *, requests: int = REQUESTS, as_json: bool = False, console: Console
+) -> int:
+    """Measure every split of a stack and print the results.
+
+    Args:
+        cluster: The cluster's name.
+        outputs: The stack output `trafficSplits`.
+        requests: How many to send for each Service.
+        as_json: Print one JSON object instead of tables.
+        console: Where to print.
+
+    Returns:
+        The exit code: 0 when every split holds, 1 when one does not or a request failed.
+
+    Raises:
+        TrafficError: The requests can't be sent.
+    """
+    results = [measure(cluster, split, requests) for split in splits(outputs)]
+    if as_json:
+        console.print_json(
+            data={"holds": all(r.holds for r in results), "splits": [r.as_json() for r in results]}, indent=2
+        )
+    elif not results:
+        console.print("The stack declares no traffic split: set meshup:traffic, as docs and Pulumi.dev.yaml show.")
+    else:
+        for result in results:
+            console.print(table(result))
+    return 0 if all(result.holds for result in results) else 1
+
+
+def parsed(text: str) -> Outcome:
+    """Return the outcome that `devcluster.load` printed."""
+    data = cast("dict[str, Any]", json.loads(text))
+    return Outcome(
+        requests=data["requests"],
+        seconds=data["seconds"],
+        answers={(a["app"], a["version"]): a["count"] for a in data["answers"]},
+        failed=data["failed"],
+        failures=tuple(data["failures"]),
+        statuses={int(status): n for status, n in data["statuses"].items()},
+        reconnects=data["reconnects"],
+    )
+
+
+def _argv(cluster: str, source: RunningPod, request: Request) -> list[str]:
+    try:
+        address = registry.service(registry.pods_folder(cluster), request.namespace, request.service)
+        port = _port(address, request)
+        headers = {"host": f"{request.service}.{request.namespace}:{port}"} | {
+            name.lower(): value for name, value in request.headers.items()
+        }
+        command = [sys.executable, "-m", "devcluster.load", "--address", address.address, "--port", str(port)]
+        command += ["--path", request.path, "--method", request.method, "--timeout", str(request.timeout)]
+        command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
+        return source.enter_argv(command)
+    except LookupError as fault:
+        raise TrafficError(str(fault)) from fault
+
+
+def _port(address: registry.ServiceAddress, request: Request) -> int:
+    if request.port is None:
+        return next(iter(address.ports.values()))
+    if isinstance(request.port, int):
+        return request.port
+    if request.port not in address.ports:
+        raise LookupError(f"Service {request.service} has no port {request.port} (it has: {', '.join(address.ports)})")
+    return address.ports[request.port]
