@@ -20,7 +20,7 @@ MARKER_VARIABLE = "MESHUP_CLUSTER_ID"
 _PROC = Path("/proc")
 _POLL_SECONDS = 0.02
 # Fields of /proc/PID/stat counted after the command's name: the state is field 3, the start time field 22.
-_STATE, _STARTED = 0, 19
+_STATE, _PARENT, _STARTED = 0, 1, 19
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,19 @@ def marked(marker: str) -> list[ProcessId]:
         if entry in environment.split(b"\0") and (process := ProcessId.of(int(folder.name))):
             found.append(process)
     return found
+
+
+def ancestry(pid: int) -> list[int]:
+    """Return a process and its parents, nearest first."""
+    chain: list[int] = []
+    while pid > 0 and pid not in chain:
+        chain.append(pid)
+        try:
+            text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+        except OSError:
+            break
+        pid = int(text.rpartition(")")[2].split()[_PARENT])
+    return chain
 
 
 def detached_environment(base: Mapping[str, str], marker: str) -> dict[str, str]:
