@@ -14,7 +14,9 @@ PULUMI_TOOLS = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec
 MESH_TOOLS = ("pilot-discovery", "pilot-agent", "envoy-bootstrap", "iptables")
 FILES = ("istio-charts", "gateway-api-crds")
 EVERYTHING = (*CLUSTER_TOOLS, *PULUMI_TOOLS, *MESH_TOOLS, *FILES)
-"""What `up` needs. `istioctl` is built on demand only."""
+"""What `up` needs."""
+ON_DEMAND = ("istioctl",)
+"""What is built only when someone asks for it: it takes minutes and nothing depends on it."""
 
 _ISTIO_CHARTS = {
     # Where `meshup:charts: {directory: PATH}` expects each chart, from where the module keeps it.

@@ -7,7 +7,6 @@ folder. The program itself is run as any user runs it, by its configuration and 
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import time
@@ -47,7 +46,9 @@ class Stack:
 
     Attributes:
         project: The folder of Pulumi.yaml.
-        state: The folder for the backend, the plugins and the passphrase; private to its user.
+        state: The folder for the backend and the plugins; it goes with the cluster.
+        passphrase: The file with the passphrase, private to its user. It stays, because the configuration file may hold
+            values that only it opens.
         environment: The environment with the tools and KUBECONFIG.
         wrap: Turns a command into one that runs where the cluster can be reached.
         name: The stack's name.
@@ -55,6 +56,7 @@ class Stack:
 
     project: Path
     state: Path
+    passphrase: Path
     environment: Mapping[str, str] = field(repr=False)
     wrap: Callable[[Sequence[str]], list[str]] = list
     name: str = "embedded"
@@ -75,7 +77,7 @@ class Stack:
         return kept | {
             "PULUMI_BACKEND_URL": f"file://{self.backend}",
             "PULUMI_HOME": str(self.state / "pulumi-home"),
-            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "PULUMI_STACK": self.name,
         }
@@ -91,9 +93,9 @@ class Stack:
         """
         for folder in (self.backend, self.state / "pulumi-home"):
             folder.mkdir(parents=True, exist_ok=True)
-        fresh = not self._passphrase.exists()
+        fresh = not self.passphrase.exists()
         if fresh:
-            _write_private(self._passphrase, secrets.token_urlsafe(32))
+            _write_private(self.passphrase, secrets.token_urlsafe(32))
         template = self.file if self.file.exists() else self.project / TEMPLATE
         text = template.read_text() if template.exists() else ""
         try:
@@ -103,7 +105,7 @@ class Stack:
             edited = stackfile.with_settings(text, settings)
         except ValueError as error:
             if fresh:
-                self._passphrase.unlink()
+                self.passphrase.unlink()
             raise StackError(
                 f"{template.name} can't be used: {error}\nCorrect it, or delete it to start anew."
             ) from error
@@ -171,10 +173,6 @@ class Stack:
             said = f":\n{(done.stderr or done.stdout).strip()}" if quiet else "; its report is above."
             raise StackError(f"`pulumi {arguments[0]}` failed{said}")
         return done.stdout if quiet else ""
-
-    @property
-    def _passphrase(self) -> Path:
-        return self.state / "pulumi-passphrase"
 
     def _exists(self) -> bool:
         return any((self.backend / ".pulumi" / "stacks").glob(f"*/{self.name}.json"))
@@ -269,9 +267,3 @@ def _write_private(file: Path, text: str) -> None:
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
         handle.write(text)
-
-
-def remove_state(state: Path) -> None:
-    """Forget a stack whose cluster is gone. The passphrase stays: the configuration file may hold values it opens."""
-    for folder in ("pulumi", "pulumi-home"):
-        shutil.rmtree(state / folder, ignore_errors=True)

@@ -105,6 +105,10 @@ class Toolbox:
         self._resolve(wanted)
         self._add_plugin()
 
+    def find(self, names: Iterable[str]) -> None:
+        """Have those of these tools that are there already; make none."""
+        self._resolve(list(names))
+
     def path(self, tool: str) -> Path:
         """Return where a tool is.
 

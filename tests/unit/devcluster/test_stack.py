@@ -66,7 +66,7 @@ def test_a_lock_that_is_half_written_is_none(tmp_path: Path) -> None:
 
 
 def test_a_second_run_is_refused_and_told_who_works(tmp_path: Path) -> None:
-    subject = Stack(tmp_path, tmp_path, {})
+    subject = Stack(tmp_path, tmp_path, tmp_path / "pass", {})
     lock(subject.backend)
     with pytest.raises(StackError, match=f"pid {os.getpid()} on ") as caught:
         subject.recover()
@@ -80,9 +80,9 @@ def test_the_environment_is_the_clusters_own_and_the_passphrase_is_a_file() -> N
         "PULUMI_ACCESS_TOKEN": "t",
         "PULUMI_BACKEND_URL": "s3://x",
     }
-    env = Stack(Path("/p"), Path("/s"), base).env()
+    env = Stack(Path("/p"), Path("/s"), Path("/s/pass"), base).env()
     assert env["PULUMI_BACKEND_URL"] == "file:///s/pulumi"
-    assert Path(env["PULUMI_CONFIG_PASSPHRASE_FILE"]) == Path("/s/pulumi-passphrase")
+    assert Path(env["PULUMI_CONFIG_PASSPHRASE_FILE"]) == Path("/s/pass")
     assert env["PATH"] == "/bin"
     assert not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"} & set(env)
 
@@ -93,14 +93,14 @@ def test_the_default_cluster_has_the_stack_embedded_and_others_have_their_own() 
 
 
 def test_a_stack_never_shows_its_environment() -> None:
-    assert "hunter2" not in repr(Stack(Path("/p"), Path("/s"), {"TOKEN": "hunter2"}))
+    assert "hunter2" not in repr(Stack(Path("/p"), Path("/s"), Path("/s/pass"), {"TOKEN": "hunter2"}))
 
 
 def test_a_stack_file_with_secrets_of_a_lost_passphrase_is_refused_and_left_alone(tmp_path: Path) -> None:
-    subject = Stack(tmp_path, tmp_path / "state", {})
+    subject = Stack(tmp_path, tmp_path / "state", tmp_path / "pass", {})
     text = "encryptionsalt: v1:x\nconfig:\n  meshup:token:\n    secure: v1:y\n"
     subject.file.write_text(text)
     with pytest.raises(StackError, match="meshup:token"):
         subject.prepare({"kubernetes:context": "dev"})
     assert subject.file.read_text() == text
-    assert not (tmp_path / "state" / "pulumi-passphrase").exists()
+    assert not (tmp_path / "pass").exists()

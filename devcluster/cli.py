@@ -1,0 +1,234 @@
+"""The command line of the embedded cluster: `python3 -m devcluster`."""
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from devcluster import paths, traffic
+from devcluster.artefacts import ToolError
+from devcluster.catalogue import ON_DEMAND
+from devcluster.cluster import ClusterError, Status
+from devcluster.embedded import Embedded
+from devcluster.progress import Progress
+from devcluster.stack import StackError
+from devcluster.toolchain import Toolbox
+from devcluster.traffic import TrafficError
+
+_FAILED = 1
+_MISUSE = 2
+_INTERRUPTED = 130
+
+NEXT_STEPS = """\
+What to try next:
+  change the split      python3 -m devcluster exec -- pulumi config set --path 'meshup:traffic.reviews.split.v1' 50
+                        python3 -m devcluster exec -- pulumi config set --path 'meshup:traffic.reviews.split.v2' 50
+                        make up
+  measure it again      make traffic
+  look around           make shell, then: kubectl get pods -A, pulumi stack output
+  end it                make down"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    errors = Console(stderr=True, highlight=False)
+    try:
+        return options.run(options)
+    except (ToolError, ClusterError, StackError, TrafficError) as error:
+        errors.print(f"[red]{options.command}:[/red]", end=" ")
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return _FAILED
+    except ValueError as error:
+        # Only a cluster's name can be wrong here.
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return _MISUSE
+    except KeyboardInterrupt:
+        errors.print(f"{options.command}: interrupted; the same command takes it up again.")
+        return _INTERRUPTED
+
+
+def up(options: argparse.Namespace) -> int:
+    """Bring up the cluster and the stack, show the outputs and the measured split."""
+    console = Console(highlight=False)
+    embedded = Embedded(options.name)
+    with Progress() as progress:
+        embedded.toolbox.ensure(progress=progress)
+        embedded.cluster.up(embedded.toolbox, progress)
+        stack = embedded.stack
+        with progress.step("Pulumi stack") as step:
+            embedded.prepare(stack)
+            step.remark = f"{stack.name}, configured in {stack.file.name}"
+    stack.up()
+    outputs = stack.outputs()
+    console.print("\n[bold]Stack outputs[/bold]")
+    console.print_json(data=outputs)
+    code = 0
+    if embedded.cluster.mode != "full":
+        console.print(
+            f"\nInjection and the measured split need network namespaces, which this machine does not allow: "
+            f"{embedded.cluster.reason}. Everything was declared and accepted by the API.",
+            markup=False,
+        )
+    elif splits := outputs.get("trafficSplits"):
+        console.print("\n[bold]Measured split[/bold]")
+        code = traffic.run(options.name, cast("dict[str, Any]", splits), requests=options.requests, console=console)
+    console.print(f"\n{NEXT_STEPS}", markup=False)
+    return code
+
+
+def down(options: argparse.Namespace) -> int:
+    """End the cluster; its stack's state goes with it, its configuration file stays."""
+    embedded = Embedded(options.name)
+    with Progress() as progress, progress.step(f"end the cluster {options.name}") as step:
+        if not embedded.cluster.directory.exists():
+            step.remark = "it was not up"
+        embedded.cluster.down(progress)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show what runs; exit code 1 when the cluster is not ready."""
+    console = Console(highlight=False)
+    found = Embedded(options.name).cluster.status()
+    if options.json:
+        console.print_json(json.dumps(dataclasses.asdict(found), default=str))
+    else:
+        _show(found, console)
+    return 0 if found.ready else _FAILED
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run a command where the cluster can be reached, with its tools, its kubeconfig and its stack."""
+    command: list[str] = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
+    if not command:
+        print("exec: name a command, for example `python3 -m devcluster exec -- kubectl get pods -A`.", file=sys.stderr)
+        return _MISUSE
+    return _run_inside(options.name, command)
+
+
+def shell(options: argparse.Namespace) -> int:
+    """Open the user's shell, as `exec` would."""
+    print("kubectl, helm and pulumi work on this cluster here; `exit` leaves.")
+    return _run_inside(options.name, [os.environ.get("SHELL") or "/bin/sh"])
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Count requests through a sidecar; exit code 1 when a split does not hold."""
+    embedded = Embedded(options.name)
+    if embedded.cluster.mode != "full":
+        raise TrafficError(f"No pod runs here, so nothing can be measured: {embedded.cluster.reason}.")
+    embedded.toolbox.ensure()
+    outputs = embedded.stack.outputs().get("trafficSplits")
+    return traffic.run(
+        options.name,
+        cast("dict[str, Any]", outputs or {}),
+        requests=options.requests,
+        as_json=options.json,
+        console=Console(highlight=False),
+    )
+
+
+def tools(options: argparse.Namespace) -> int:
+    """Find or build the tools; all that `up` needs, or those that are named."""
+    toolbox = Toolbox()
+    with Progress() as progress:
+        if options.tool:
+            toolbox.ensure(options.tool, progress)
+        else:
+            toolbox.ensure(progress=progress)
+    print(f"The tools are ready in {toolbox.cache}.")
+    return 0
+
+
+def venv(_: argparse.Namespace) -> int:
+    """Do nothing more: the environment was made on the way here."""
+    return 0
+
+
+def _run_inside(name: str, command: Sequence[str]) -> int:
+    embedded = Embedded(name)
+    # First, because nothing needs building for a cluster that is not up.
+    argv = embedded.cluster.exec_argv(command)
+    embedded.toolbox.ensure()
+    if command[0] in ON_DEMAND:
+        embedded.toolbox.ensure([command[0]])
+    embedded.toolbox.find(ON_DEMAND)
+    try:
+        return subprocess.run(argv, env=embedded.stack.env(), check=False).returncode
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _show(found: Status, console: Console) -> None:
+    if not found.exists:
+        console.print(f"The cluster {found.name} is not up. `make up` starts it.")
+        return
+    state = "[green]ready[/green]" if found.ready else "[red]not ready[/red]"
+    console.print(f"Cluster [bold]{found.name}[/bold]: {state}, mode {found.mode}")
+    for remark in (found.reason, found.fault):
+        if remark:
+            console.print(remark, markup=False)
+    table = Table("process", "pid", "", "log", box=None, pad_edge=False)
+    for process in found.processes:
+        table.add_row(process.role, str(process.pid), "runs" if process.alive else "ended", str(process.log))
+    console.print(table)
+    for node, obstacle in found.nodes.items():
+        console.print(f"node {node}: {obstacle or 'ready'}", markup=False)
+    if found.pods:
+        console.print("pods: " + ", ".join(f"{count} {phase}" for phase, count in found.pods.items()))
+    console.print(f"kubeconfig: {found.kubeconfig} (inside `python3 -m devcluster exec`)", markup=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m devcluster",
+        description="A real Kubernetes API, istiod and Envoy on this machine, without Docker.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    def named(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = command(name, run, text)
+        variable = paths.CLUSTER_VARIABLE
+        added.add_argument(
+            "--name",
+            default=paths.cluster_name(),
+            help=f"the cluster; {variable} sets it too (default: {paths.DEFAULT_CLUSTER})",
+        )
+        return added
+
+    upper = named("up", up, "cluster, Istio, Bookinfo and the split, measured")
+    named("down", down, "end the cluster and forget its stack")
+    named("status", status, "what runs").add_argument("--json", action="store_true", help="for programs")
+    executor = named("exec", execute, "run a command where the cluster can be reached")
+    executor.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    named("shell", shell, "a shell with the cluster, the tools and the stack at hand")
+    measurer = named("traffic", measure, "count requests through a sidecar, against the declared split")
+    measurer.add_argument("--json", action="store_true", help="for pipelines")
+    for added in (upper, measurer):
+        added.add_argument(
+            "--requests", type=_positive, default=traffic.REQUESTS, help="how many (default: %(default)s)"
+        )
+    builder = command("tools", tools, "find or build every tool of the embedded cluster")
+    builder.add_argument("tool", nargs="*", help="only these, for example istioctl")
+    command("venv", venv, "make the virtual environment and nothing else")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value

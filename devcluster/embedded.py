@@ -1,0 +1,79 @@
+"""The embedded cluster as a whole: its tools, its cluster and its Pulumi stack, by one name."""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from devcluster import paths, stackfile
+from devcluster.cluster import Cluster
+from devcluster.stack import Stack, stack_name
+from devcluster.stackfile import Setting
+from devcluster.toolchain import Toolbox
+
+
+class Embedded:
+    """One embedded cluster. Making the object starts nothing."""
+
+    def __init__(self, name: str, project: Path | None = None) -> None:
+        self.toolbox = Toolbox()
+        self.cluster = Cluster(name)
+        self._project = project or paths.repository()
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack of this cluster, in the repository's own program. The toolbox must be ready."""
+        name = stack_name(self.cluster.name, paths.DEFAULT_CLUSTER)
+        passphrase = paths.state_dir() / f"{self.cluster.name}.passphrase"
+        return Stack(
+            self._project, self.cluster.directory, passphrase, self.environment(), self.cluster.exec_argv, name
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every command on this cluster, without Pulumi's own part."""
+        return self.toolbox.env({**os.environ, **self.cluster.environment()})
+
+    def prepare(self, stack: Stack) -> None:
+        """Give a stack the configuration keys that are this cluster's own.
+
+        Raises:
+            StackError: Its configuration file can't be used.
+        """
+        text = stack.file.read_text() if stack.file.exists() else ""
+        stack.prepare(
+            settings(
+                context=self.cluster.context,
+                charts=self.toolbox.path("istio-charts"),
+                pods=self.cluster.mode == "full",
+                istio=istio_settings(text),
+            )
+        )
+
+
+def settings(context: str, charts: Path, istio: Mapping[str, object], *, pods: bool) -> dict[str, Setting]:
+    """Return the configuration keys that belong to the cluster and not to the user.
+
+    Args:
+        context: The kubeconfig context.
+        charts: The folder of Istio's charts.
+        istio: What the user has set under `meshup:istio`.
+        pods: Whether pods run as processes. Where they don't, no istiod would answer Istio's webhooks, and every
+            pod would be refused; so they are left out by the chart's own switch.
+    """
+    own: dict[str, Setting] = {
+        "kubernetes:context": context,
+        "meshup:environment": "dev",
+        "meshup:charts": {"directory": str(charts)},
+    }
+    if not pods:
+        own["meshup:istio"] = {**istio, "webhooks": False}
+    return own
+
+
+def istio_settings(text: str) -> Mapping[str, object]:
+    """Return what a stack file sets under `meshup:istio`; empty for a file that can't be read, which is said later."""
+    try:
+        found = stackfile.configuration(text).get("meshup:istio")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType] - YAML
