@@ -283,6 +283,197 @@ TRAFFIC: tuple[Code, ...] = (
         "A setting of the ejection has no effect, or its limits exclude each other.",
         "Set consecutiveErrors, and let maxEjection be at least ejection.",
     ),
+    Code(
+        "MSH126",
+        "Name of a version's Service is taken",
+        "A backend of an HTTPRoute is a Service, so each version needs one of its own. The name that it would get"
+        " belongs to a Service with another selector.",
+        "Rename the version or the other Service.",
+    ),
+    Code(
+        "MSH127",
+        "Two objects of one name",
+        "Two routes would make the same object with different contents; one would overwrite the other.",
+        "Rename a rule, a version or a Service.",
+    ),
+    Code(
+        "MSH128",
+        "Two APIs for one Service",
+        "A VirtualService and an HTTPRoute (or a ServiceProfile and an HTTPRoute) on one Service shadow each "
+        "other: on Linkerd the profile switches the split off (observed), on Istio the result is not defined.",
+        "Use one API for all ports of a Service.",
+    ),
+    Code(
+        "MSH129",
+        "API not known to the mesh",
+        "The mesh of the stack does not read the API that is asked for.",
+        "Leave `api` out, or choose one that the mesh reads.",
+    ),
+    Code(
+        "MSH130",
+        "Catch-all added",
+        "No rule takes every request. On both meshes an unmatched request gets 404 as soon as a Service has any "
+        "route, so meshup adds a last rule to the whole Service.",
+        "Add a last rule without `match` to choose for yourself.",
+    ),
+    Code(
+        "MSH131",
+        "Feature not available",
+        "The target can't do this. meshup refuses it, because the mesh would drop it, or the whole route, without"
+        " a word.",
+        "Remove it, or choose a mesh and `api` that can (see the table in docs/traffic.md).",
+    ),
+    Code(
+        "MSH132",
+        "Beyond the limits of one route",
+        "The API server takes at most 16 rules and 128 matches in one HTTPRoute (Gateway API v1.5.1).",
+        "Join rules that have the same backends.",
+    ),
+    Code(
+        "MSH133",
+        "Version makes no legal Service name",
+        "The Service of a version is named like the Service and the version together; the API server does not "
+        "take that name.",
+        "Shorten the name of the version.",
+    ),
+    Code(
+        "MSH134",
+        "Order that the mesh would not keep",
+        "Rules mean their order. HTTPRoutes have none: each mesh ranks their matches in its own way (Istio: "
+        "exact, prefix, regex; Linkerd: the length of the matched path, then headers, query, method). For "
+        "requests that both rules match, the mesh would take the later one.",
+        "Put the rule that the mesh prefers first, or let the matches exclude each other.",
+    ),
+    Code(
+        "MSH135",
+        "Order that depends on the age of objects",
+        "On Linkerd, rules with different timeouts or retries are separate objects. Where their matches rank the "
+        "same, the older object wins.",
+        "Give the rules the same policies, or matches that exclude each other.",
+    ),
+    Code(
+        "MSH136",
+        "Rules in several objects",
+        "Linkerd keeps timeouts and retries for a whole route object, so rules with different ones become several"
+        " objects on the same Service.",
+        "Nothing needs to be done.",
+    ),
+    Code(
+        "MSH137",
+        "gRPC retries outside a GRPCRoute",
+        "Linkerd reads the conditions on gRPC status only from a GRPCRoute.",
+        "Make all matches of the route matches on `grpc`.",
+    ),
+    Code(
+        "MSH138",
+        "Pods of the Service not known",
+        "A rate limit is placed at the pods, and the labels that the Service selects are not known.",
+        "Add `selector`.",
+    ),
+    Code(
+        "MSH139",
+        "Port is not HTTP",
+        "The name or the appProtocol of the port says another protocol. The mesh would forward bytes and apply no"
+        " rule on requests.",
+        "Name an HTTP port, or correct its name or appProtocol.",
+    ),
+    Code(
+        "MSH140",
+        "Version selects no pod",
+        "The labels of the version contradict the selector of the Service: no pod has both (istioctl analyze "
+        "calls it IST0173).",
+        "Let the Service select what its versions have in common.",
+    ),
+    Code(
+        "MSH141",
+        "Versions select the same pods",
+        "The labels of one version are among those of another, so the weights do not divide the pods.",
+        "Give each version a label value of its own.",
+    ),
+    Code(
+        "MSH142",
+        "Rule that no request reaches",
+        "Earlier rules take every request that this one matches. Paths, headers, cookies, query and method are "
+        "compared as sets, not as text.",
+        "Put it before the other, or remove it.",
+    ),
+    Code(
+        "MSH143",
+        "Match without effect",
+        "Another match takes every request of this one.",
+        "Remove it.",
+    ),
+    Code(
+        "MSH144",
+        "Timeout of an attempt without retries",
+        "With one attempt, its timeout is that of the request. On an Istio HTTPRoute it would even replace it.",
+        "Add `retries`, or set the timeout of the request.",
+    ),
+    Code(
+        "MSH145",
+        "Attempt longer than the request",
+        "One attempt may take longer than the whole request; the API server refuses that in an HTTPRoute.",
+        "Make `perTry` at most as long as `request`.",
+    ),
+    Code(
+        "MSH146",
+        "Retries that do not fit",
+        "All attempts together may take longer than the request; the last ones never happen when each takes its time.",
+        "Raise the request timeout or take fewer attempts.",
+    ),
+    Code(
+        "MSH147",
+        "Fault that disables timeout or retries",
+        "Istio applies neither timeouts nor retries on a route that injects faults (VirtualService, "
+        "HTTPFaultInjection).",
+        "Remove them from the rule, or inject the fault at the Service behind it.",
+    ),
+    Code(
+        "MSH148",
+        "Redirect with a policy",
+        "A redirect answers the request itself; there is no backend that the policy could act on, and Istio "
+        "rejects some of them.",
+        "Keep only the redirect in the rule.",
+    ),
+    Code(
+        "MSH149",
+        "Prefix to replace not clear",
+        "The API server takes a prefix rewrite only in a rule with exactly one match on a path prefix.",
+        "Give the rule one match on a path prefix.",
+    ),
+    Code(
+        "MSH150",
+        "Mirror to a live backend",
+        "The version gets its share of the requests and copies of others: it does work twice, and its numbers "
+        "mean nothing.",
+        "Mirror to a version without weight.",
+    ),
+    Code(
+        "MSH151",
+        "Affinity across versions",
+        "Session affinity is a hash over the endpoints of one destination. With weights over several versions, "
+        "each request draws its version anew (istio/istio#19630).",
+        "Choose the version by a match on a cookie or header.",
+    ),
+    Code(
+        "MSH152",
+        "Policies of a Service in two routes",
+        "Circuit breaking, load balancing, affinity and retry budget belong to the Service. Of two "
+        "DestinationRules for one host, the second is dropped.",
+        "Put them into one route.",
+    ),
+    Code(
+        "MSH153",
+        "Egress port with two protocols",
+        "One port of a host outside the mesh is declared with two protocols.",
+        "Give one protocol.",
+    ),
+    Code(
+        "MSH154",
+        "Retries without a budget",
+        "A ServiceProfile retries as long as its budget lasts, and none is set.",
+        "Add `retryBudget`.",
+    ),
 )
 
 IDENTITY: tuple[Code, ...] = (

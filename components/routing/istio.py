@@ -12,10 +12,12 @@ from components.routing.manifests import Manifest, all_headers, manifest, quote
 from components.routing.model import (
     Backend,
     Destination,
+    Egress,
     HeaderChange,
     Match,
     Mirror,
     Port,
+    RateLimit,
     Redirect,
     Retry,
     Rewrite,
@@ -28,6 +30,8 @@ from components.routing.model import (
 from components.routing.reader import duration_text
 
 API_VERSION = "networking.istio.io/v1"
+ENVOY_FILTER_API_VERSION = "networking.istio.io/v1alpha3"
+ROUTER_FILTER = "envoy.filters.http.router"
 DEFAULT_RETRY_ON = ("gateway-error",)
 _LOAD_BALANCER = {"round-robin": "ROUND_ROBIN", "least-request": "LEAST_REQUEST", "random": "RANDOM"}
 
@@ -162,7 +166,7 @@ def _query_match(match: TextMatch) -> Manifest:
 
 def _retries(retry: Retry, timeout: Timeout | None) -> Manifest:
     written: Manifest = {"attempts": retry.attempts}
-    if retry.attempts == 0:
+    if not retry.attempts:
         return written
     if timeout and timeout.per_try is not None:
         written["perTryTimeout"] = duration_text(timeout.per_try)
@@ -281,3 +285,81 @@ def _load_balancer(route: Route) -> Manifest:
         return {"consistentHash": {"useSourceIp": True}}
     key = "httpHeaderName" if session.kind == "header" else "httpQueryParameterName"
     return {"consistentHash": {key: session.name}}
+
+
+def rate_limit(route: Route, limit: RateLimit) -> Manifest:
+    """Envoy's local rate limit in front of the pods of a Service, for one port (EnvoyFilter, v1alpha3).
+
+    The filter stands before the router, so behind authentication and authorization. The priority is set because
+    `istioctl analyze` warns of a relative operation without one (IST0151).
+    """
+    service = route.service
+    limiter: Manifest = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+        "stat_prefix": "meshup_rate_limit",
+        "token_bucket": {
+            "max_tokens": limit.burst or limit.requests,
+            "tokens_per_fill": limit.requests,
+            "fill_interval": duration_text(limit.per),
+        },
+    }
+    for switch in ("filter_enabled", "filter_enforced"):
+        limiter[switch] = {
+            "runtime_key": f"meshup_rate_limit_{switch.removeprefix('filter_')}",
+            "default_value": {"numerator": 100, "denominator": "HUNDRED"},
+        }
+    manager = {"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": ROUTER_FILTER}}
+    patch: Manifest = {
+        "applyTo": "HTTP_FILTER",
+        "match": {
+            "context": "SIDECAR_INBOUND",
+            "listener": {"filterChain": {"destinationPort": route.port.container, "filter": manager}},
+        },
+        "patch": {
+            "operation": "INSERT_BEFORE",
+            "value": {"name": "envoy.filters.http.local_ratelimit", "typed_config": limiter},
+        },
+    }
+    spec: Manifest = {
+        "priority": 10,
+        "workloadSelector": {"labels": dict(service.selector)},
+        "configPatches": [patch],
+    }
+    name = f"{service.name}-{route.port.number}-rate-limit"
+    return manifest(ENVOY_FILTER_API_VERSION, "EnvoyFilter", name, service.namespace, spec)
+
+
+def egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
+    """A ServiceEntry for each host outside the mesh, for the workloads of one namespace."""
+    by_host: dict[str, dict[int, Egress]] = {}
+    for host in hosts:
+        by_host.setdefault(host.host, {}).setdefault(host.port, host)
+    entries: list[Manifest] = []
+    for host, ports in by_host.items():
+        spec: Manifest = {
+            "hosts": [host],
+            "location": "MESH_EXTERNAL",
+            # A wildcard has no address that could be looked up.
+            "resolution": "NONE" if host.startswith("*") else "DNS",
+            "ports": [
+                {"number": number, "name": f"{egress.protocol.lower()}-{number}", "protocol": egress.protocol}
+                for number, egress in sorted(ports.items())
+            ],
+            "exportTo": ["."],
+        }
+        entries.append(manifest(API_VERSION, "ServiceEntry", f"egress-{host.replace('*', 'any')}", namespace, spec))
+    return entries
+
+
+def backend_rule(host: str, name: str, namespace: str, route: Route) -> Manifest:
+    """A DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not to the
+    parent.
+    """
+    return manifest(
+        API_VERSION, "DestinationRule", name, namespace, {"host": host, "trafficPolicy": _traffic_policy(route)}
+    )
+
+
+def has_policy(route: Route) -> bool:
+    """True if the route has a policy that a DestinationRule carries."""
+    return bool(_traffic_policy(route))

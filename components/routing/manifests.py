@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
-from components.routing.model import Destination, Match, Service, TextMatch
+from components.routing.model import Destination, Match, TextMatch
 
 Manifest = dict[str, Any]
 
@@ -41,11 +41,6 @@ def version_service_name(destination: Destination) -> str:
     return f"{service}-{destination.version.name}" if destination.version else service
 
 
-def services_of(destinations: Iterable[Destination]) -> list[Service]:
-    """The Services behind destinations, once each, in order of first use."""
-    return list({(d.service.namespace, d.service.name): d.service for d in destinations}.values())
-
-
 def quote(text: str) -> str:
     """The text as a literal in a regular expression that RE2 and Rust's regex crate read the same."""
     return "".join(f"\\{character}" if character in _META else character for character in text)
@@ -75,3 +70,24 @@ def all_headers(match: Match) -> list[tuple[str, TextMatch]]:
         headers.append(("cookie", TextMatch("regex", cookie_pattern(match.cookies))))
         headers.sort(key=lambda pair: pair[0])
     return headers
+
+
+def match_text(matches: Sequence[Match]) -> str:
+    """The condition of a rule in words: `all`, or the alternatives joined by ` or `."""
+    return " or ".join(_one_match_text(match) for match in matches) or "all"
+
+
+def _one_match_text(match: Match) -> str:
+    parts: list[str] = []
+    if match.path:
+        parts.append(f"path {match.path.kind} {match.path.value}")
+    if match.method:
+        parts.append(f"method {match.method}")
+    if match.grpc_service:
+        parts.append(f"grpc {match.grpc_service}/{match.grpc_method or '*'}")
+    for what, pairs in (("header", match.headers), ("cookie", match.cookies), ("query", match.query)):
+        parts.extend(f"{what} {name} {text.kind} {text.value}".rstrip() for name, text in pairs)
+    parts.extend(f"source {key}={value}" for key, value in match.source)
+    if match.source_namespace:
+        parts.append(f"source namespace {match.source_namespace}")
+    return " and ".join(parts) or "all"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Mesh = Literal["istio", "linkerd"]
-Api = Literal["auto", "istio", "gateway-api"]
+Api = Literal["auto", "istio", "gateway-api", "service-profile"]
 Pairs = tuple[tuple[str, str], ...]
 
 CLUSTER_DOMAIN = "cluster.local"
@@ -27,11 +27,18 @@ class Port:
         number: 1..65535.
         name: The name of the port, "" for none. Istio reads the protocol from its prefix (`http-web`).
         app_protocol: `appProtocol` of the port, "" for none; it wins over the name.
+        target: The pods' port (targetPort), 0 for the same number.
     """
 
     number: int
     name: str = ""
     app_protocol: str = ""
+    target: int = 0
+
+    @property
+    def container(self) -> int:
+        """The port of the pods."""
+        return self.target or self.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +152,15 @@ class Retry:
     """Retries after the first attempt.
 
     Attributes:
-        attempts: 0..10 retries; 0 switches the mesh's own default retries off.
+        attempts: 0..10 retries; 0 switches the mesh's own default retries off; None is as many as the Service's
+            retry budget allows.
         conditions: What is retried: `5xx`, `gateway-error`, `connect-failure`, `refused-stream`, `reset`,
             or a status code such as `503`.
         backoff: Milliseconds before the first retry, doubling after; None for the mesh's default.
         where: Path in the configuration.
     """
 
-    attempts: int
+    attempts: int | None
     conditions: tuple[str, ...] = ()
     backoff: int | None = None
     where: str = ""

@@ -31,8 +31,20 @@ from components.routing.parse_match import is_everything, read_match
 from components.routing.parse_policy import SERVICE_POLICY_KEYS, rule_policies, service_policies
 from components.routing.reader import Reader, join, labels, one_of
 
-APIS: tuple[Api, ...] = ("auto", "istio", "gateway-api")
-ROUTE_KEYS = ("service", "namespace", "port", "versions", "selector", "api", "split", "rules", *SERVICE_POLICY_KEYS)
+APIS: tuple[Api, ...] = ("auto", "istio", "gateway-api", "service-profile")
+ROUTE_KEYS = (
+    "service",
+    "namespace",
+    "port",
+    "targetPort",
+    "versions",
+    "selector",
+    "api",
+    "split",
+    "rules",
+    *SERVICE_POLICY_KEYS,
+)
+DESCRIBING_KEYS = ("versions", "selector", "targetPort")
 RULE_KEYS = ("name", "match", "backends", "timeout", "retries", "fault", "mirror", "headers", "rewrite", "redirect")
 BACKEND_KEYS = ("version", "service", "namespace", "port", "weight")
 TEXT_MOST_RULES = 64
@@ -112,7 +124,7 @@ class _Parser:
                 return None
         if name is None:
             return None
-        if "versions" in body or "selector" in body:
+        if any(key in body for key in DESCRIBING_KEYS):
             return self._described(name, namespace, body, where)
         return self.find(name, namespace, where if "service" not in body else name_at)
 
@@ -150,10 +162,10 @@ class _Parser:
         if self.by_name.get(name) and any(namespace in (None, s.namespace) for s in self.by_name[name]):
             self.reader.fault(
                 "MSH113",
-                join(where, "versions" if "versions" in body else "selector"),
+                join(where, next(key for key in DESCRIBING_KEYS if key in body)),
                 name,
                 f"The Service '{name}' comes with an application of the stack, which knows its versions.",
-                remedy="Remove 'versions' and 'selector'.",
+                remedy="Remove 'versions', 'selector' and 'targetPort'.",
             )
             return None
         if namespace is None:
@@ -169,6 +181,9 @@ class _Parser:
                 "MSH103", join(where, "port"), None, "The port of the Service is missing.", remedy="Add 'port'."
             )
         number = self.reader.integer(body["port"], join(where, "port"), 1, 65535) if "port" in body else None
+        target: int | None = 0
+        if "targetPort" in body:
+            target = self.reader.integer(body["targetPort"], join(where, "targetPort"), 1, 65535)
         selector = labels(self.reader, body["selector"], join(where, "selector")) if "selector" in body else ()
         versions: list[Version] = []
         raw_versions = self.reader.mapping(body.get("versions", {}), join(where, "versions"))
@@ -180,7 +195,7 @@ class _Parser:
                 versions.append(Version(label, pairs))
         if namespace is None or number is None or raw_versions is None or selector is None:
             return None
-        service = Service(name, namespace, (Port(number),), tuple(versions), selector)
+        service = Service(name, namespace, (Port(number, target=target or 0),), tuple(versions), selector)
         self.services[namespace, name] = service
         self.by_name.setdefault(name, []).append(service)
         return service

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
+from components.routing import patterns
 from components.routing.model import Match, TextMatch, TextMatchKind
 from components.routing.reader import Reader, join, labels, one_of
 
@@ -15,24 +16,20 @@ TEXT_KINDS = ("exact", "prefix", "regex", "present")
 COOKIE_KINDS = ("exact", "prefix", "present")
 MOST_CONDITIONS = 16
 """Gateway API v1.5.1: headers and query parameters per match."""
-MOST_COOKIES = 3
+MOST_COOKIES = 2
 """Cookies share one header, and patterns without look-ahead must write out every order of them."""
 LONGEST_NAME = 256
-LONGEST_PATTERN = 1024
+LONGEST_PATTERN = 500
+LONGEST_COOKIE = 128
+LONGEST_PATH = 1024
 LONGEST_VALUE = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
-_PARAMETER = re.compile(r"[!-~]{1,256}")
+_QUERY_VALUE = re.compile(r"[A-Za-z0-9._~!$'()*,;:@/-]{0,500}")
+_PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
-_GRPC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,1023}")
+_GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOKEN_ALLOWED = "1 to 256 letters, digits and !#$%&'*+.^_`|~-"  # noqa: S105 -- an HTTP token, no secret
-_FOREIGN_SYNTAX = (
-    ("(?=", "look-ahead"),
-    ("(?!", "look-ahead"),
-    ("(?<", "look-behind"),
-    ("(?>", "an atomic group"),
-    ("(?(", "a condition"),
-    ("(?P=", "a back-reference"),
-)
 
 
 def read_match(reader: Reader, value: object, where: str) -> Match | None:
@@ -75,21 +72,7 @@ def path_fault(path: str) -> str:
             return f"The path contains '{part}'."
     if path.endswith(("/.", "/..")):
         return "The path ends with '/.' or '/..'."
-    return ""
-
-
-def regex_fault(pattern: str) -> str:
-    """What keeps a pattern from meaning the same in RE2 (Envoy), Rust (Linkerd) and here, or ""."""
-    for part, name in _FOREIGN_SYNTAX:
-        if part in pattern:
-            return f"The pattern has {name}."
-    if re.search(r"\\[1-9]", pattern):
-        return "The pattern has a back-reference."
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"The pattern is not a regular expression: {error}."
-    return ""
+    return "" if _PATH.fullmatch(path) else "The path has a character that is not legal in one."
 
 
 def _path(reader: Reader, value: object, where: str) -> TextMatch | None:
@@ -118,7 +101,7 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
     pairs: dict[str, TextMatch] = {}
     for name, raw in found.items():
         place = join(at, name)
-        if not (_PARAMETER if key == "query" else _TOKEN).fullmatch(name):
+        if not _TOKEN.fullmatch(name):
             reader.fault("MSH119", place, name, "This is not a legal name.", _TOKEN_ALLOWED)
             continue
         folded = name.lower() if key == "headers" else name
@@ -127,6 +110,9 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
         match = _text_match(reader, raw, place, COOKIE_KINDS if key == "cookies" else TEXT_KINDS)
         if match and key == "cookies" and not _COOKIE_VALUE.fullmatch(match.value):
             reader.fault("MSH104", place, match.value, "A cookie can't have this value.", "no blanks, quotes, ',', ';'")
+        elif match and key == "query" and match.kind != "regex" and not _QUERY_VALUE.fullmatch(match.value):
+            allowed = "letters, digits and -._~!$'()*,;:@/"
+            reader.fault("MSH104", place, match.value, "Envoy compares this encoded, Linkerd decoded.", allowed)
         elif match:
             pairs[folded] = match
     return tuple(sorted(pairs.items()))
@@ -149,9 +135,14 @@ def _text_match(reader: Reader, value: object, where: str, kinds: tuple[str, ...
         if raw is not True:
             reader.fault("MSH104", at, raw, "'present' can only be true.", "true")
         return TextMatch("present")
-    text = reader.text(raw, at, longest=LONGEST_VALUE if kind == "exact" else LONGEST_PATTERN)
-    if text and kind == "regex" and (fault := regex_fault(text)):
-        reader.fault("MSH120", at, text, fault, "RE2 without look-around and back-references, at most 1024 characters")
+    longest = LONGEST_VALUE if kind == "exact" else LONGEST_PATTERN
+    if kinds == PATH_KINDS and kind != "regex":
+        longest = LONGEST_PATH
+    elif kinds == COOKIE_KINDS:
+        longest = LONGEST_COOKIE
+    text = reader.text(raw, at, longest=longest)
+    if text and kind == "regex" and (fault := patterns.fault(text)):
+        reader.fault("MSH120", at, text, fault, "what RE2 and Rust read the same, over ASCII; at most 500 characters")
     return TextMatch(cast(TextMatchKind, kind), text) if text else None
 
 
@@ -167,7 +158,9 @@ def _grpc(reader: Reader, body: dict[str, object], where: str) -> tuple[str, str
     names = {"service": "", "method": ""}
     for key in names:
         text = reader.text(grpc[key], join(at, key)) if key in grpc else None
-        if text and not _GRPC_NAME.fullmatch(text):
-            reader.fault("MSH104", join(at, key), text, "This is not a gRPC name.", "letters, digits, '_' and '.'")
+        if text and not (_GRPC_SERVICE if key == "service" else _GRPC_METHOD).fullmatch(text):
+            reader.fault(
+                "MSH104", join(at, key), text, "This is not a gRPC name.", "letters, digits and '_', dots in a service"
+            )
         names[key] = text or ""
     return names["service"], names["method"]

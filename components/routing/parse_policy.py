@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
+from components.routing.capability import CONNECTION_RETRY, GRPC_RETRY, HTTP_RETRY
 from components.routing.model import (
     Abort,
     CircuitBreaker,
@@ -36,7 +38,9 @@ from components.routing.reader import Reader, join
 
 SERVICE_POLICY_KEYS = ("circuitBreaker", "loadBalancing", "sessionAffinity", "rateLimit", "retryBudget", "egress")
 LOAD_BALANCING: tuple[LoadBalancing, ...] = ("round-robin", "least-request", "random")
-RETRY_CONDITIONS = ("5xx", "gateway-error", "connect-failure", "refused-stream", "reset")
+RETRY_CONDITIONS = (*HTTP_RETRY, *CONNECTION_RETRY, *GRPC_RETRY)
+RETRY_STATUS = frozenset(str(status.value) for status in HTTPStatus if status.value >= HTTPStatus.BAD_REQUEST)
+"""Istio takes only statuses that have a name (pkg/config/validation, validateHTTPRetry)."""
 EGRESS_PROTOCOLS: tuple[EgressProtocol, ...] = ("HTTP", "HTTPS", "TLS", "TCP")
 REDIRECT_STATUS = (301, 302, 303, 307, 308)
 MOST_ATTEMPTS = 10
@@ -111,7 +115,7 @@ def _retry(reader: Reader, value: object, where: str) -> Retry | None:
         attempts = reader.integer(value, where, 0, MOST_ATTEMPTS)
         return Retry(attempts, where=where) if attempts is not None else None
     raw = cast(object, value)
-    body = reader.mapping(raw, where, ("attempts", "on", "backoff"), ("attempts",))
+    body = reader.mapping(raw, where, ("attempts", "on", "backoff"))
     if body is None:
         return None
     attempts = (
@@ -133,21 +137,19 @@ def _retry(reader: Reader, value: object, where: str) -> Retry | None:
             "Without attempts, 'on' and 'backoff' have no meaning; Istio rejects them.",
             remedy="Remove 'on' and 'backoff'.",
         )
-    return Retry(attempts, tuple(conditions), backoff, where) if attempts is not None else None
+    if "attempts" not in body and not conditions:
+        reader.fault(
+            "MSH103", join(where, "attempts"), None, "Neither 'attempts' nor 'on' is set.", remedy="Add 'attempts'."
+        )
+    return Retry(attempts, tuple(conditions), backoff, where)
 
 
 def _condition(reader: Reader, item: object, where: str) -> str | None:
-    """A retry condition: a word of the common set, or a status code of 400..599 as number or text."""
-    if isinstance(item, int) and not isinstance(item, bool):
-        status = reader.integer(item, where, 400, 599)
-        return str(status) if status else None
-    if isinstance(item, str) and re.fullmatch(r"[45][0-9][0-9]", item):
-        return item
-    return (
-        reader.choice(item, where, (*RETRY_CONDITIONS, "400..599"))
-        if item != "400..599"
-        else reader.choice(None, where, RETRY_CONDITIONS)
-    )
+    """A retry condition: a word of the common set, or an error status as number or text."""
+    text = str(item) if isinstance(item, int) and not isinstance(item, bool) and abs(item) <= _COUNT_MOST else item
+    if isinstance(text, str) and text in RETRY_STATUS:
+        return text
+    return reader.choice(text, where, (*RETRY_CONDITIONS, *sorted(RETRY_STATUS)))
 
 
 def _fault(reader: Reader, value: object, where: str) -> Fault | None:
@@ -208,7 +210,9 @@ def _change(reader: Reader, value: object, where: str) -> HeaderChange:
         for name, raw in (reader.mapping(body[key], join(where, key)) or {}).items() if key in body else ():
             at = join(join(where, key), name)
             text = reader.text(raw, at, longest=4096)
-            if _header_name(reader, name, at, seen) and text is not None:
+            if text is not None and "%" in text:
+                reader.fault("MSH104", at, text, "Envoy reads '%' as the start of a command.", "a value without '%'")
+            elif _header_name(reader, name, at, seen) and text is not None:
                 found.append((name, text))
         pairs[key] = tuple(sorted(found))
     removed: list[str] = []
@@ -223,6 +227,11 @@ def _header_name(reader: Reader, name: str, where: str, seen: set[str]) -> bool:
     if not _HEADER_NAME.fullmatch(name):
         reader.fault(
             "MSH119", where, name, "This is not a legal header name.", "1 to 256 letters, digits and !#$%&'*+.^_`|~-"
+        )
+        return False
+    if name.lower() == "host":
+        reader.fault(
+            "MSH119", where, name, "The header Host can't be changed here.", remedy="Use 'rewrite' with 'host'."
         )
         return False
     if name.lower() in seen:

@@ -1,0 +1,387 @@
+"""What is wrong with a route that can be read: contradictions in itself, and what a target can't do.
+
+`check_route` looks at a route alone, `check_routes` at all of them together, `check_target` at a route on one target.
+All are pure and return diagnostics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from components.routing import capability, linkerd
+from components.routing.capability import FEATURES, GRPC_RETRY, LINKERD_ROUTE, MATRIX, REMEDIES, SERVICE_PROFILE, Target
+from components.routing.diagnostics import Diagnostic
+from components.routing.gateway_api import (
+    MOST_MATCHES_IN_ALL,
+    MOST_RULES,
+    matches_in_all,
+    route_kind,
+    version_services,
+)
+from components.routing.model import Match, Route, Rule, Service
+from components.routing.overlap import covers
+from components.routing.precedence import Inversion, inversions
+from components.routing.reader import DNS_LABEL, duration_text
+
+HTTP_PREFIXES = ("http", "http2", "grpc", "grpc-web")
+HTTP_APP_PROTOCOLS = ("http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws")
+OPAQUE_PREFIXES = ("https", "tls", "tcp", "udp", "mongo", "redis", "mysql")
+"""Istio 1.30: protocols of a port by its name; only the first are routed by HTTP rules."""
+
+
+def check_route(route: Route) -> Iterator[Diagnostic]:
+    """The contradictions of one route in itself."""
+    yield from _check_service(route)
+    yield from _check_reach(route)
+    for rule in route.rules:
+        yield from _check_retry(rule)
+        yield from _check_fault(rule)
+        yield from _check_redirect(rule)
+        yield from _check_rewrite(rule)
+        yield from _check_mirrors(rule)
+    yield from _check_affinity(route)
+    if route.rate_limit and not route.service.selector:
+        yield Diagnostic(
+            "MSH138",
+            route.rate_limit.where,
+            None,
+            f"It is not known which pods the Service '{route.service.name}' selects, so the limit has no place.",
+            remedy="Add 'selector' with the labels that the Service selects.",
+        )
+
+
+def _check_service(route: Route) -> Iterator[Diagnostic]:
+    port = route.port
+    protocol = port.app_protocol or port.name.split("-", 1)[0]
+    known = port.app_protocol != "" or protocol in (*HTTP_PREFIXES, *OPAQUE_PREFIXES)
+    if route.rules and known and protocol not in HTTP_APP_PROTOCOLS:
+        yield Diagnostic(
+            "MSH139",
+            route.where,
+            port.app_protocol or port.name,
+            f"Port {port.number} of '{route.service.name}' is not HTTP: rules on requests can't hold for it.",
+            "a port whose appProtocol or name says http, http2 or grpc",
+            "Name another port, or correct the name of the port (http-...) or its appProtocol.",
+        )
+    yield from _check_versions(route)
+
+
+def _check_versions(route: Route) -> Iterator[Diagnostic]:
+    service = route.service
+    selector = dict(service.selector)
+    for index, version in enumerate(service.versions):
+        for key, value in version.labels:
+            if selector.get(key, value) != value:
+                yield Diagnostic(
+                    "MSH140",
+                    route.where,
+                    f"{key}={value}",
+                    f"Version '{version.name}' wants {key}={value}, but the Service '{service.name}' selects "
+                    f"{key}={selector[key]}.",
+                    remedy="Let the Service select what its versions have in common.",
+                )
+        for other in service.versions[:index]:
+            if set(other.labels) <= set(version.labels) or set(version.labels) <= set(other.labels):
+                yield Diagnostic(
+                    "MSH141",
+                    route.where,
+                    dict(version.labels),
+                    f"Versions '{other.name}' and '{version.name}' of '{service.name}' select the same pods.",
+                    remedy="Give each version a label value that the others do not have.",
+                )
+
+
+def _check_reach(route: Route) -> Iterator[Diagnostic]:
+    """Rules and matches that no request reaches, because earlier ones take all of theirs."""
+    taken: list[tuple[Rule, Match]] = []
+    for rule in route.rules:
+        matches = rule.matches or (Match(where=rule.where),)
+        shadows = [next(((r, m) for r, m in taken if covers(m, match)), None) for match in matches]
+        if all(shadows):
+            first = shadows[0]
+            by = first[0] if first else rule
+            same = first is not None and covers(matches[0], first[1])
+            reason = "has the same match" if same else "takes them all before"
+            yield Diagnostic(
+                "MSH142",
+                rule.where,
+                rule.name,
+                f"No request reaches the rule '{rule.name}': '{by.name}' ({by.where}) {reason}.",
+                remedy=f"Put it before '{by.name}', or remove it.",
+            )
+        else:
+            for index, (match, shadow) in enumerate(zip(matches, shadows, strict=True)):
+                inside = next((m for m in matches[:index] if covers(m, match)), None)
+                where = shadow[1].where or shadow[0].where if shadow else inside.where if inside else ""
+                if where:
+                    yield Diagnostic(
+                        "MSH143",
+                        match.where,
+                        None,
+                        f"The match adds nothing: {where} takes all of its requests.",
+                        severity="warning",
+                    )
+        taken.extend((rule, match) for match in matches)
+
+
+def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
+    timeout, retry = rule.timeout, rule.retry
+    attempts = retry.attempts if retry else None
+    if timeout and timeout.per_try is not None and not attempts:
+        yield Diagnostic(
+            "MSH144",
+            f"{timeout.where}.perTry",
+            duration_text(timeout.per_try),
+            "Without retries there is one attempt: the timeout of the request is all there is.",
+            remedy="Add 'retries', or set 'request' in place of 'perTry'.",
+        )
+    if not (timeout and timeout.request is not None and retry and attempts):
+        return
+    if timeout.per_try is None:
+        return
+    if timeout.per_try > timeout.request:
+        yield Diagnostic(
+            "MSH145",
+            f"{timeout.where}.perTry",
+            duration_text(timeout.per_try),
+            f"One attempt may take longer than the whole request ({duration_text(timeout.request)}).",
+            f"at most {duration_text(timeout.request)}",
+        )
+    elif timeout.per_try * (attempts + 1) > timeout.request:
+        fits = timeout.request // timeout.per_try
+        yield Diagnostic(
+            "MSH146",
+            retry.where,
+            attempts,
+            f"1 + {attempts} attempts of {duration_text(timeout.per_try)} do not fit into "
+            f"{duration_text(timeout.request)}: "
+            f"when each takes its time, there are {fits}.",
+            remedy=f"Set the request timeout to {duration_text(timeout.per_try * (attempts + 1))}, or fewer attempts.",
+            severity="warning",
+        )
+
+
+def _check_fault(rule: Rule) -> Iterator[Diagnostic]:
+    if not rule.fault:
+        return
+    for name, policy in (("timeout", rule.timeout), ("retries", rule.retry)):
+        if policy:
+            yield Diagnostic(
+                "MSH147",
+                rule.fault.where,
+                name,
+                f"Istio applies no {name} on a rule that injects faults.",
+                remedy=f"Remove '{name}' while the rule injects faults, or inject them at the Service behind it.",
+            )
+
+
+def _check_redirect(rule: Rule) -> Iterator[Diagnostic]:
+    if not rule.redirect:
+        return
+    for name in ("timeout", "retry", "fault", "mirrors", "rewrite"):
+        if getattr(rule, name):
+            yield Diagnostic(
+                "MSH148",
+                rule.redirect.where,
+                name,
+                f"A redirect answers the request itself: '{name}' has nothing to act on.",
+                remedy="Keep only the redirect in the rule.",
+            )
+
+
+def _check_rewrite(rule: Rule) -> Iterator[Diagnostic]:
+    if not (rule.rewrite and rule.rewrite.prefix):
+        return
+    path = rule.matches[0].path if len(rule.matches) == 1 else None
+    if path is None or path.kind != "prefix":
+        yield Diagnostic(
+            "MSH149",
+            f"{rule.rewrite.where}.prefix",
+            rule.rewrite.prefix,
+            "It is not clear which prefix is replaced: the rule must have exactly one match, on a path prefix.",
+            remedy="Give the rule one match with 'path: {prefix: ...}'.",
+        )
+
+
+def _check_mirrors(rule: Rule) -> Iterator[Diagnostic]:
+    live = {backend.destination: backend for backend in rule.backends if backend.weight}
+    for mirror in rule.mirrors:
+        if mirror.destination in live:
+            yield Diagnostic(
+                "MSH150",
+                mirror.where,
+                mirror.destination.label,
+                f"'{mirror.destination.label}' gets requests by weight and their copies as well.",
+                remedy="Mirror to a version that has no weight in this rule.",
+                severity="warning",
+            )
+
+
+def _check_affinity(route: Route) -> Iterator[Diagnostic]:
+    session = route.session_affinity
+    if not session:
+        return
+    for rule in route.rules:
+        if sum(1 for backend in rule.backends if backend.weight) > 1:
+            yield Diagnostic(
+                "MSH151",
+                session.where,
+                rule.name,
+                "The hash holds inside one version; which version a request goes to is drawn anew each time.",
+                remedy="Send a group of users to a version by a match on a cookie or header.",
+                severity="warning",
+            )
+            return
+
+
+def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
+    """What is wrong between routes."""
+    owners: dict[tuple[str, str], Route] = {}
+    hosts: dict[tuple[str, str, int], tuple[str, str]] = {}
+    for route in routes:
+        if any((route.circuit_breaker, route.load_balancing, route.session_affinity, route.retry_budget)):
+            owner = owners.setdefault((route.service.namespace, route.service.name), route)
+            if owner is not route:
+                yield Diagnostic(
+                    "MSH152",
+                    route.where,
+                    route.key,
+                    f"The policies of '{route.service.host}' are declared at {owner.where} too; they belong to "
+                    f"the Service, not to a port.",
+                    remedy=f"Put all of them into '{owner.key}'.",
+                )
+        for egress in route.egress:
+            place = (route.service.namespace, egress.host, egress.port)
+            protocol, where = hosts.setdefault(place, (egress.protocol, egress.where))
+            if protocol != egress.protocol:
+                yield Diagnostic(
+                    "MSH153",
+                    egress.where,
+                    egress.protocol,
+                    f"{egress.host}:{egress.port} is {protocol} at {where}.",
+                    protocol,
+                    "Give one protocol for one port of a host.",
+                )
+
+
+def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
+    """What a target can't do of a route."""
+    for feature in FEATURES:
+        reason = MATRIX[feature.name][target.name]
+        if reason:
+            for where in feature.uses(route):
+                others = [t.title for t in capability.TARGETS if not MATRIX[feature.name][t.name]]
+                yield Diagnostic(
+                    "MSH131",
+                    where,
+                    None,
+                    f"{target.title} can't do this ({feature.title}). {reason}",
+                    f"on {', '.join(others)}" if others else "",
+                    REMEDIES.get(feature.name, "Remove it, or choose a mesh and 'api' that can."),
+                )
+    if target.limits:
+        yield from _check_limits(route, target)
+        yield from _check_version_names(route)
+        yield from (_inversion(inversion, target) for inversion in inversions(route, target))
+    if target == LINKERD_ROUTE:
+        yield from _check_linkerd(route)
+    if target == SERVICE_PROFILE and route.retry_budget is None and any(r.retry for r in route.rules):
+        yield Diagnostic(
+            "MSH154",
+            route.where,
+            None,
+            "A ServiceProfile retries within its budget, and no budget is set.",
+            remedy="Add 'retryBudget'.",
+        )
+
+
+def _check_limits(route: Route, target: Target) -> Iterator[Diagnostic]:
+    parts = [rules for _, _, rules in linkerd.grouped(route)] if target == LINKERD_ROUTE else [list(route.rules)]
+    for rules in parts:
+        counted = (("rules", len(rules), MOST_RULES), ("matches", matches_in_all(rules), MOST_MATCHES_IN_ALL))
+        for what, count, most in counted:
+            if count > most:
+                yield Diagnostic(
+                    "MSH132",
+                    f"{route.where}.rules",
+                    count,
+                    f"One {route_kind(route)} takes at most {most} {what}.",
+                    f"at most {most} {what}",
+                    "Join rules that have the same backends into one with several matches, or use api: istio.",
+                )
+
+
+def _check_version_names(route: Route) -> Iterator[Diagnostic]:
+    for service in versioned(route):
+        for item in version_services(service):
+            name = item["metadata"]["name"]
+            if not DNS_LABEL.fullmatch(name) or not name[0].isalpha():
+                yield Diagnostic(
+                    "MSH133",
+                    route.where,
+                    name,
+                    "The Service of the version can't have this name.",
+                    "a DNS label that begins with a letter, at most 63 characters",
+                    "Shorten the name of the version.",
+                )
+
+
+def versioned(route: Route) -> list[Service]:
+    """The Services of which a route names versions, once each, in order of first use."""
+    found: dict[tuple[str, str], Service] = {}
+    for rule in route.rules:
+        for destination in (*(b.destination for b in rule.backends), *(m.destination for m in rule.mirrors)):
+            if destination.version:
+                found.setdefault((destination.service.namespace, destination.service.name), destination.service)
+    return list(found.values())
+
+
+def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
+    earlier, later = inversion.earlier.rule, inversion.later.rule
+    if inversion.tie:
+        return Diagnostic(
+            "MSH135",
+            later.where,
+            later.name,
+            f"The rules '{earlier.name}' and '{later.name}' have different policies, so Linkerd keeps them in two "
+            f"objects; "
+            "for requests that both match, the older object wins, whichever that is.",
+            remedy="Give both the same timeout and retries, or matches that exclude each other.",
+        )
+    return Diagnostic(
+        "MSH134",
+        later.where,
+        later.name,
+        f"{target.title} would prefer '{later.name}' to '{earlier.name}' ({earlier.where}), which stands "
+        "before it, for requests that both match.",
+        remedy=f"Put '{later.name}' first if that is meant, or give them matches that exclude each other.",
+    )
+
+
+def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
+    groups = linkerd.grouped(route)
+    if len(groups) > 1:
+        names = ", ".join(name for name, _, _ in groups)
+        yield Diagnostic(
+            "MSH136",
+            f"{route.where}.rules",
+            None,
+            f"Linkerd keeps timeouts and retries for a whole route object: the rules become {len(groups)} objects "
+            f"({names}).",
+            remedy="Nothing needs to be done.",
+            severity="info",
+        )
+    kind = route_kind(route)
+    for rule in route.rules:
+        if not (rule.retry and rule.retry.attempts):
+            continue
+        conditions = rule.retry.conditions or linkerd.DEFAULT_RETRY
+        grpc = [condition for condition in conditions if condition in GRPC_RETRY]
+        if grpc and kind == "HTTPRoute":
+            yield Diagnostic(
+                "MSH137",
+                rule.retry.where,
+                grpc,
+                "Linkerd retries on a gRPC status only in a GRPCRoute, and this route is an HTTPRoute.",
+                remedy="Give all rules of the route matches on 'grpc', and take timeouts and HTTP statuses out of it.",
+            )

@@ -1,0 +1,149 @@
+"""Whether conditions contain each other or exclude each other. Exact for all parts of a match, not a comparison of
+texts.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from components.routing import patterns
+from components.routing.manifests import quote
+from components.routing.model import Match, Pairs, TextMatch
+
+Named = tuple[tuple[str, TextMatch], ...]
+EVERY_PATH = TextMatch("prefix", "/")
+
+
+def path_of(match: Match) -> TextMatch:
+    """The path condition of a match; gRPC fixes it, and none is every path."""
+    if match.grpc_service and match.grpc_method:
+        return TextMatch("exact", f"/{match.grpc_service}/{match.grpc_method}")
+    if match.grpc_service:
+        return TextMatch("prefix", f"/{match.grpc_service}")
+    return match.path or EVERY_PATH
+
+
+def method_of(match: Match) -> str:
+    """The method that a match asks for, or ""; gRPC is always POST."""
+    return match.method or ("POST" if match.grpc_service else "")
+
+
+def covers(outer: Match, inner: Match) -> bool:
+    """True if it is proved that every request of `inner` is one of `outer`."""
+    return (
+        method_of(outer) in ("", method_of(inner))
+        and _labels_cover(outer.source, inner.source)
+        and outer.source_namespace in ("", inner.source_namespace)
+        and path_covers(path_of(outer), path_of(inner))
+        and _named_cover(outer.headers, inner.headers)
+        and _named_cover(outer.cookies, inner.cookies)
+        and _named_cover(outer.query, inner.query)
+    )
+
+
+def disjoint(first: Match, second: Match) -> bool:
+    """True if it is proved that no request meets both."""
+    methods = {method_of(first), method_of(second)} - {""}
+    namespaces = {first.source_namespace, second.source_namespace} - {""}
+    labels = dict(first.source)
+    return (
+        len(methods) > 1
+        or len(namespaces) > 1
+        or any(labels.get(key, value) != value for key, value in second.source)
+        or path_disjoint(path_of(first), path_of(second))
+        or _named_disjoint(first.headers, second.headers)
+        or _named_disjoint(first.cookies, second.cookies)
+        or _named_disjoint(first.query, second.query)
+    )
+
+
+def path_matches(condition: TextMatch, path: str) -> bool:
+    """True if the path (without query) meets the condition. A prefix counts whole segments."""
+    if condition.kind == "regex":
+        return patterns.matches(condition.value, path)
+    if condition.kind == "exact":
+        return path == condition.value
+    return condition.value in ("/", path) or path.startswith(condition.value + "/")
+
+
+def text_matches(condition: TextMatch, text: str) -> bool:
+    """True if a header, cookie or parameter that is there meets the condition."""
+    match condition.kind:
+        case "present":
+            return True
+        case "exact":
+            return text == condition.value
+        case "prefix":
+            return text.startswith(condition.value)
+        case "regex":
+            return patterns.matches(condition.value, text)
+
+
+def path_covers(outer: TextMatch, inner: TextMatch) -> bool:
+    """True if it is proved that every path of `inner` is one of `outer`."""
+    if outer in (EVERY_PATH, inner):
+        return True
+    if inner.kind == "exact":
+        return path_matches(outer, inner.value)
+    if outer.kind == "exact":
+        return False
+    if outer.kind == inner.kind == "prefix":
+        return path_matches(outer, inner.value)
+    return patterns.contains(_path_pattern(outer), _path_pattern(inner))
+
+
+def path_disjoint(first: TextMatch, second: TextMatch) -> bool:
+    """True if it is proved that no path meets both."""
+    if first.kind == "exact":
+        return not path_matches(second, first.value)
+    if second.kind == "exact":
+        return not path_matches(first, second.value)
+    if first.kind == second.kind == "prefix":
+        return not (path_matches(first, second.value) or path_matches(second, first.value))
+    return patterns.disjoint(_path_pattern(first), _path_pattern(second))
+
+
+def text_covers(outer: TextMatch, inner: TextMatch) -> bool:
+    """True if it is proved that every text of `inner` is one of `outer`."""
+    if outer.kind == "present" or outer == inner:
+        return True
+    if inner.kind == "exact":
+        return text_matches(outer, inner.value)
+    if outer.kind == "exact":
+        return False
+    return patterns.contains(_text_pattern(outer), _text_pattern(inner))
+
+
+def text_disjoint(first: TextMatch, second: TextMatch) -> bool:
+    """True if it is proved that no text meets both."""
+    if first.kind == "exact":
+        return not text_matches(second, first.value)
+    if second.kind == "exact":
+        return not text_matches(first, second.value)
+    return patterns.disjoint(_text_pattern(first), _text_pattern(second))
+
+
+@lru_cache(maxsize=4096)
+def _path_pattern(condition: TextMatch) -> str:
+    if condition.kind == "regex":
+        return condition.value
+    return "/.*" if condition.value == "/" else f"{quote(condition.value)}(?:/.*)?"
+
+
+def _text_pattern(condition: TextMatch) -> str:
+    patterns_of = {"regex": condition.value, "prefix": quote(condition.value) + ".*", "present": ".*"}
+    return patterns_of.get(condition.kind, quote(condition.value))
+
+
+def _named_cover(outer: Named, inner: Named) -> bool:
+    known = dict(inner)
+    return all(name in known and text_covers(condition, known[name]) for name, condition in outer)
+
+
+def _named_disjoint(first: Named, second: Named) -> bool:
+    known = dict(first)
+    return any(name in known and text_disjoint(known[name], condition) for name, condition in second)
+
+
+def _labels_cover(outer: Pairs, inner: Pairs) -> bool:
+    return set(outer) <= set(inner)
