@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -91,6 +92,16 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Whether helm is at work."""
         return self._helm is not None and self._helm.busy
 
+    def abandon(self) -> None:
+        """End every wait; helm goes on."""
+        self._cancelled.set()
+
+    def cancel(self) -> None:
+        """End every wait and tell helm to end."""
+        self.abandon()
+        if self._helm is not None:
+            self._helm.cancel()
+
     def close(self) -> None:
         """Remove what was written to disk."""
         self._cleanup.close()
@@ -103,9 +114,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        self._cancelled.set()
-        if self._helm is not None:
-            self._helm.cancel()
+        self.cancel()
         return empty_pb2.Empty()
 
     def CheckConfig(
@@ -341,18 +350,19 @@ def _flattened(documents: list[Any]) -> list[JsonObject]:
     return found
 
 
-def _watch_engine(stop: Callable[[], None], provider: Provider) -> None:
+def _watch_engine(provider: Provider, stop: Callable[[], None]) -> None:
     """End the plugin when the engine is gone: it can't be asked for anything any more.
 
-    helm's work is let come to its end, within a limit, as a release that is half installed is worse than one that
-    nobody recorded.
+    Waits end at once. helm's work is let come to its end, within a limit, as the official plugin does: a release that
+    is half installed is worse than one that nobody recorded.
     """
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(1)
+    provider.abandon()
     deadline = time.monotonic() + _ORPHAN_GRACE
     while provider.busy and time.monotonic() < deadline:
-        time.sleep(1)
+        time.sleep(0.5)
     stop()
 
 
@@ -370,12 +380,20 @@ def serve(arguments: list[str]) -> int:
     cast("Any", provider_pb2_grpc).add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    print(port, flush=True)
 
     def stop() -> None:
         server.stop(grace=None)
 
-    threading.Thread(target=_watch_engine, args=(stop, provider), daemon=True).start()
+    def terminate(signal_number: int, frame: FrameType | None) -> None:
+        del signal_number, frame
+        provider.cancel()
+        # Not here: the handler runs inside the server's own wait.
+        threading.Thread(target=stop).start()
+
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, terminate)
+    threading.Thread(target=_watch_engine, args=(provider, stop), daemon=True).start()
+    print(port, flush=True)
     try:
         server.wait_for_termination()
     finally:
