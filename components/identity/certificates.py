@@ -1,0 +1,296 @@
+"""Making and reading Linkerd's certificates. Pure: the clock is an argument, nothing is read or written.
+
+Facts (Linkerd edge-26.8.3): the issuer is ECDSA P-256 and a CA (pkg/issuercerts/issuercerts.go);
+the names `root.linkerd.<domain>` and `identity.linkerd.<domain>` are the convention of its documentation; a webhook's
+certificate carries the DNS name of its Service (proxy-injector-rbac.yaml, destination-rbac.yaml). Keys are PKCS#8:
+the policy controller's certificate is documented so, and the other programs read it too (pkg/tls/codec.go).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Role = Literal["anchor", "issuer", "webhook"]
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""A new certificate is valid from a little before its making, so that a machine whose clock is behind accepts it."""
+
+# RFC 5280 puts notAfter within a GeneralizedTime; Go and Python read no year beyond it.
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a certificate is for: everything about it but its key and its time.
+
+    Attributes:
+        role: `anchor` (self-signed CA), `issuer` (CA signed by an anchor, signs no further CA), `webhook` (self-signed
+            server certificate, which is its own CA bundle).
+        common_name: Common name of the subject.
+        dns_names: DNS subject alternative names; a webhook needs the name of its Service.
+        validity: How long a new certificate is valid.
+        renew_before: The renewal window: how long before its end a certificate is renewed.
+    """
+
+    role: Role
+    common_name: str
+    dns_names: tuple[str, ...]
+    validity: timedelta
+    renew_before: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate with its private key, both as PEM. The key is not in its `repr`."""
+
+    certificate_pem: str
+    private_key_pem: str
+
+    def __repr__(self) -> str:
+        return f"Issued({fingerprint(self.certificate_pem)}, key hidden)"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one reads off a certificate. Times are UTC; the serial number is decimal, as text."""
+
+    subject: str
+    issuer: str
+    serial: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str
+
+
+def anchor_profile(domain: str, validity: timedelta, renew_before: timedelta) -> Profile:
+    """The trust anchor of the trust domain `domain`."""
+    name = f"root.linkerd.{domain}"
+    return Profile("anchor", name, (name,), validity, renew_before)
+
+
+def issuer_profile(domain: str, validity: timedelta, renew_before: timedelta) -> Profile:
+    """The identity issuer of the trust domain `domain`."""
+    name = f"identity.linkerd.{domain}"
+    return Profile("issuer", name, (name,), validity, renew_before)
+
+
+def webhook_profile(service: str, namespace: str, validity: timedelta, renew_before: timedelta) -> Profile:
+    """The serving certificate of a webhook: the API server asks for `<service>.<namespace>.svc`."""
+    name = f"{service}.{namespace}.svc"
+    return Profile("webhook", name, (name,), validity, renew_before)
+
+
+def issue(profile: Profile, now: datetime, signer: Issued | None = None, private_key_pem: str = "") -> Issued:
+    """Make a certificate.
+
+    Args:
+        profile: What it is for.
+        now: The time of its making, with a time zone.
+        signer: The anchor that signs an issuer. Anchors and webhooks sign themselves.
+        private_key_pem: The key to keep. Empty makes a new one. An anchor that is renewed keeps its key: all that it
+            has signed stays valid, and proxies that still hold the old certificate accept the same chain.
+
+    Raises:
+        ValueError: An issuer without a signer, or another role with one; an unreadable key; a signer that has expired.
+    """
+    if (profile.role == "issuer") != (signer is not None):
+        raise ValueError(
+            f"a certificate for {profile.role} is {'' if profile.role == 'issuer' else 'not '}signed by an anchor"
+        )
+    key = _load_key(private_key_pem) if private_key_pem else ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)])
+    issuer_name, signing_key = subject, key
+    start = now.astimezone(UTC).replace(microsecond=0) - CLOCK_SKEW
+    end = min(start + profile.validity + CLOCK_SKEW, _LAST)
+    if signer is not None:
+        anchor = load_certificate(signer.certificate_pem)
+        issuer_name, signing_key = anchor.subject, _load_key(signer.private_key_pem)
+        start = max(start, anchor.not_valid_before_utc)
+        end = min(end, anchor.not_valid_after_utc)
+        if end <= now:
+            raise ValueError("the trust anchor that should sign has expired")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer_name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            critical=False,
+        )
+    )
+    is_authority = profile.role != "webhook"
+    path_length = {"anchor": 1, "issuer": 0}.get(profile.role)
+    builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
+    builder = builder.add_extension(_key_usage(is_authority), critical=True)
+    if not is_authority:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        names = [x509.DNSName(name) for name in profile.dns_names]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    certificate = builder.sign(signing_key, hashes.SHA256())
+    return Issued(
+        certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode("ascii"),
+    )
+
+
+def renewal_due(
+    certificate_pem: str, renew_before: timedelta, now: datetime, latest_end: datetime | None = None
+) -> bool:
+    """Whether the certificate is within its renewal window and a new one would live longer.
+
+    Args:
+        certificate_pem: The certificate in use.
+        renew_before: The length of the window before its end.
+        now: The time of asking, with a time zone.
+        latest_end: The end of the anchor that signs it. An issuer that ends with its anchor gains nothing from being
+            signed again, and would otherwise be renewed at every `up`.
+    """
+    end = load_certificate(certificate_pem).not_valid_after_utc
+    if now < end - renew_before:
+        return False
+    return latest_end is None or latest_end > end
+
+
+def read(certificate_pem: str) -> Facts:
+    """The facts of the first certificate in the PEM text."""
+    certificate = load_certificate(certificate_pem)
+    return Facts(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        serial=str(certificate.serial_number),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def days_left(not_after: datetime, now: datetime) -> int:
+    """Whole days until the end, negative after it."""
+    return (not_after - now) // timedelta(days=1)
+
+
+def fingerprint(certificate_pem: str) -> str:
+    """SHA-256 of the certificate, hexadecimal."""
+    return load_certificate(certificate_pem).fingerprint(hashes.SHA256()).hex()
+
+
+def bundle(certificates: list[str]) -> str:
+    """The certificates as one PEM bundle, in the given order, each once."""
+    return "".join(dict.fromkeys(pem for text in certificates for pem in split(text)))
+
+
+def split(bundle_pem: str) -> list[str]:
+    """The certificates of a bundle, one PEM text each."""
+    return [
+        certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        for certificate in x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))
+    ]
+
+
+def signer_in(chain_pem: str, bundle_pem: str) -> str:
+    """The anchor of the bundle to which the chain leads, as PEM; empty if there is none.
+
+    The chain begins with the issuer; intermediate certificates may follow in any order.
+    """
+    chain = x509.load_pem_x509_certificates(chain_pem.encode("ascii"))
+    anchors = x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))
+    found = path_to_anchor(chain, anchors)
+    return found[-1].public_bytes(serialization.Encoding.PEM).decode("ascii") if found else ""
+
+
+def path_to_anchor(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """The certificates from the first of the chain to an anchor, both included; empty if no anchor is reached."""
+    path, rest = [chain[0]], list(chain[1:])
+    while True:
+        anchor = next((candidate for candidate in anchors if signed_by(path[-1], candidate)), None)
+        if anchor is not None:
+            return [*path, anchor]
+        step = next((candidate for candidate in rest if signed_by(path[-1], candidate)), None)
+        if step is None:
+            return []
+        rest.remove(step)
+        path.append(step)
+
+
+def members(bundle_pem: str) -> set[str]:
+    """The public keys of a bundle, by hash: what makes two certificates the same authority, whatever their dates."""
+    return {key_hash(certificate) for certificate in x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))}
+
+
+def key_hash(certificate: x509.Certificate) -> str:
+    """SHA-256 over subject and public key, hexadecimal: the two by which a verifier knows a trust anchor."""
+    spki = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(certificate.subject.public_bytes() + spki).hexdigest()
+
+
+def restart_hash(bundle_pem: str, signer_pem: str) -> str:
+    """A short hash that changes when workloads have to restart: other anchors are trusted, or another one signs.
+
+    A proxy reads the trust bundle once, at its start; and while one anchor takes over from another, a restart gives
+    each workload a certificate of the new issuer at once. A renewed issuer under the same anchor changes nothing here.
+    """
+    signer = key_hash(load_certificate(signer_pem)) if signer_pem else ""
+    return hashlib.sha256(f"{bundle_pem}{signer}".encode()).hexdigest()[:16]
+
+
+def is_signed_by(certificate_pem: str, authority_pem: str) -> bool:
+    """Whether the authority's key signed the certificate under the authority's name."""
+    return signed_by(load_certificate(certificate_pem), load_certificate(authority_pem))
+
+
+def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether the authority's key signed the certificate under the authority's name."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def load_certificate(certificate_pem: str) -> x509.Certificate:
+    """The first certificate in the PEM text.
+
+    Raises:
+        ValueError: There is none, or it can't be read.
+    """
+    return x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
+
+
+def _load_key(private_key_pem: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(private_key_pem.encode("ascii"), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("the private key is neither ECDSA nor RSA")  # noqa: TRY004 - of the right type, of a wrong kind
+    return key
+
+
+def _key_usage(is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
