@@ -212,7 +212,7 @@ FEATURES: tuple[Feature, ...] = (
         "retries-off",
         "Retries: none at all (attempts 0)",
         _retry(lambda rule: rule.retry and rule.retry.attempts == 0),
-        _rule(retries=0),
+        _profile_rule(retries=0),
     ),
     Feature(
         "retries-by-budget",

@@ -285,7 +285,11 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
         yield from (_inversion(inversion, target) for inversion in inversions(route, target))
     if target == LINKERD_ROUTE:
         yield from _check_linkerd(route)
-    if target == SERVICE_PROFILE and route.retry_budget is None and any(r.retry for r in route.rules):
+    if (
+        target == SERVICE_PROFILE
+        and route.retry_budget is None
+        and any(rule.retry and rule.retry.attempts is None for rule in route.rules)
+    ):
         yield Diagnostic(
             "MSH154",
             route.where,

@@ -1,0 +1,13 @@
+"""Hypothesis profiles of the routing tests: `dev` (default), `ci` and `nightly`, chosen by HYPOTHESIS_PROFILE."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+for _name, _examples in (("dev", 60), ("ci", 500), ("nightly", 10_000)):
+    settings.register_profile(
+        _name, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
