@@ -9,8 +9,10 @@ found by the marker in its environment (`devcluster.processes`). The next `up` e
 """
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -26,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from devcluster import components, netns, paths, pki, processes
 from devcluster.components import Layout
+from devcluster.kubelet import registry
 from devcluster.netns import Namespace, NamespaceError
 from devcluster.processes import ProcessId
 from devcluster.progress import Progress
@@ -41,6 +44,8 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 _AFTER_API = CONTROL_PLANE[2:]
 
 _READY_SECONDS = 90.0
+# What `down` removes. The stack of Pulumi keeps its own files in the same folder.
+_FILES = ("pods", "etcd", "logs", "pki", "kwok.yaml", "kubeconfig", "cluster.json")
 _LOG_LINES = 15
 _POLL_SECONDS = 0.05
 
@@ -174,6 +179,15 @@ class Cluster:
         """
         return self._state().reason
 
+    @property
+    def runs_pods(self) -> bool:
+        """Whether istiod and pods with a sidecar run as processes, so that webhooks and traffic are real.
+
+        Raises:
+            ClusterError: The cluster does not exist.
+        """
+        return self.mode == "full"
+
     def environment(self) -> dict[str, str]:
         """Return the variables that lead commands, started through `exec_argv`, to this cluster."""
         # "*" keeps every client from a proxy: nothing outside can be reached from a namespace anyway.
@@ -221,8 +235,6 @@ class Cluster:
             ClusterError: A process can't be ended, or something is still mounted in the cluster's folder.
         """
         with self._lock(progress):
-            if not self.directory.exists():
-                return
             state = self._load()
             if state is None:
                 _remove(self.directory)
@@ -231,7 +243,7 @@ class Cluster:
             # The kubelet ends its pods, which takes their grace periods; its own children go with it.
             processes.end([recorded[KUBELET]] if KUBELET in recorded else [], grace_seconds=20.0)
             components_first = [process for role, process in recorded.items() if role != NAMESPACE]
-            stuck = processes.end(components_first, grace_seconds=3.0)
+            stuck = processes.end(components_first, grace_seconds=1.0)
             holder = recorded.get(NAMESPACE)
             keep = {holder} if holder else set[ProcessId]()
             stuck += processes.end([p for p in processes.marked(state.marker) if p not in keep], grace_seconds=2.0)
@@ -328,9 +340,8 @@ class Cluster:
         if nodes < 1:
             raise ClusterError(f"a cluster has at least one node, not {nodes}")
         if state is None:
-            if self.directory.exists():
-                _remove(self.directory)
-            self.directory.mkdir(mode=0o700)
+            _remove(self.directory)
+            self.directory.mkdir(mode=0o700, exist_ok=True)
             state = State(marker=uuid.uuid4().hex, mode="api", reason="", ports={}, nodes=nodes)
             # Before the first process: whatever runs with this marker can be found again.
             self._save(state)
@@ -343,7 +354,7 @@ class Cluster:
                     f"the cluster {self.name!r} runs in mode {state.mode}; for mode {wanted} take it down first"
                 )
         else:
-            processes.end(state.processes.values(), grace_seconds=3.0)
+            processes.end(state.processes.values(), grace_seconds=1.0)
             state = self._placed(replace(state, processes={}), wanted, tools, progress)
         alive = {role: process for role, process in state.processes.items() if process.alive}
         state = self._save(replace(state, nodes=max(nodes, state.nodes), processes=alive))
@@ -426,12 +437,15 @@ class Cluster:
         with progress.step("controllers and nodes"):
             for role in _AFTER_API:
                 state = self._start(state, role, [str(tools.path(role)), *arguments[role]], self._detached(state))
-            if state.mode == "full":
+            if state.mode == "full" and not state.alive(KUBELET):
+                self._kubelet_sign.unlink(missing_ok=True)
                 argv = [sys.executable, "-m", "devcluster.kubelet", "--name", self.name]
                 environment = self._detached(state, tools.env()) | {"KUBECONFIG": str(self.kubeconfig)}
                 state = self._start(state, KUBELET, argv, environment)
             nodes = components.node_names(state.nodes)
             self._wait(state, Question(**self._whom(state), health=layout.health, nodes=nodes))
+            if state.mode == "full":
+                self._wait_for_kubelet(state)
         return state
 
     def _detached(self, state: State, base: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -486,6 +500,22 @@ class Cluster:
             raise ClusterError(
                 f"the cluster does not become ready within {question.timeout:.0f} s: {faults}\n{reports}"
             )
+
+    @property
+    def _kubelet_sign(self) -> Path:
+        """What the kubelet writes once it has seen the cluster's Services, and from then on."""
+        return registry.pods_folder(self.name) / registry.SERVICES_FILE
+
+    def _wait_for_kubelet(self, state: State) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._kubelet_sign.exists():
+            if not state.alive(KUBELET):
+                raise ClusterError(self._report(KUBELET))
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{KUBELET} does not begin its work within {_READY_SECONDS:.0f} s.\n{self._tail(KUBELET)}"
+                )
+            time.sleep(_POLL_SECONDS)
 
     def _whom(self, state: State) -> dict[str, Any]:
         layout = self._layout(state)
@@ -572,23 +602,33 @@ def write_pki(folder: Path, name: str) -> None:
 
 
 def free_ports(names: Sequence[str]) -> dict[str, int]:
-    """Return a free port on loopback for each name. They are distinct, but nothing reserves them."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for each in sockets:
-            each.bind((components.LOOPBACK, 0))
-        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
+    """Return a free port on loopback for each name. They are distinct, but nothing reserves them.
+
+    They are below those that Linux gives to outgoing connections (ip_local_port_range, from 32768 on by default), so
+    that a component which is started anew finds its port still free.
+
+    Raises:
+        ClusterError: There are not enough.
+    """
+    candidates = random.sample(range(20000, 32000), 200)
+    found = list(itertools.islice((port for port in candidates if is_free(port)), len(names)))
+    if len(found) < len(names):
+        raise ClusterError(f"{len(names)} free ports on {components.LOOPBACK} between 20000 and 32000 are needed")
+    return dict(zip(names, found, strict=True))
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a port on loopback can be listened on."""
+    """Tell whether a port on loopback can be listened on, waiting a moment for one whose owner is just ending."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((components.LOOPBACK, port))
-        except OSError:
-            return False
-        return True
+        for _ in range(20):
+            try:
+                trial.bind((components.LOOPBACK, port))
+            except OSError:
+                time.sleep(_POLL_SECONDS)
+            else:
+                return True
+    return False
 
 
 def mounts_below(mountinfo: str, folder: Path) -> list[str]:
@@ -598,10 +638,17 @@ def mounts_below(mountinfo: str, folder: Path) -> list[str]:
 
 
 def _remove(folder: Path) -> None:
+    """Remove what belongs to the control plane. The folder goes with it if nobody else keeps anything there."""
+    if not folder.exists():
+        return
     mounted = mounts_below(Path("/proc/self/mountinfo").read_text(), folder)
     if mounted:
         raise ClusterError(f"{folder} is not removed, for something is mounted in it: {', '.join(mounted)}")
     # The record of what the cluster is goes last, so that a removal cut short can be taken up again.
-    for entry in sorted(folder.iterdir(), key=lambda path: path.name == "cluster.json"):
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    folder.rmdir()
+    for entry in (*folder.glob(".*"), *(folder / name for name in _FILES)):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
