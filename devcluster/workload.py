@@ -45,6 +45,7 @@ _RECENT = 200
 _HEAD_LIMIT = 65536
 _DRAIN_SECONDS = 2.0
 _UPSTREAM_SECONDS = 10.0
+_DELAY_LIMIT = 3600.0
 
 # Part of the image's name, path prefix, URLs called.
 _UPSTREAMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -143,7 +144,12 @@ def decide(request: Request, behaviour: Behaviour, chance: float) -> tuple[int, 
             status = 503
     with contextlib.suppress(TypeError, ValueError):
         status = int(request.wish("status") or status)
-    return status if 200 <= status <= 599 else 400, max(delay, 0.0)  # noqa: PLR2004
+    return status if 200 <= status <= 599 else 400, _bounded(delay)  # noqa: PLR2004
+
+
+def _bounded(delay: float) -> float:
+    """Return a delay that can be slept: no less than nothing, an hour at most, and 0 for what is no number."""
+    return min(delay, _DELAY_LIMIT) if delay > 0 else 0.0
 
 
 def upstreams(image: str, path: str) -> Sequence[str]:

@@ -1,0 +1,173 @@
+import math
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from devcluster import traffic
+from devcluster.kubelet.registry import RunningPod
+from devcluster.traffic import Outcome, Split, TrafficError
+
+SPLIT = Split("reviews", "bookinfo", "reviews.bookinfo.svc.cluster.local", {"v1": 90, "v2": 10})
+OUTPUTS: dict[str, Any] = {
+    "reviews": {
+        "namespace": "bookinfo",
+        "host": "reviews.bookinfo.svc.cluster.local",
+        "mesh": "istio",
+        "api": "networking.istio.io/v1",
+        "rules": [
+            {"match": {"headers": {"end-user": "jason"}}, "backends": [{"name": "v2", "weight": 100}]},
+            {"match": "all", "backends": [{"name": "v1", "weight": 90}, {"name": "v2", "weight": 10}]},
+        ],
+        "objects": ["VirtualService/bookinfo/reviews"],
+    }
+}
+
+
+def counted(counts: Mapping[str, int], **more: Any) -> Outcome:
+    answers = {("reviews", version): count for version, count in counts.items()}
+    return Outcome(requests=sum(counts.values()) + more.get("failed", 0), seconds=1.0, answers=answers, **more)
+
+
+def a_pod(app: str, namespace: str = "bookinfo") -> RunningPod:
+    return RunningPod(namespace, f"{app}-1", {"app": app}, "10.244.128.1", 1, Path("/p"))
+
+
+# At 95 %. The last one is from R. G. Newcombe, Statistics in Medicine 17 (1998), table I; the others follow from the
+# closed form with z = 1.959964.
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(0, 10, 0.0, 0.27753), (10, 10, 0.72247, 1.0), (5, 10, 0.23659, 0.76341), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilsons_interval_has_the_known_values(count: int, total: int, low: float, high: float) -> None:
+    assert traffic.wilson(count, total, 0.95) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(min_value=1, max_value=10_000), st.data())
+def test_wilsons_interval_holds_the_share_and_narrows_with_less_confidence(total: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(min_value=0, max_value=total))
+    low, high = traffic.wilson(count, total)
+    assert 0 <= low <= count / total <= high <= 1
+    inner_low, inner_high = traffic.wilson(count, total, 0.5)
+    assert low <= inner_low
+    assert inner_high <= high
+
+
+def test_nothing_counted_says_nothing() -> None:
+    assert traffic.wilson(0, 0) == (0.0, 1.0)
+
+
+# P(X <= 1) for n = 10, p = 1/2 is 11/1024; P(X = 0) for n = 20, p = 1/10 is 0.9^20.
+@pytest.mark.parametrize(
+    ("count", "total", "share", "expected"),
+    [(1, 10, 0.5, 22 / 1024), (9, 10, 0.5, 22 / 1024), (0, 20, 0.1, 2 * 0.9**20), (5, 10, 0.5, 1.0)],
+)
+def test_the_binomial_test_has_the_known_values(count: int, total: int, share: float, expected: float) -> None:
+    assert traffic.binomial_p_value(count, total, share) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.integers(min_value=1, max_value=400), st.floats(min_value=0.01, max_value=0.99), st.data())
+def test_the_binomial_test_is_exact_and_symmetric(total: int, share: float, data: st.DataObject) -> None:
+    count = data.draw(st.integers(min_value=0, max_value=total))
+    assume(count != total * share)
+
+    def mass(k: int) -> float:
+        return math.comb(total, k) * share**k * (1 - share) ** (total - k)
+
+    tails = (math.fsum(map(mass, range(count + 1))), math.fsum(map(mass, range(count, total + 1))))
+    expected = min(2 * (tails[0] if count <= total * share else tails[1]), 1.0)
+    value = traffic.binomial_p_value(count, total, share)
+    assert value == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert value == pytest.approx(traffic.binomial_p_value(total - count, total, 1 - share), rel=1e-6, abs=1e-12)
+
+
+def test_a_share_of_nothing_allows_nothing_and_a_share_of_all_demands_all() -> None:
+    assert traffic.binomial_p_value(0, 2000, 0.0) == 1.0
+    assert traffic.binomial_p_value(1, 2000, 0.0) == 0.0
+    assert traffic.binomial_p_value(2000, 2000, 1.0) == 1.0
+    assert traffic.binomial_p_value(1999, 2000, 1.0) == 0.0
+
+
+def test_a_right_split_is_refused_in_fewer_than_one_of_ten_thousand_runs() -> None:
+    # The exact chance of refusal over all counts, not a simulation.
+    for total, share in ((2000, 0.9), (2000, 0.5), (200, 0.99), (2000, 0.01)):
+        weights = {"v1": round(share * 100), "v2": 100 - round(share * 100)}
+        refused = 0.0
+        for count in range(total + 1):
+            if traffic.p_value({"v1": count, "v2": total - count}, weights) < traffic.SIGNIFICANCE:
+                ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+                refused += math.exp(ways + count * math.log(share) + (total - count) * math.log1p(-share))
+        assert refused < 1e-4
+
+
+@given(st.integers(min_value=0, max_value=2**32))
+def test_a_split_that_is_ten_points_off_is_refused(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a simulation
+    first = sum(chance.random() < 0.8 for _ in range(2000))
+    assert traffic.p_value({"v1": first, "v2": 2000 - first}, {"v1": 90, "v2": 10}) < traffic.SIGNIFICANCE
+
+
+def test_a_split_is_held_by_counts_near_it_only() -> None:
+    assert traffic.judged(SPLIT, "pod p", counted({"v1": 1810, "v2": 190})).holds
+    assert not traffic.judged(SPLIT, "pod p", counted({"v1": 1000, "v2": 1000})).holds
+
+
+def test_a_single_failed_request_refuses_a_split() -> None:
+    outcome = counted({"v1": 1810, "v2": 190}, failed=1, failures=("status 503: x",))
+    assert not traffic.judged(SPLIT, "pod p", outcome).holds
+
+
+def test_an_answer_of_an_unknown_backend_refuses_a_split_and_shows() -> None:
+    result = traffic.judged(SPLIT, "pod p", counted({"v1": 1800, "v2": 199, "v3": 1}))
+    assert not result.holds
+    assert [s.backend for s in result.shares] == ["v1", "v2", "reviews v3"]
+
+
+def test_no_request_at_all_is_no_proof() -> None:
+    assert not traffic.judged(SPLIT, "pod p", counted({})).holds
+
+
+def test_a_backend_may_be_a_version_or_another_service() -> None:
+    outcome = Outcome(3, 1.0, {("reviews", "v1"): 2, ("legacy", "v1"): 1})
+    assert outcome.by_backend(["v1"]) == {"v1": 3}
+    assert outcome.by_backend(["legacy"]) == {"legacy": 1, "reviews v1": 2}
+    assert Outcome(1, 1.0, {("reviews", "v2"): 1}).by_backend(["reviews-v2"]) == {"reviews-v2": 1}
+
+
+def test_the_rule_without_a_match_is_what_plain_requests_meet() -> None:
+    assert traffic.splits(OUTPUTS) == [SPLIT]
+    assert traffic.splits({}) == []
+
+
+def test_requests_come_from_productpage_or_else_from_a_pod_that_is_no_target() -> None:
+    pods = [a_pod("details"), a_pod("productpage"), a_pod("reviews")]
+    assert traffic.choose_source(pods, SPLIT).name == "productpage-1"
+    assert traffic.choose_source([a_pod("reviews"), a_pod("details")], SPLIT).name == "details-1"
+    for none in ([], [a_pod("reviews")], [a_pod("productpage", "elsewhere")]):
+        with pytest.raises(TrafficError, match="namespace bookinfo"):
+            traffic.choose_source(none, SPLIT)
+
+
+def test_the_table_and_the_json_say_the_same() -> None:
+    result = traffic.judged(SPLIT, "pod productpage-1", counted({"v1": 1810, "v2": 190}))
+    console = Console(width=120, record=True, file=None, quiet=False)
+    with console.capture() as captured:
+        console.print(traffic.table(result))
+    text = captured.get()
+    assert "90.50%" in text
+    assert "The split holds" in text
+    data = result.as_json()
+    assert data["holds"] is True
+    assert [b["count"] for b in data["backends"]] == [1810, 190]
+    assert data["confidence"] == 0.99
+
+
+def test_an_unmeasurable_cluster_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(TrafficError, match="kubectl get pods"):
+        traffic.run("none", OUTPUTS, console=Console(quiet=True))

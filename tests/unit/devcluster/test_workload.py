@@ -1,0 +1,127 @@
+import argparse
+import asyncio
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devcluster import load, workload
+from devcluster.workload import Behaviour, Request, Seen
+
+
+def a_request(target: str = "/", **headers: str) -> Request:
+    return Request("GET", target, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("request_", "behaviour", "chance", "expected"),
+    [
+        (a_request(), Behaviour(), 0.0, (200, 0.0)),
+        (a_request(x_workload_status="503"), Behaviour(), 0.0, (503, 0.0)),
+        (a_request("/a?status=418&delay=0.5"), Behaviour(), 0.0, (418, 0.5)),
+        (a_request("/a?status=418", x_workload_status="503"), Behaviour(), 0.0, (503, 0.0)),
+        (a_request(), Behaviour(500, 0.2, 0.3), 0.29, (500, 0.2)),
+        (a_request(), Behaviour(500, 0.2, 0.3), 0.3, (200, 0.0)),
+        (a_request(x_workload_fail_attempts="2", x_envoy_attempt_count="2"), Behaviour(), 0.0, (503, 0.0)),
+        (a_request(x_workload_fail_attempts="2", x_envoy_attempt_count="3"), Behaviour(), 0.0, (200, 0.0)),
+        (a_request(x_workload_fail_attempts="1"), Behaviour(), 0.0, (503, 0.0)),
+        (a_request(x_workload_status="x", x_workload_delay="y"), Behaviour(), 0.0, (200, 0.0)),
+        (a_request(x_workload_status="99"), Behaviour(), 0.0, (400, 0.0)),
+        (a_request(x_workload_delay="nan"), Behaviour(), 0.0, (200, 0.0)),
+        (a_request(x_workload_delay="inf"), Behaviour(), 0.0, (200, 3600.0)),
+    ],
+)
+def test_an_answer_is_what_the_request_or_else_the_behaviour_asks_for(
+    request_: Request, behaviour: Behaviour, chance: float, expected: tuple[int, float]
+) -> None:
+    assert workload.decide(request_, behaviour, chance) == expected
+
+
+@given(st.text(), st.text())
+def test_no_wish_of_a_request_is_a_crash(status: str, delay: str) -> None:
+    request = Request("GET", "/", {"x-workload-status": status, "x-workload-delay": delay})
+    code, seconds = workload.decide(request, Behaviour(), 0.0)
+    assert 200 <= code <= 599
+    assert 0 <= seconds <= 3600
+
+
+def test_a_mirrored_request_is_counted_under_its_own_host() -> None:
+    seen = Seen()
+    seen.count(a_request("/reviews/0?x=1", host="reviews"))
+    seen.count(a_request("/reviews/0", host="reviews-shadow"))
+    report = seen.report()
+    assert report["total"] == 2
+    assert report["byHost"] == {"reviews": 1, "reviews-shadow": 1}
+    assert report["byPath"] == {"/reviews/0": 2}
+
+
+def test_bookinfos_services_call_each_other_and_others_nobody() -> None:
+    page = "docker.io/istio/examples-bookinfo-productpage-v1:1.20.3"
+    assert len(workload.upstreams(page, "/productpage")) == 2
+    assert not workload.upstreams(page, "/health")
+    assert not workload.upstreams("istio/examples-bookinfo-reviews-v1", "/reviews/0")
+    assert workload.upstreams("istio/examples-bookinfo-reviews-v2", "/reviews/0") == ("http://ratings:9080/ratings/0",)
+
+
+def read(data: bytes) -> Request | None:
+    async def go() -> Request | None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        return await workload.read_request(reader)
+
+    return asyncio.run(go())
+
+
+def test_requests_are_read_with_either_kind_of_body() -> None:
+    plain = read(b"POST /a?b=1 HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 3\r\n\r\nabc")
+    assert plain == Request("POST", "/a?b=1", {"host": "h", "x-a": "1, 2", "content-length": "3"}, b"abc")
+    chunked = read(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n")
+    assert chunked is not None
+    assert chunked.body == b"abcde"
+    assert read(b"") is None
+
+
+def test_a_served_connection_stays_open_and_the_admin_port_changes_the_answers() -> None:
+    async def go() -> None:
+        options = argparse.Namespace(app="reviews", version="v1", pod="p", namespace="n", image="", ready_file="")
+        process = workload.Workload(options)
+        public = await asyncio.start_server(lambda r, w: process.serve(r, w, admin=False), "127.0.0.1", 0)
+        admin = await asyncio.start_server(lambda r, w: process.serve(r, w, admin=True), "127.0.0.1", 0)
+        port, control = (s.sockets[0].getsockname()[1] for s in (public, admin))
+
+        def ask() -> load.Tally:
+            tally, client = load.Tally(), load.Client("127.0.0.1", port, 5.0)
+            for _ in range(3):
+                client.send("GET", "/x", {"host": "reviews"}, tally)
+            return tally
+
+        tally = await asyncio.to_thread(ask)
+        assert (tally.requests, tally.failed, tally.reconnects) == (3, 0, 0)
+        assert dict(tally.answers) == {("reviews", "v1"): 3}
+        process.behaviour = Behaviour(503, 0.0, 1.0)
+        tally = await asyncio.to_thread(ask)
+        assert dict(tally.statuses) == {503: 3}
+        assert tally.failed == 3
+        status, body = await workload.fetch(f"http://127.0.0.1:{control}/requests", {})
+        assert (status, json.loads(body)["total"]) == (200, 6)
+        public.close()
+        admin.close()
+
+    asyncio.run(go())
+
+
+def test_a_server_that_is_not_there_is_a_counted_failure() -> None:
+    tally = load.Tally()
+    load.Client("127.0.0.1", 1, 1.0).send("GET", "/", {}, tally)
+    assert (tally.requests, tally.failed, tally.unanswered) == (1, 1, 1)
+    assert "ConnectionRefusedError" in tally.failures[0]
+
+
+def test_an_answer_of_somebody_else_is_a_counted_failure() -> None:
+    tally = load.Tally()
+    tally.answer(200, b"<html>")
+    tally.answer(204, b"")
+    tally.answer(200, b'{"app": "a", "version": "v"}')
+    assert (tally.requests, tally.failed) == (3, 2)
