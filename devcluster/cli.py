@@ -90,7 +90,7 @@ def down(options: argparse.Namespace) -> int:
     with Progress() as progress, progress.step(f"end the cluster {options.name}") as step:
         if not embedded.cluster.directory.exists():
             step.remark = "it was not up"
-        embedded.cluster.down(progress)
+        embedded.down(progress)
     return 0
 
 

@@ -1,13 +1,17 @@
 """The embedded cluster as a whole: its tools, its cluster and its Pulumi stack, by one name."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+import yaml
+
 from devcluster import paths, stackfile
 from devcluster.cluster import Cluster
-from devcluster.stack import Stack, stack_name
+from devcluster.progress import Progress
+from devcluster.stack import Stack, forget, stack_name
 from devcluster.stackfile import Setting
 from devcluster.toolchain import Toolbox
 
@@ -33,12 +37,25 @@ class Embedded:
         """Return the environment of every command on this cluster, without Pulumi's own part."""
         return self.toolbox.env({**os.environ, **self.cluster.environment()})
 
+    def down(self, progress: Progress) -> None:
+        """End the cluster and forget its stack's state; the stack's configuration file stays.
+
+        Raises:
+            ClusterError: Something can't be ended.
+        """
+        self.cluster.down(progress)
+        # After the cluster: without its state a cluster could not be updated, without its cluster a state is void.
+        forget(self.cluster.directory)
+        with contextlib.suppress(OSError):
+            self.cluster.directory.rmdir()
+
     def prepare(self, stack: Stack) -> None:
         """Give a stack the configuration keys that are this cluster's own.
 
         Raises:
             StackError: Its configuration file can't be used.
         """
+        stack.keep_only_for(authority(self.cluster.kubeconfig.read_text()))
         text = stack.file.read_text() if stack.file.exists() else ""
         stack.prepare(
             settings(
@@ -48,6 +65,11 @@ class Embedded:
                 istio=istio_settings(text),
             )
         )
+
+
+def authority(kubeconfig: str) -> str:
+    """Return what tells a cluster from another of the same name: its certificate authority, made anew with each."""
+    return yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
 
 
 def settings(context: str, charts: Path, istio: Mapping[str, object], *, pods: bool) -> dict[str, Setting]:

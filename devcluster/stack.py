@@ -7,6 +7,7 @@ folder. The program itself is run as any user runs it, by its configuration and 
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import time
@@ -115,6 +116,18 @@ class Stack:
             self.run(["stack", "init", self.name], quiet=True)
         self.run(["stack", "select", self.name], quiet=True)
 
+    def keep_only_for(self, cluster: str) -> None:
+        """Forget the state if it describes another cluster than this one: what it names went with that one.
+
+        Args:
+            cluster: What tells one cluster from the next of the same name.
+        """
+        record = self.backend / "cluster"
+        if record.exists() and record.read_text() != cluster:
+            forget(self.state)
+        self.backend.mkdir(parents=True, exist_ok=True)
+        record.write_text(cluster)
+
     def up(self) -> None:
         """Run `pulumi up` and show what it says.
 
@@ -218,6 +231,12 @@ _FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AM
 def stack_name(cluster: str, default: str) -> str:
     """Return the name of a cluster's stack: `embedded`, or `embedded-NAME` beside the default one."""
     return "embedded" if cluster == default else f"embedded-{cluster}"
+
+
+def forget(state: Path) -> None:
+    """Remove a stack's state and plugins; its configuration file and its passphrase stay."""
+    for folder in ("pulumi", "pulumi-home"):
+        shutil.rmtree(state / folder, ignore_errors=True)
 
 
 def read_lock(file: Path) -> Lock | None:

@@ -104,3 +104,13 @@ def test_a_stack_file_with_secrets_of_a_lost_passphrase_is_refused_and_left_alon
         subject.prepare({"kubernetes:context": "dev"})
     assert subject.file.read_text() == text
     assert not (tmp_path / "pass").exists()
+
+
+def test_the_state_of_a_cluster_that_is_gone_is_forgotten_when_another_takes_its_name(tmp_path: Path) -> None:
+    subject = Stack(tmp_path, tmp_path, tmp_path / "pass", {})
+    subject.keep_only_for("first")
+    (subject.backend / "kept").touch()
+    subject.keep_only_for("first")
+    assert (subject.backend / "kept").exists()
+    subject.keep_only_for("second")
+    assert not (subject.backend / "kept").exists()
