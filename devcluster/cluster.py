@@ -273,6 +273,8 @@ class Cluster:
             kubeconfig=self.kubeconfig,
             processes=found,
         )
+        if not state.ports:
+            return replace(status, fault="its first start was cut short; `up` again completes it")
         try:
             asked = subprocess.run(
                 self._ask(state, "summary", Question(**self._whom(state))),

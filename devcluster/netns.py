@@ -112,7 +112,7 @@ class Namespace:
             try:
                 return cls(_hold(argv, environment))
             except NamespaceError as error:
-                reasons.append(_explained(way, str(error)))
+                reasons.append(explained(way, str(error)))
         raise NamespaceError("; ".join(reasons))
 
     @property
@@ -219,7 +219,8 @@ def maps_user(uid_map: str, user: int) -> bool:
     return any(inside <= user < inside + count for inside, _, count in rows)
 
 
-def _explained(way: Way, message: str) -> str:
+def explained(way: Way, message: str) -> str:
+    """Return why a way to namespaces is barred and what helps, from what the system said."""
     if not way.user:
         return f"a network namespace is not allowed to root here ({message})"
     if "newuidmap" in message or "subuid" in message or "subgid" in message or "map" in message:
