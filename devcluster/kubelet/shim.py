@@ -173,6 +173,8 @@ def _start(command: dict[str, Any], logs: int) -> int:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if command["user"] or command["group"]:
+            # Envoy's access log opens /dev/stdout by name, which takes the rights to the file behind it.
+            os.fchown(log, command["user"], command["group"])
             os.setgroups([command["group"]])
             os.setgid(command["group"])
             os.setuid(command["user"])
