@@ -174,7 +174,7 @@ def _start(command: dict[str, Any], logs: int) -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if command["user"] or command["group"]:
             # Envoy's access log opens /dev/stdout by name, which takes the rights to the file behind it.
-            os.fchown(log, command["user"], command["group"])
+            os.fchown(1, command["user"], command["group"])
             os.setgroups([command["group"]])
             os.setgid(command["group"])
             os.setuid(command["user"])
