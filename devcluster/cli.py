@@ -80,7 +80,7 @@ def up(options: argparse.Namespace) -> int:
     elif splits := outputs.get("trafficSplits"):
         console.print("\n[bold]Measured split[/bold]")
         code = traffic.run(options.name, cast("dict[str, Any]", splits), requests=options.requests, console=console)
-    console.print(f"\n{NEXT_STEPS}", markup=False)
+    print(f"\n{NEXT_STEPS}")
     return code
 
 

@@ -4,6 +4,7 @@ Everything is where a user's own Pulumi would not look: the state, the plugins a
 folder. The program itself is run as any user runs it, by its configuration and by KUBECONFIG alone.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -24,7 +25,7 @@ from devcluster.stackfile import Setting
 
 TEMPLATE = "Pulumi.dev.yaml"
 _LOCKS = ".pulumi/locks"
-_ORPHAN_SECONDS = 60
+_HELM_SECONDS = 120
 
 
 class StackError(Exception):
@@ -158,7 +159,7 @@ class Stack:
         pending = recovery.pending_operations(exported)
         if not pending:
             return
-        self._await_orphans()
+        self._end_orphans()
         arguments: list[str] = []
         for operation in pending:
             identifier = recovery.identifier(operation)
@@ -202,14 +203,20 @@ class Stack:
         if locks:
             self.run(["cancel", "--yes", self.name], quiet=True)
 
-    def _await_orphans(self) -> None:
-        """Let plugins of a killed run finish what they do, so that two don't work on the same release."""
-        deadline = time.monotonic() + _ORPHAN_SECONDS
-        while (left := orphans(f"file://{self.backend}")) and time.monotonic() < deadline:
+    def _end_orphans(self) -> None:
+        """End the plugins of a killed run. A helm at work is waited for: cut short, it leaves half a release."""
+        deadline = time.monotonic() + _HELM_SECONDS
+        left = orphans(f"file://{self.backend}")
+        while any(_name(process) == "helm" for process in left) and time.monotonic() < deadline:
             time.sleep(0.5)
+            left = orphans(f"file://{self.backend}")
         for process in left:
-            process.terminate()
-        psutil.wait_procs(left, timeout=10)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, stuck = psutil.wait_procs(left, timeout=10)
+        for process in stuck:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _survived(self, operation: recovery.Operation) -> bool:
         """Say whether the cluster has what a killed run was creating. Half-installed releases are taken away."""
@@ -273,6 +280,13 @@ def orphans(backend_url: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _is_plugin(cmdline: Sequence[str]) -> bool:
