@@ -474,6 +474,12 @@ TRAFFIC: tuple[Code, ...] = (
         "A ServiceProfile retries as long as its budget lasts, and none is set.",
         "Add `retryBudget`.",
     ),
+    Code(
+        "MSH155",
+        "Route not declared",
+        "The stack declares no route of this name.",
+        "Name one of the routes of `meshup:traffic`.",
+    ),
 )
 
 IDENTITY: tuple[Code, ...] = (
@@ -650,6 +656,60 @@ MESH: tuple[Code, ...] = (
         "Gateway without injection",
         "The pods of a gateway get their image from the injection webhook, which is switched off.",
         "Set meshup:istio.webhooks to true, or remove the gateways.",
+    ),
+    Code(
+        "MSH311",
+        "Not a Gateway API bundle",
+        "The file or address holds something else than the objects of a Gateway API release.",
+        "Give the release manifest standard-install.yaml of the project, or a directory with its files.",
+    ),
+    Code(
+        "MSH312",
+        "Gateway API bundle is not the pinned one",
+        "Both meshes take one version in common. Another one, or a changed file, is not installed.",
+        "Give the standard channel of the pinned version, unchanged.",
+    ),
+    Code(
+        "MSH313",
+        "Gateway API on the cluster does not fit",
+        "Another owner installed the bundle, in a version that the mesh does not take: it would ignore routes silently.",
+        "Upgrade that bundle where it was installed, or remove it so that meshup installs its own.",
+    ),
+    Code(
+        "MSH314",
+        "Gateway API of the experimental channel",
+        "Experimental fields are accepted there that the mesh does not read.",
+        "Install the standard channel where the bundle was installed, or remove it.",
+    ),
+    Code(
+        "MSH315",
+        "Upgrade guard of the Gateway API in the way",
+        "The admission policy of another owner decides which bundles may be installed.",
+        "Remove the ValidatingAdmissionPolicy and its binding, or install the bundle beside it.",
+    ),
+    Code(
+        "MSH316",
+        "Too few nodes for high availability",
+        "The replicas of the control plane have to run on three nodes; with fewer, their pods stay Pending.",
+        "Add nodes, or set meshup:linkerd.highAvailability to false.",
+    ),
+    Code(
+        "MSH317",
+        "Gateway API can't be fetched",
+        "The release manifest could not be downloaded.",
+        "Set meshup:gatewayApi.manifest to a file or a directory, or put gateway-api into meshup:charts.directory.",
+    ),
+    Code(
+        "MSH318",
+        "Chart repository can't be reached",
+        "Helm would fail in the middle of the run, after the first resources.",
+        "Check the network, or set meshup:charts.directory to a directory with the charts of the mesh.",
+    ),
+    Code(
+        "MSH319",
+        "linkerd-viz settings without linkerd-viz",
+        "Settings of the extension are there, and it is not enabled.",
+        "Set meshup:linkerd.viz.enabled to true, or remove the settings.",
     ),
 )
 

@@ -1,0 +1,125 @@
+"""The one entry point of the `meshup` command. Each subcommand is a thin shell around pure functions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from components.routing import Compilation, Diagnostic, compile_routes, errors, parse, render
+from components.routing.diagnostics import nearest
+from components.routing.evaluate import Request, request_from
+from components.routing.model import Mesh
+from operate import explain as explaining
+from operate import stackfile
+from stacks import settings
+from stacks.plan import APPS
+
+REFUSED = 1
+"""Exit code when the configuration has a fault."""
+USAGE = 2
+"""Exit code when the command line or the files do not fit together."""
+
+app = typer.Typer(
+    help="Runs around `pulumi up`: explains and checks what a stack does with traffic.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def main() -> None:
+    """Keeps `explain` a subcommand."""
+
+
+@app.command()
+def explain(
+    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Routes; all if none.")] = None,
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
+    directory: Annotated[Path, typer.Option(help="The folder of the project.")] = Path(),
+    mesh: Annotated[str, typer.Option(help="Explain for this mesh instead: istio or linkerd.")] = "",
+    path: Annotated[str, typer.Option(help="Decide a request: its path, with or without a query.")] = "",
+    method: Annotated[str, typer.Option(help="Its method.")] = "GET",
+    header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
+    query: Annotated[list[str] | None, typer.Option(help="'name=value'; repeatable.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="'label=value' of the caller; repeatable.")] = None,
+    source_namespace: Annotated[str, typer.Option(help="Namespace of the caller.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what the routes of a stack do: rule by rule, backends, policies, objects; and which rule takes a
+    request.
+    """
+    request = None
+    if path or header or query or source or source_namespace or method.upper() != "GET":
+        plain = request_from(path or "/", method, _pairs(header, ":", "--header"), _pairs(query, "=", "--query"))
+        request = Request(
+            plain.path,
+            plain.method,
+            plain.headers,
+            plain.query,
+            tuple(_pairs(source, "=", "--source")),
+            source_namespace,
+        )
+    try:
+        name = stack or _only_stack(directory)
+        raw = stackfile.read(directory, name)
+    except stackfile.StackFileError as error:
+        _fail(str(error), USAGE)
+    if mesh not in ("", "istio", "linkerd"):
+        _fail(f"--mesh is {mesh!r}; allowed: istio, linkerd.", USAGE)
+    compilation, found = compiled(raw, name, mesh)
+    known = [plan.route.key for plan in compilation.planned]
+    for wanted in services or []:
+        if wanted not in known and not errors(found):
+            guess = nearest(wanted, known)
+            found.append(explaining.unknown_route(wanted, known if not guess else [guess]))
+    if errors(found):
+        _fail(render(found), REFUSED)
+    explanation = explaining.explain(compilation, services or [], request)
+    if as_json:
+        sys.stdout.write(json.dumps(explanation, indent=2) + "\n")
+    else:
+        explaining.show(explanation, Console())
+
+
+def compiled(raw: settings.RawConfig, stack: str, mesh: str) -> tuple[Compilation, list[Diagnostic]]:
+    """The routes of a stack, compiled; and every fault of its traffic and of what its traffic rests on."""
+    chosen, found = settings.load(raw, stack)
+    known = [service for name in chosen.apps for service in APPS[name](chosen).services]
+    routes, faults = parse(chosen.traffic, "meshup:traffic", known)
+    target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
+    compilation = compile_routes(routes, target, known)
+    return compilation, [*errors(found), *faults, *errors(compilation.diagnostics)]
+
+
+def _only_stack(directory: Path) -> str:
+    known = stackfile.stacks_in(directory)
+    if len(known) == 1:
+        return known[0]
+    where = "this folder" if directory == Path() else str(directory)
+    listed = f"Stacks here: {', '.join(known)}." if known else f"There is no Pulumi.<stack>.yaml in {where}."
+    raise stackfile.StackFileError(f"Name the stack: --stack NAME, or PULUMI_STACK. {listed}")
+
+
+def _pairs(values: list[str] | None, sign: str, option: str) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for value in values or []:
+        name, found, text = value.partition(sign)
+        if not found or not name.strip():
+            raise typer.BadParameter(f"{value!r} is not NAME{sign}VALUE", param_hint=option)
+        pairs.append((name.strip(), text.strip()))
+    return pairs
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    sys.stderr.write(message.rstrip("\n") + "\n")
+    raise typer.Exit(code)
+
+
+__all__ = ["app"]

@@ -1,0 +1,141 @@
+"""`meshup explain`: what the routes of a stack do with requests, as plain data and as tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from components.routing import Compilation, Diagnostic
+from components.routing.compile import Planned
+from components.routing.evaluate import Decision, Request, evaluate, policies
+from components.routing.manifests import match_text
+from components.routing.model import Rule
+
+Explanation = dict[str, Any]
+
+
+def explain(compilation: Compilation, keys: Sequence[str], request: Request | None) -> Explanation:
+    """What each request would meet, and for one request which rule takes it.
+
+    Args:
+        compilation: The compiled routes, without an error.
+        keys: The routes to explain; empty for all.
+        request: A request to decide, or None.
+
+    Returns:
+        Plain data with camelCase keys: `routes` by name, and `notes`.
+    """
+    routes: dict[str, Explanation] = {}
+    for plan in compilation.planned:
+        key = plan.route.key
+        if keys and key not in keys:
+            continue
+        summary = compilation.summaries[key]
+        routes[key] = {
+            **{name: summary[name] for name in ("namespace", "host", "mesh", "api", "apiReason", "objects")},
+            "port": plan.route.port.number,
+            "rules": [_rule(plan, rule) for rule in plan.route.rules],
+        }
+        if request is not None:
+            routes[key]["decision"] = _decision(plan, evaluate(plan, request))
+    explanation: Explanation = {"routes": routes, "notes": [note.as_dict() for note in compilation.diagnostics]}
+    if request is not None:
+        explanation["request"] = {
+            "method": request.method,
+            "path": request.path,
+            "headers": dict(request.headers),
+            "query": dict(request.query),
+        }
+    return explanation
+
+
+def _rule(plan: Planned, rule: Rule) -> Explanation:
+    return {
+        "name": rule.name,
+        "match": match_text(rule.matches),
+        "backends": [
+            {"name": backend.destination.label, "host": backend.destination.service.host, "weight": backend.weight}
+            for backend in rule.backends
+        ],
+        "policies": list(policies(plan.route, rule)),
+        "added": rule.added,
+    }
+
+
+def _decision(plan: Planned, decision: Decision) -> Explanation:
+    if not plan.route.rules:
+        return {
+            "rule": None,
+            "reason": "The route has no rules: every request goes to the Service.",
+            "backends": [{"name": plan.route.service.name, "weight": 100}],
+            "policies": list(policies(plan.route, Rule("none"))),
+            "passed": [],
+        }
+    return {
+        "rule": decision.rule.name if decision.rule else None,
+        "reason": decision.reason,
+        "backends": [{"name": name, "weight": weight} for name, weight in decision.shares],
+        "policies": list(decision.policies),
+        "passed": [{"rule": name, "because": why} for name, why in decision.passed],
+    }
+
+
+def show(explanation: Explanation, console: Console) -> None:
+    """Prints an explanation for people."""
+    request = explanation.get("request")
+    if request:
+        console.print(Text(f"{request['method']} {request['path']}", style="bold"))
+    for key, route in explanation["routes"].items():
+        console.print(_route(key, route))
+    for note in explanation["notes"]:
+        console.print(Text(f"{note['severity']} {note['code']} {note['path']}: {note['message']}", style="dim"))
+
+
+def _route(key: str, route: Explanation) -> Panel:
+    decision = route.get("decision")
+    table = Table(expand=True, box=None, pad_edge=False)
+    for column in ("", "Rule", "Match", "Backends", "Policies"):
+        table.add_column(column, overflow="fold")
+    for rule in route["rules"]:
+        taken = bool(decision) and decision["rule"] == rule["name"]
+        name = f"{rule['name']} (added)" if rule["added"] else rule["name"]
+        cells = ("->" if taken else "", name, rule["match"], _shares(rule["backends"]), _lines(rule["policies"]))
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if taken else "")
+    parts: list[Any] = [Text(f"{route['host']}:{route['port']}, {route['mesh']}, {route['api']}")]
+    parts.append(Text(route["apiReason"], style="dim"))
+    if route["rules"]:
+        parts += [Text(), table]
+    if decision:
+        parts += [Text(), *_taken(decision)]
+    parts += [Text(), Text("Objects: " + (", ".join(route["objects"]) or "none"), style="dim")]
+    return Panel(Group(*parts), title=Text(key), title_align="left")
+
+
+def _taken(decision: Explanation) -> list[Text]:
+    taken = f"The rule '{decision['rule']}' takes it. " if decision["rule"] else ""
+    lines = [Text(f"{taken}{decision['reason']}", style="bold")]
+    lines += [Text(f"  passed over '{entry['rule']}': {entry['because']}") for entry in decision["passed"]]
+    if decision["backends"]:
+        lines.append(Text(f"  goes to {_shares(decision['backends']).replace(chr(10), ', ')}"))
+    if decision["policies"]:
+        lines.append(Text(f"  with {', '.join(decision['policies'])}"))
+    return lines
+
+
+def _shares(backends: Sequence[Explanation]) -> str:
+    return _lines([f"{backend['name']} {backend['weight']}%" for backend in backends])
+
+
+def _lines(items: Sequence[str]) -> str:
+    return "\n".join(items)
+
+
+def unknown_route(name: str, known: Sequence[str]) -> Diagnostic:
+    """The fault of asking for a route that the stack does not have."""
+    allowed = f"one of {', '.join(known)}" if known else "nothing: the stack declares no traffic"
+    return Diagnostic("MSH155", "SERVICE", name, f"The stack has no route '{name}'.", allowed)

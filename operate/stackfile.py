@@ -1,0 +1,77 @@
+"""The configuration of a stack from its files, without Pulumi's engine: for commands that only read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from stacks.settings import PROJECT, RawConfig
+
+
+class StackFileError(Exception):
+    """A file of the stack is missing or can't be read. The message says which and what to do."""
+
+
+def stacks_in(directory: Path) -> list[str]:
+    """The names of the stacks that have a file, sorted."""
+    names = (path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in directory.glob("Pulumi.*.yaml"))
+    return sorted(name for name in names if name)
+
+
+def read(directory: Path, stack: str) -> RawConfig:
+    """The configuration of a stack: Pulumi.<stack>.yaml over the defaults of Pulumi.yaml.
+
+    Raises:
+        StackFileError: A file is missing or no YAML mapping.
+    """
+    project = _mapping(
+        directory / "Pulumi.yaml", "Run the command in the folder of the project, or name it: --directory."
+    )
+    known = ", ".join(stacks_in(directory)) or "none"
+    written = _mapping(directory / f"Pulumi.{stack}.yaml", f"Stacks with a file here: {known}.")
+    return raw_config(project, written)
+
+
+def raw_config(project: Mapping[str, Any], stack: Mapping[str, Any]) -> RawConfig:
+    """The values of both files as Pulumi would hand them to the program. Secrets stay closed: they are left out."""
+    values: dict[str, Any] = {}
+    for key, declared in cast("dict[str, Any]", project.get("config") or {}).items():
+        default: Any = declared
+        if isinstance(declared, dict):
+            entry = cast("dict[str, Any]", declared)
+            default = entry.get("default", entry.get("value"))
+        if default is not None:
+            values[key if ":" in key else f"{PROJECT}:{key}"] = default
+    for key, value in cast("dict[str, Any]", stack.get("config") or {}).items():
+        values[key if ":" in key else f"{PROJECT}:{key}"] = value
+    secret = frozenset(key for key, value in values.items() if isinstance(value, dict) and "secure" in value)
+    mine, kubernetes = f"{PROJECT}:", "kubernetes:"
+    return RawConfig(
+        meshup={
+            key.removeprefix(mine): value for key, value in values.items() if key.startswith(mine) and key not in secret
+        },
+        kubernetes={
+            key.removeprefix(kubernetes): str(value)
+            for key, value in values.items()
+            if key.startswith(kubernetes) and key not in secret
+        },
+        secret=secret,
+        other=tuple(sorted(key for key in values if not key.startswith((mine, kubernetes)))),
+    )
+
+
+def _mapping(file: Path, advice: str) -> dict[str, Any]:
+    try:
+        loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StackFileError(f"There is no file {file.name} in {file.parent}. {advice}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StackFileError(f"{file.name} can't be read: {' '.join(str(error).split())}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise StackFileError(f"{file.name} is not a mapping of keys to values.")
+    return cast("dict[str, Any]", loaded)

@@ -1,0 +1,129 @@
+"""`meshup explain`: what it prints for a stack, for people and as JSON, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from operate.cli import app
+
+PROJECT = "name: meshup\nruntime: python\nconfig:\n  mesh: {type: string, default: istio}\n"
+STACK: dict[str, Any] = {
+    "meshup:environment": "dev",
+    "meshup:apps": ["bookinfo"],
+    "meshup:traffic": {
+        "reviews": {
+            "rules": [
+                {
+                    "name": "testers",
+                    "match": {"headers": {"end-user": "jason"}},
+                    "backends": {"v2": 100},
+                    "timeout": "2s",
+                },
+                {"name": "rest", "backends": {"v1": 90, "v3": 10}},
+            ]
+        }
+    },
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "Pulumi.yaml").write_text(PROJECT)
+    write(tmp_path, STACK)
+    return tmp_path
+
+
+def write(directory: Path, config: dict[str, Any], stack: str = "dev") -> None:
+    (directory / f"Pulumi.{stack}.yaml").write_text(json.dumps({"config": config}))
+
+
+def run(project: Path, *arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["explain", "--directory", str(project), *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def explained(project: Path, *arguments: str) -> dict[str, Any]:
+    code, out, err = run(project, "--json", *arguments)
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_the_rules_of_a_route_are_listed_with_backends_policies_and_objects(project: Path) -> None:
+    route = explained(project)["routes"]["reviews"]
+    assert [rule["name"] for rule in route["rules"]] == ["testers", "rest"]
+    assert route["rules"][0]["match"] == "header end-user exact jason"
+    assert route["rules"][0]["policies"] == ["timeout 2s"]
+    assert [(backend["name"], backend["weight"]) for backend in route["rules"][1]["backends"]] == [
+        ("v1", 90),
+        ("v3", 10),
+    ]
+    assert route["objects"] == ["VirtualService/bookinfo/reviews", "DestinationRule/bookinfo/reviews"]
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+@pytest.mark.parametrize(
+    ("header", "rule", "passed"), [("End-User: jason", "testers", []), ("x: y", "rest", ["testers"])]
+)
+def test_a_request_is_taken_by_the_same_rule_on_both_meshes(
+    project: Path, mesh: str, header: str, rule: str, passed: list[str]
+) -> None:
+    decision = explained(project, "--mesh", mesh, "--path", "/reviews/1?a=b", "--header", header)["routes"]["reviews"][
+        "decision"
+    ]
+    assert decision["rule"] == rule
+    assert [entry["rule"] for entry in decision["passed"]] == passed
+
+
+def test_the_table_shows_the_rule_and_the_shares(project: Path) -> None:
+    code, out, _ = run(project, "--path", "/")
+    assert code == 0
+    assert "The rule 'rest' takes it." in out
+    assert "goes to v1 90%, v3 10%" in out
+
+
+def test_a_refused_configuration_is_reported_whole_and_exits_1(project: Path) -> None:
+    write(project, {**STACK, "meshup:traffic": {"reviews": {"split": {"v1": 90, "v9": 9}}}})
+    code, out, err = run(project)
+    assert (code, out) == (1, "")
+    assert "MSH107" in err
+    assert "MSH110" in err
+    assert "Traceback" not in err
+
+
+def test_a_route_that_is_not_there_is_named_with_what_is(project: Path) -> None:
+    code, _, err = run(project, "reviewz")
+    assert code == 1
+    assert "MSH155" in err
+    assert "one of reviews" in err
+
+
+def test_several_stacks_need_a_choice(project: Path) -> None:
+    write(project, STACK, "prod")
+    code, _, err = run(project)
+    assert code == 2
+    assert "dev, prod" in err
+    assert run(project, "--stack", "prod")[0] == 0
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [", "can't be read"), ("- 1", "not a mapping")])
+def test_a_file_that_is_no_configuration_is_named(project: Path, text: str, said: str) -> None:
+    (project / "Pulumi.dev.yaml").write_text(text)
+    code, _, err = run(project)
+    assert code == 2
+    assert said in err
+
+
+def test_a_header_without_a_colon_is_a_usage_error(project: Path) -> None:
+    code, _, err = run(project, "--header", "end-user")
+    assert code == 2
+    assert "--header" in err
+
+
+def test_a_secret_of_the_stack_is_never_needed(project: Path) -> None:
+    write(project, {**STACK, "kubernetes:kubeconfig": {"secure": "v1:abc"}})
+    assert explained(project)["routes"]
