@@ -1,7 +1,7 @@
 """Registers plain Kubernetes manifests as Pulumi resources."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pulumi
@@ -15,6 +15,16 @@ _TYPED: dict[tuple[str, str], Callable[..., pulumi.Resource]] = {
     ("apps/v1", "Deployment"): kubernetes.apps.v1.Deployment,
 }
 """Kinds that the provider knows and waits for. Any other kind is a custom resource."""
+
+
+def with_pod_annotations(manifest: Manifest, annotations: Mapping[str, pulumi.Input[str]]) -> Manifest:
+    """Return a Deployment with further annotations on its pod template; any other manifest as it stands."""
+    if manifest["kind"] != "Deployment" or not annotations:
+        return manifest
+    spec = manifest["spec"]
+    metadata = spec["template"]["metadata"]
+    merged = {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations}}
+    return {**manifest, "spec": {**spec, "template": {**spec["template"], "metadata": merged}}}
 
 
 def register(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resource:

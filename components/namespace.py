@@ -9,6 +9,61 @@ POD_SECURITY_ENFORCE = "pod-security.kubernetes.io/enforce"
 """Label of the Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-admission)."""
 
 
+class LinkerdProxy(TypedDict):
+    """Settings of Linkerd's sidecars, for a namespace or a workload: the annotations `config.linkerd.io/*`."""
+
+    cpu_request: NotRequired[str]
+    """CPU request of the proxy."""
+    cpu_limit: NotRequired[str]
+    """CPU limit of the proxy."""
+    memory_request: NotRequired[str]
+    """Memory request of the proxy."""
+    memory_limit: NotRequired[str]
+    """Memory limit of the proxy."""
+    skip_inbound_ports: NotRequired[str]
+    """Ports at which the proxy takes no part in what comes in, with commas."""
+    skip_outbound_ports: NotRequired[str]
+    """Ports at which the proxy takes no part in what goes out, with commas."""
+    opaque_ports: NotRequired[str]
+    """Ports whose protocol is not detected, with commas."""
+    log_level: NotRequired[str]
+    """Log level of the proxy."""
+    access_log: NotRequired[str]
+    """`apache` or `json`."""
+    default_inbound_policy: NotRequired[str]
+    """Who may call where no policy says it, such as `all-authenticated`."""
+    native_sidecar: NotRequired[bool]
+    """The proxy as an init container that stays."""
+    wait_for_proxy: NotRequired[bool]
+    """Whether the application starts only once the proxy is ready."""
+
+
+_PROXY_KEYS = {
+    "cpu_request": "proxy-cpu-request",
+    "cpu_limit": "proxy-cpu-limit",
+    "memory_request": "proxy-memory-request",
+    "memory_limit": "proxy-memory-limit",
+    "skip_inbound_ports": "skip-inbound-ports",
+    "skip_outbound_ports": "skip-outbound-ports",
+    "opaque_ports": "opaque-ports",
+    "log_level": "proxy-log-level",
+    "access_log": "access-log",
+    "default_inbound_policy": "default-inbound-policy",
+    "native_sidecar": "proxy-enable-native-sidecar",
+    "wait_for_proxy": "proxy-await",
+}
+
+
+def proxy_annotations(settings: LinkerdProxy) -> dict[str, str]:
+    """Return the annotations of these settings, for a namespace or a pod template."""
+    words = {("native_sidecar", True): "true", ("native_sidecar", False): "false"}
+    words |= {("wait_for_proxy", True): "enabled", ("wait_for_proxy", False): "disabled"}
+    return {
+        f"config.linkerd.io/{_PROXY_KEYS[key]}": words.get((key, value), str(value))
+        for key, value in cast("dict[str, Any]", settings).items()
+    }
+
+
 class MeshNamespaceArgs(TypedDict):
     """Arguments of `MeshNamespace`."""
 
@@ -22,6 +77,10 @@ class MeshNamespaceArgs(TypedDict):
     """Pod Security Standard that the namespace enforces. In a mesh it is `privileged` unless set, since the init
     container of both meshes needs NET_ADMIN and NET_RAW, which `baseline` forbids; with the CNI plugin of the mesh,
     `restricted` does."""
+    inject: NotRequired[str]
+    """Linkerd: `enabled` (if not set), or `ingress` for the pods of an ingress controller."""
+    proxy: NotRequired[LinkerdProxy]
+    """Linkerd: settings of the sidecars in this namespace."""
     labels: NotRequired[dict[str, str]]
     """Further labels. The mesh's own labels win over them."""
     annotations: NotRequired[dict[str, str]]
@@ -38,12 +97,15 @@ def metadata(args: MeshNamespaceArgs) -> dict[str, Any]:
     annotations = dict(args.get("annotations", {}))
     for label in ("istio-injection", "istio.io/rev"):
         labels.pop(label, None)
-    annotations.pop("linkerd.io/inject", None)
+    # Outside the mesh, `disabled` may stand: a control plane's namespace says so.
+    if args["mesh"] != "none" or annotations.get("linkerd.io/inject") != "disabled":
+        annotations.pop("linkerd.io/inject", None)
     if args["mesh"] == "istio":
         revision = args.get("revision", "")
         labels |= {"istio.io/rev": revision} if revision else {"istio-injection": "enabled"}
     elif args["mesh"] == "linkerd":
-        annotations["linkerd.io/inject"] = "enabled"
+        annotations["linkerd.io/inject"] = args.get("inject", "enabled")
+        annotations |= proxy_annotations(args.get("proxy", {}))
     pod_security = args.get("pod_security") or ("baseline" if args["mesh"] == "none" else "privileged")
     labels[POD_SECURITY_ENFORCE] = pod_security
     result: dict[str, Any] = {"name": args["name"], "labels": labels}

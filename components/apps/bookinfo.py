@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.manifests import Manifest, register
+from components.manifests import Manifest, register, with_pod_annotations
 from components.routing import Port, Service, Version
 
 PORT = 9080
@@ -39,6 +39,8 @@ class BookinfoArgs(TypedDict):
     """Resource requests and limits of every container, in place of the built-in ones."""
     image_pull_secrets: NotRequired[list[str]]
     """Names of Secrets in the namespace with registry credentials."""
+    pod_annotations: NotRequired[dict[str, pulumi.Input[str]]]
+    """Further annotations of all pods. A change restarts them."""
 
 
 def services(namespace: str = DEFAULT_NAMESPACE) -> list[Service]:
@@ -162,7 +164,7 @@ class Bookinfo(pulumi.ComponentResource):
             account = item["spec"]["template"]["spec"]["serviceAccountName"] if item["kind"] == "Deployment" else ""
             resource = register(
                 f"{name}-{item['metadata']['name']}-{item['kind'].lower()}",
-                item,
+                with_pod_annotations(item, args.get("pod_annotations", {})),
                 pulumi.ResourceOptions(parent=self, depends_on=[accounts[account]] if account else []),
             )
             if item["kind"] == "ServiceAccount":

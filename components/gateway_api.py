@@ -1,0 +1,170 @@
+"""The one pinned bundle of the Gateway API for both meshes: its CustomResourceDefinitions and its upgrade guard.
+
+It is owned here and not by a mesh's chart: Linkerd's chart carries v1.1.1, which the guard of every bundle since 1.5.0
+refuses, and its policy controller looks for the route kinds only at its start (policy-controller/runtime/src/args.rs,
+edge-26.8.3). So the bundle comes before the control plane.
+
+The bundle is known by a digest over its objects. Release manifest, Go module and a directory of files hold the same
+objects (hack/build-install-yaml.sh of v1.5.1 concatenates the files), so one digest holds for all of them.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+import pulumi
+import yaml
+
+from components.manifests import Manifest, register
+from components.routing import Diagnostic
+
+VERSION = "1.5.1"
+"""The version inside what Istio 1.30 (go.mod) and Linkerd 2.20 (features/gateway-api) both take."""
+
+MANIFEST = f"https://github.com/kubernetes-sigs/gateway-api/releases/download/v{VERSION}/standard-install.yaml"
+"""The project's own release manifest of the standard channel."""
+
+DIGEST = "894a8ac09eb8e3585c673ebaf2abe49fe2b5e07276d1dc14f505f3f996819c53"
+"""SHA-256 over the objects of the bundle as canonical JSON, by kind and name (`digest`)."""
+
+RANGES: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+    "istio": ((1, 4, 0), (1, 5, 1)),
+    "linkerd": ((1, 2, 1), (1, 5, 1)),
+}
+"""Oldest and newest bundle that a mesh takes. Istio 1.30: pkg/config/schema/gatewayapi/minimumversions.go."""
+
+GUARD = "safe-upgrades.gateway.networking.k8s.io"
+"""The ValidatingAdmissionPolicy of bundles since 1.5.0: no older bundle, no experimental one over a standard one."""
+
+BUNDLE_VERSION = "gateway.networking.k8s.io/bundle-version"
+CHANNEL = "gateway.networking.k8s.io/channel"
+_NEEDED = ("httproutes.gateway.networking.k8s.io", "grpcroutes.gateway.networking.k8s.io")
+_KINDS = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+_PATH = "meshup:gatewayApi"
+
+
+class GatewayApiArgs(TypedDict):
+    """Arguments of `GatewayApi`."""
+
+    objects: list[dict[str, Any]]
+    """The objects of the bundle, as `parse` returns them."""
+
+
+def parse(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
+    """Read a bundle and check that it is the pinned one.
+
+    Args:
+        text: YAML documents.
+        path: Where they come from, for the report.
+
+    Returns:
+        The objects in the order in which they are made, and the faults.
+    """
+    try:
+        found: list[Any] = [document for document in yaml.load_all(text, Loader=_LOADER) if document is not None]
+        objects = [cast("Manifest", item) for item in found if _is_part(item)]
+    except yaml.YAMLError:
+        return [], [Diagnostic("MSH311", path, None, "The bundle is not YAML.", f"the release manifest of {VERSION}")]
+    if not objects or len(objects) != len(found):
+        message = "The bundle holds something else than the objects of the Gateway API."
+        return [], [Diagnostic("MSH311", path, None, message, f"the release manifest of {VERSION}, standard channel")]
+    actual = digest(objects)
+    if actual != DIGEST:
+        versions = sorted({_annotation(item["metadata"], BUNDLE_VERSION) for item in objects if _is_crd(item)})
+        channels = sorted({_annotation(item["metadata"], CHANNEL) for item in objects if _is_crd(item)})
+        message = (
+            f"This is not the pinned bundle. It says version {', '.join(versions)}, channel {', '.join(channels)}."
+        )
+        allowed = f"v{VERSION}, standard, digest {DIGEST[:12]}"
+        return [], [Diagnostic("MSH312", path, actual[:12], message, allowed)]
+    return sorted(objects, key=lambda item: (_KINDS.index(item["kind"]), item["metadata"]["name"])), []
+
+
+def digest(objects: Iterable[Manifest]) -> str:
+    """SHA-256 of the objects, independent of their order, of comments and of how the YAML is written."""
+    lines = sorted(json.dumps(item, sort_keys=True, separators=(",", ":"), default=str) for item in objects)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def existing(
+    mesh: str, crds: Sequence[Mapping[str, Any]], guards: Sequence[Mapping[str, Any]], is_ours: Mapping[str, bool]
+) -> tuple[bool, list[Diagnostic]]:
+    """Decide whether a bundle on the cluster serves.
+
+    Args:
+        mesh: `istio` or `linkerd`.
+        crds: Metadata of all CustomResourceDefinitions of the cluster.
+        guards: Metadata of all its ValidatingAdmissionPolicies.
+        is_ours: By name, whether an object belongs to this stack.
+
+    Returns:
+        Whether meshup has to install the bundle, or keep it, because it is not there or its own; and the faults.
+    """
+    there = {str(item["name"]): item for item in crds if str(item["name"]).endswith(".gateway.networking.k8s.io")}
+    foreign = {name: item for name, item in there.items() if not is_ours.get(name, False)}
+    if not foreign:
+        if any(item["name"] == GUARD and not is_ours.get(GUARD, False) for item in guards):
+            message = f"The policy {GUARD} is on the cluster, without the bundle that it belongs to."
+            return False, [Diagnostic("MSH315", _PATH, None, message)]
+        return True, []
+    lacking = [name for name in _NEEDED if name not in there]
+    if lacking:
+        message = f"The bundle on the cluster lacks {', '.join(lacking)}."
+        return False, [Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{VERSION}")]
+    oldest, newest = RANGES[mesh]
+    allowed = f"{_dotted(oldest)} to {_dotted(newest)}, standard channel"
+    found: list[Diagnostic] = []
+    for name in _NEEDED:
+        version, channel = _annotation(there[name], BUNDLE_VERSION), _annotation(there[name], CHANNEL)
+        numbers = re.fullmatch(r"v(\d+)\.(\d+)\.(\d+)(-.*)?", version)
+        if numbers is None or not oldest <= (int(numbers[1]), int(numbers[2]), int(numbers[3])) <= newest:
+            message = f"{name} on the cluster is of a version that {mesh} does not take."
+            found.append(Diagnostic("MSH313", _PATH, version, message, allowed))
+        if channel != "standard":
+            message = f"{name} on the cluster is of another channel; the guard of the standard one can't replace it."
+            found.append(Diagnostic("MSH314", _PATH, channel, message, allowed))
+    return False, found
+
+
+class GatewayApi(pulumi.ComponentResource):
+    """The bundle on a cluster that has none. What depends on it finds every route kind served."""
+
+    def __init__(self, name: str, args: GatewayApiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("meshup:index:GatewayApi", name, {}, opts)
+        crds: list[pulumi.Resource] = []
+        for item in args["objects"]:
+            body = {key: value for key, value in item.items() if key != "status"}
+            # The guard comes last and goes first, so that it never stands in the way of its own bundle.
+            after = [] if _is_crd(item) else list(crds)
+            role = item["metadata"]["name"].split(".")[0]
+            suffix = "" if _is_crd(item) else f"-{item['kind'].removeprefix('ValidatingAdmission').lower()}"
+            made = register(f"{name}-{role}{suffix}", body, pulumi.ResourceOptions(parent=self, depends_on=after))
+            crds.append(made)
+        self.register_outputs({})
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _is_part(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
+    manifest = cast("Manifest", item)
+    metadata = cast("Manifest", manifest.get("metadata") or {})
+    name = str(metadata.get("name", ""))
+    return manifest.get("kind") in _KINDS and name.endswith(".gateway.networking.k8s.io")
+
+
+def _is_crd(item: Mapping[str, Any]) -> bool:
+    return item["kind"] == "CustomResourceDefinition"
+
+
+def _annotation(metadata: Mapping[str, Any], key: str) -> str:
+    annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
+    return annotations.get(key, "unknown")
+
+
+def _dotted(version: tuple[int, int, int]) -> str:
+    return ".".join(str(part) for part in version)
