@@ -19,19 +19,25 @@ from devcluster.toolchain import Toolbox
 class Embedded:
     """One embedded cluster. Making the object starts nothing."""
 
-    def __init__(self, name: str, project: Path | None = None) -> None:
+    def __init__(self, name: str) -> None:
+        """Name it.
+
+        Raises:
+            ValueError: The name is not a valid one.
+        """
         self.toolbox = Toolbox()
         self.cluster = Cluster(name)
-        self._project = project or paths.repository()
 
     @cached_property
     def stack(self) -> Stack:
-        """The stack of this cluster, in the repository's own program. The toolbox must be ready."""
-        name = stack_name(self.cluster.name, paths.DEFAULT_CLUSTER)
+        """The stack of this cluster, of the repository's own program. The cluster must be up."""
         passphrase = paths.state_dir() / f"{self.cluster.name}.passphrase"
-        return Stack(
-            self._project, self.cluster.directory, passphrase, self.environment(), self.cluster.exec_argv, name
-        )
+        name = stack_name(self.cluster.name, paths.DEFAULT_CLUSTER)
+        return self.stack_of(paths.repository(), self.cluster.directory, passphrase, name)
+
+    def stack_of(self, project: Path, state: Path, passphrase: Path, name: str) -> Stack:
+        """Return a stack of any program, run where this cluster can be reached. The cluster must be up."""
+        return Stack(project, state, passphrase, self.environment(), self.cluster.exec_argv, name)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every command on this cluster, without Pulumi's own part."""
