@@ -335,6 +335,9 @@ def _prepare() -> None:
     hosts = Path("/etc/hosts")
     trial = attach_pod(Namespace(_myself()), str(ipaddress.IPv4Address(GATEWAY) - 1), hosts, dict(os.environ))
     trial.close()
+    # `sleep`, which this process is about to become, does not wait for children.
+    for child in _children:
+        child.wait()
 
 
 def _myself() -> ProcessId:
