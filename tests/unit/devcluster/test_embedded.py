@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from devcluster import cli, embedded
+
+KUBECONFIG = "clusters:\n- name: meshup-dev\n  cluster: {server: x, certificate-authority-data: QUJD}\n"
+
+
+def test_the_clusters_own_settings_name_its_context_and_its_charts() -> None:
+    assert embedded.settings("meshup-dev", Path("/c"), {"replicas": 2}, pods=True) == {
+        "kubernetes:context": "meshup-dev",
+        "meshup:environment": "dev",
+        "meshup:charts": {"directory": "/c"},
+    }
+
+
+def test_without_pods_the_webhooks_are_left_out_and_the_users_own_settings_of_istio_stay() -> None:
+    found = embedded.settings("meshup-dev", Path("/c"), {"replicas": 2, "webhooks": True}, pods=False)
+    assert found["meshup:istio"] == {"replicas": 2, "webhooks": False}
+
+
+@pytest.mark.parametrize("text", ["", "config: {}", "config:\n  meshup:istio: x\n", "config: [", "- a\n"])
+def test_a_stack_file_without_settings_of_istio_has_none(text: str) -> None:
+    assert embedded.istio_settings(text) == {}
+
+
+def test_settings_of_istio_are_read_from_a_stack_file() -> None:
+    assert embedded.istio_settings("config:\n  meshup:istio:\n    replicas: 2\n") == {"replicas": 2}
+
+
+def test_a_cluster_is_told_from_another_of_its_name_by_its_certificate_authority() -> None:
+    assert embedded.authority(KUBECONFIG) == "QUJD"
+
+
+def test_a_cluster_name_that_can_not_be_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status", "--name", "../x"]) == 2
+    assert "can't name a cluster" in capsys.readouterr().err
+
+
+def test_a_command_on_a_cluster_that_is_not_up_says_how_to_start_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for command in (["exec", "--", "true"], ["traffic"], ["shell"]):
+        assert cli.main(command) == 1
+        assert "devcluster up" in capsys.readouterr().err
+    assert cli.main(["status"]) == 1
+    assert "not up" in capsys.readouterr().out
+
+
+def test_exec_without_a_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["exec", "--"]) == 2
+    assert "name a command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("requests", ["0", "-1", "many"])
+def test_a_number_of_requests_that_makes_no_sense_is_refused(requests: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["traffic", "--requests", requests])
+    assert caught.value.code == 2
