@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,19 @@ from typing import Any, cast
 import yaml
 
 from stacks.settings import PROJECT, RawConfig
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads only true and false as booleans, as Pulumi does: `on`, `off`, `yes` and `no` are text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] -- types-PyYAML leaves it untyped
+    "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
 
 
 class StackFileError(Exception):
@@ -65,7 +79,7 @@ def raw_config(project: Mapping[str, Any], stack: Mapping[str, Any]) -> RawConfi
 
 def _mapping(file: Path, advice: str) -> dict[str, Any]:
     try:
-        loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        loaded: Any = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 -- a SafeLoader
     except FileNotFoundError:
         raise StackFileError(f"There is no file {file.name} in {file.parent}. {advice}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -218,7 +218,7 @@ FEATURES: tuple[Feature, ...] = (
         "retries-by-budget",
         "Retries: as many as the budget allows (no attempts)",
         _retry(lambda rule: rule.retry and rule.retry.attempts is None),
-        {"rules": [{"retries": {"on": ["5xx"]}}], "retryBudget": {"percent": 20}},
+        {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20}},
     ),
     Feature(
         "retry-status",
@@ -228,19 +228,19 @@ FEATURES: tuple[Feature, ...] = (
                 rule.retry and any(c not in (*CONNECTION_RETRY, *GRPC_RETRY, "5xx") for c in rule.retry.conditions)
             )
         ),
-        _rule(retries={"attempts": 2, "on": ["gateway-error", 429]}),
+        _rule(retries={"attempts": 2, "conditions": ["gateway-error", 429]}),
     ),
     Feature(
         "retry-connection",
         "Retries: on connection failures",
         _retry_on(CONNECTION_RETRY),
-        _rule(retries={"attempts": 2, "on": ["connect-failure"]}),
+        _rule(retries={"attempts": 2, "conditions": ["connect-failure"]}),
     ),
     Feature(
         "retry-grpc",
         "Retries: on gRPC status",
         _retry_on(GRPC_RETRY),
-        _rule(match={"grpc": {"service": "shop.Cart"}}, retries={"attempts": 2, "on": ["unavailable"]}),
+        _rule(match={"grpc": {"service": "shop.Cart"}}, retries={"attempts": 2, "conditions": ["unavailable"]}),
     ),
     Feature(
         "retry-backoff",

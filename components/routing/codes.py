@@ -672,7 +672,8 @@ MESH: tuple[Code, ...] = (
     Code(
         "MSH313",
         "Gateway API on the cluster does not fit",
-        "Another owner installed the bundle, in a version that the mesh does not take: it would ignore routes silently.",
+        "Another owner installed the bundle, in a version that the mesh does not take: it would ignore routes "
+        "silently.",
         "Upgrade that bundle where it was installed, or remove it so that meshup installs its own.",
     ),
     Code(

@@ -183,7 +183,8 @@ class _Writer:
 
     def __init__(self, planned: Sequence[Planned], known: Sequence[Service]) -> None:
         self.planned = planned
-        self.known = {(service.namespace, service.name): service for service in known}
+        services = (*known, *(plan.route.service for plan in planned))
+        self.known = {(service.namespace, service.name): service for service in services}
         self.objects: list[Manifest] = []
         self.patches: dict[tuple[str, str], Manifest] = {}
         self.names: dict[str, list[str]] = {}

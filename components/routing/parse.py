@@ -36,7 +36,7 @@ ROUTE_KEYS = (
     "service",
     "namespace",
     "port",
-    "targetPort",
+    "ports",
     "versions",
     "selector",
     "api",
@@ -44,7 +44,9 @@ ROUTE_KEYS = (
     "rules",
     *SERVICE_POLICY_KEYS,
 )
-DESCRIBING_KEYS = ("versions", "selector", "targetPort")
+DESCRIBING_KEYS = ("versions", "selector", "ports")
+PORT_KEYS = ("number", "protocol", "targetPort")
+PORT_PROTOCOLS = ("http", "http2", "grpc", "https", "tls", "tcp")
 RULE_KEYS = ("name", "match", "backends", "timeout", "retries", "fault", "mirror", "headers", "rewrite", "redirect")
 BACKEND_KEYS = ("version", "service", "namespace", "port", "weight")
 TEXT_MOST_RULES = 64
@@ -87,7 +89,8 @@ class _Parser:
             if body is not None:
                 bodies[key] = body
         # Services that the configuration describes are known to every other route of it.
-        described = {key: self._service(key, body) for key, body in bodies.items()}
+        first = sorted(bodies, key=lambda key: not any(name in bodies[key] for name in DESCRIBING_KEYS))
+        described = {key: self._service(key, bodies[key]) for key in first}
         routes: list[Route] = []
         taken: dict[tuple[str, str, int], str] = {}
         for key, body in bodies.items():
@@ -165,7 +168,7 @@ class _Parser:
                 join(where, next(key for key in DESCRIBING_KEYS if key in body)),
                 name,
                 f"The Service '{name}' comes with an application of the stack, which knows its versions.",
-                remedy="Remove 'versions', 'selector' and 'targetPort'.",
+                remedy="Remove 'versions', 'selector' and 'ports'.",
             )
             return None
         if namespace is None:
@@ -176,14 +179,7 @@ class _Parser:
                 "The namespace of the Service is missing.",
                 remedy="Add 'namespace'.",
             )
-        if "port" not in body:
-            self.reader.fault(
-                "MSH103", join(where, "port"), None, "The port of the Service is missing.", remedy="Add 'port'."
-            )
-        number = self.reader.integer(body["port"], join(where, "port"), 1, 65535) if "port" in body else None
-        target: int | None = 0
-        if "targetPort" in body:
-            target = self.reader.integer(body["targetPort"], join(where, "targetPort"), 1, 65535)
+        ports = self._ports(body, where)
         selector = labels(self.reader, body["selector"], join(where, "selector")) if "selector" in body else ()
         versions: list[Version] = []
         raw_versions = self.reader.mapping(body.get("versions", {}), join(where, "versions"))
@@ -193,12 +189,40 @@ class _Parser:
             pairs = labels(self.reader, raw_labels, at)
             if label and pairs:
                 versions.append(Version(label, pairs))
-        if namespace is None or number is None or raw_versions is None or selector is None:
+        if namespace is None or not ports or raw_versions is None or selector is None:
             return None
-        service = Service(name, namespace, (Port(number, target=target or 0),), tuple(versions), selector)
+        service = Service(name, namespace, ports, tuple(versions), selector)
         self.services[namespace, name] = service
         self.by_name.setdefault(name, []).append(service)
         return service
+
+    def _ports(self, body: dict[str, object], where: str) -> tuple[Port, ...]:
+        """The ports of a described Service: the list `ports`, or the one number `port`."""
+        if "ports" not in body:
+            if "port" not in body:
+                self.reader.fault(
+                    "MSH103", join(where, "port"), None, "The port of the Service is missing.", remedy="Add 'port'."
+                )
+                return ()
+            number = self.reader.integer(body["port"], join(where, "port"), 1, 65535)
+            return (Port(number),) if number else ()
+        found: dict[int, Port] = {}
+        for item, at in self.reader.items(body["ports"], join(where, "ports"), most=MOST_RULES):
+            entry = self.reader.mapping(item, at, PORT_KEYS, ("number",)) or {}
+            number = self.reader.integer(entry["number"], join(at, "number"), 1, 65535) if "number" in entry else None
+            protocol: str | None = ""
+            if "protocol" in entry:
+                protocol = self.reader.choice(entry["protocol"], join(at, "protocol"), PORT_PROTOCOLS)
+            target: int | None = 0
+            if "targetPort" in entry:
+                target = self.reader.integer(entry["targetPort"], join(at, "targetPort"), 1, 65535)
+            if number in found:
+                self.reader.fault("MSH113", at, number, f"Port {number} stands twice.")
+            elif number:
+                found[number] = Port(number, app_protocol=protocol or "", target=target or 0)
+        if not found:
+            self.reader.fault("MSH103", join(where, "ports"), None, "There is no port.", "at least one port")
+        return tuple(found.values())
 
     # The route
 

@@ -115,14 +115,14 @@ def _retry(reader: Reader, value: object, where: str) -> Retry | None:
         attempts = reader.integer(value, where, 0, MOST_ATTEMPTS)
         return Retry(attempts, where=where) if attempts is not None else None
     raw = cast(object, value)
-    body = reader.mapping(raw, where, ("attempts", "on", "backoff"))
+    body = reader.mapping(raw, where, ("attempts", "conditions", "backoff"))
     if body is None:
         return None
     attempts = (
         reader.integer(body["attempts"], join(where, "attempts"), 0, MOST_ATTEMPTS) if "attempts" in body else None
     )
     conditions: list[str] = []
-    for item, at in reader.items(body["on"], join(where, "on")) if "on" in body else []:
+    for item, at in reader.items(body["conditions"], join(where, "conditions")) if "conditions" in body else []:
         condition = _condition(reader, item, at)
         if condition in conditions:
             reader.fault("MSH104", at, item, "The condition stands twice.")
@@ -134,12 +134,16 @@ def _retry(reader: Reader, value: object, where: str) -> Retry | None:
             "MSH121",
             where,
             raw,
-            "Without attempts, 'on' and 'backoff' have no meaning; Istio rejects them.",
-            remedy="Remove 'on' and 'backoff'.",
+            "Without attempts, 'conditions' and 'backoff' have no meaning; Istio rejects them.",
+            remedy="Remove 'conditions' and 'backoff'.",
         )
     if "attempts" not in body and not conditions:
         reader.fault(
-            "MSH103", join(where, "attempts"), None, "Neither 'attempts' nor 'on' is set.", remedy="Add 'attempts'."
+            "MSH103",
+            join(where, "attempts"),
+            None,
+            "Neither 'attempts' nor 'conditions' is set.",
+            remedy="Add 'attempts'.",
         )
     return Retry(attempts, tuple(conditions), backoff, where)
 

@@ -127,3 +127,10 @@ def test_a_header_without_a_colon_is_a_usage_error(project: Path) -> None:
 def test_a_secret_of_the_stack_is_never_needed(project: Path) -> None:
     write(project, {**STACK, "kubernetes:kubeconfig": {"secure": "v1:abc"}})
     assert explained(project)["routes"]
+
+
+def test_words_that_old_yaml_reads_as_booleans_are_text(project: Path) -> None:
+    traffic = "{on: {namespace: shop, port: 80, versions: {yes: {v: on}, no: {v: off}}, split: {yes: 90, no: 10}}}"
+    (project / "Pulumi.dev.yaml").write_text(f"config: {{meshup:environment: dev, meshup:traffic: {traffic}}}")
+    rule = explained(project)["routes"]["on"]["rules"][0]
+    assert [backend["name"] for backend in rule["backends"]] == ["yes", "no"]

@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-for _name, _examples in (("dev", 60), ("ci", 500), ("nightly", 10_000)):
+for _name, _examples in (("dev", 30), ("ci", 500), ("nightly", 10_000)):
     settings.register_profile(
         _name, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
