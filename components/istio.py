@@ -41,6 +41,10 @@ CRDS = (
 """What the chart `base` keeps when it is uninstalled (`helm.sh/resource-policy: keep`)."""
 
 
+CONFIG_MAPS = ("istio-ca-crl", "istio-ca-root-cert")
+"""What istiod writes into every namespace of the cluster, and no chart takes away (seen with 1.31)."""
+
+
 class Autoscaling(TypedDict):
     """A horizontal pod autoscaler."""
 

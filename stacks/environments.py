@@ -22,6 +22,9 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
             "accessLog": "text",
             "traceSampling": 100,
         },
+        "linkerd": {
+            "proxyResources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}},
+        },
     },
     # Like production, on fewer machines.
     "staging": {
@@ -32,6 +35,8 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
             "accessLog": "json",
             "traceSampling": 10,
         },
+        # Without an answer of the injector, a pod would start outside the mesh, silently.
+        "linkerd": {"logFormat": "json", "webhookFailurePolicy": "Fail"},
     },
     # While no istiod answers, no pod starts in a meshed namespace. With two replicas, the chart adds a
     # PodDisruptionBudget.
@@ -43,6 +48,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
             "accessLog": "off",
             "traceSampling": 1,
         },
+        "linkerd": {"highAvailability": True, "webhookFailurePolicy": "Fail", "logFormat": "json"},
     },
 }
 

@@ -141,8 +141,17 @@ def _istio(settings: Settings, charts: Charts) -> MeshPlan:
             "injection": chosen.webhooks,
             "gateways": [gateway.name for gateway in chosen.gateways],
             "keptOnDestroy": {
-                "objects": [f"CustomResourceDefinition/{name}" for name in istio.CRDS],
-                "command": "kubectl delete customresourcedefinition " + " ".join(istio.CRDS),
+                "objects": [
+                    *(f"CustomResourceDefinition/{name}" for name in istio.CRDS),
+                    *(f"ConfigMap/*/{name}" for name in istio.CONFIG_MAPS),
+                ],
+                "commands": [
+                    "kubectl delete customresourcedefinition " + " ".join(istio.CRDS),
+                    *(
+                        f"kubectl delete configmap --all-namespaces --field-selector metadata.name={name}"
+                        for name in istio.CONFIG_MAPS
+                    ),
+                ],
             },
         },
     )

@@ -79,7 +79,7 @@ def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> None:
 
     mesh = MESHES[planned.mesh.kind](planned, options())
     namespaces = {
-        namespace["name"]: MeshNamespace(namespace["name"], namespace, options(mesh))
+        namespace["name"]: MeshNamespace(f"namespace-{namespace['name']}", namespace, options(mesh))
         for namespace in planned.namespaces
     }
     apps = [APPS[app.name](app.args, options(mesh, namespaces[app.namespace])) for app in planned.apps]

@@ -47,6 +47,7 @@ PROVIDER_KEYS = (
     "upsertExistingObjects",
 )
 """The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` of its documentation."""
+LINKERD_RELEASES = ("crds", "cni", "control-plane", "viz")
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 HIDDEN = "[secret]"
 """Stands for the value of a secret key in a report."""
@@ -86,15 +87,6 @@ def _image_tag(value: str) -> str:
     return value
 
 
-def _once(values: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise PydanticCustomError(
-            "MSH012", "Listed twice: {twice}.", {"twice": ", ".join(twice), "allowed": "each once"}
-        )
-    return values
-
-
 def _repository(value: str) -> str:
     if not re.fullmatch(r"(https?|oci)://[^\s/]+(/\S*)?", value):
         raise PydanticCustomError(
@@ -111,6 +103,8 @@ Text = Annotated[str, AfterValidator(_not_empty)]
 Tag = Annotated[str, AfterValidator(_image_tag)]
 Replicas = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[int, Field(ge=10, le=3600)]
+Days = Annotated[int, Field(ge=1, le=36500)]
+Ports = Annotated[str, Field(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 # YAML has lists, and a frozen model wants tuples: only here, a value may be of another type than declared.
 Names = Annotated[tuple[Name, ...], Strict(False)]
@@ -179,6 +173,83 @@ class IstioSettings(Section):
     values: dict[str, dict[str, Any]] = {}
 
 
+class TracingSettings(Section):
+    """Where Linkerd's proxies send spans."""
+
+    endpoint: Text
+    service_account: Name
+    namespace: Name
+
+
+class VizSettings(Section):
+    """`meshup:linkerd.viz`."""
+
+    enabled: bool = False
+    namespace: Name = "linkerd-viz"
+    prometheus_url: Text | None = None
+    dashboard_hosts: Text | None = None
+
+
+class LinkerdSettings(Section):
+    """`meshup:linkerd`."""
+
+    version: Version | None = None
+    namespace: Name = "linkerd"
+    cluster_domain: Text = "cluster.local"
+    trust_domain: Text | None = None
+    high_availability: bool = False
+    webhook_failure_policy: Literal["Ignore", "Fail"] | None = None
+    proxy_resources: Resources | None = None
+    proxy_log_level: Text | None = None
+    log_level: Text | None = None
+    log_format: Literal["plain", "json"] | None = None
+    native_sidecar: bool | None = None
+    opaque_ports: Ports | None = None
+    skip_inbound_ports: Ports | None = None
+    skip_outbound_ports: Ports | None = None
+    cluster_networks: Text | None = None
+    tracing: TracingSettings | None = None
+    registry: Text | None = None
+    image_pull_secrets: Names = ()
+    cni: bool = False
+    heartbeat: bool = True
+    timeout_seconds: Seconds = 300
+    viz: VizSettings = VizSettings()
+    values: dict[str, dict[str, Any]] = {}
+
+
+class LifetimeSettings(Section):
+    """How long a certificate is valid, and how long before its end it is renewed. Days."""
+
+    validity_days: Days | None = None
+    renew_before_days: Days | None = None
+
+
+class IdentitySettings(Section):
+    """`meshup:identity`: the certificates of Linkerd. stacks/identity.py checks how the keys go together."""
+
+    anchors: Names = ("first",)
+    signer: Name | None = None
+    external_ca: Annotated[bool, Field(alias="externalCA")] = False
+    trust_anchors: Text | None = None
+    trust_anchors_file: Text | None = None
+    issuer_certificate: Text | None = None
+    issuer_certificate_file: Text | None = None
+    issuer_key: Text | None = None
+    issuer_key_file: Text | None = None
+    minimum_days_left: Days = 14
+    anchor: LifetimeSettings = LifetimeSettings()
+    issuer: LifetimeSettings = LifetimeSettings()
+    webhook: LifetimeSettings = LifetimeSettings()
+
+
+class GatewayApiSettings(Section):
+    """`meshup:gatewayApi`."""
+
+    install: bool | None = None
+    manifest: Text | None = None
+
+
 class ChartSettings(Section):
     """`meshup:charts`."""
 
@@ -194,6 +265,19 @@ class BookinfoSettings(Section):
     namespace: Name = "bookinfo"
     registry: Text | None = None
     tag: Tag | None = None
+    replicas: Replicas = 1
+    resources: Resources | None = None
+    image_pull_secrets: Names = ()
+
+
+class EmojivotoSettings(Section):
+    """`meshup:emojivoto`."""
+
+    namespace: Name = "emojivoto"
+    registry: Text | None = None
+    tag: Tag | None = None
+    web_versions: dict[Name, Tag] = {}
+    vote_bot: bool = True
     replicas: Replicas = 1
     resources: Resources | None = None
     image_pull_secrets: Names = ()
@@ -217,12 +301,16 @@ class Settings(Section):
     """The whole configuration of a stack, with the defaults of its environment."""
 
     environment: Literal["dev", "staging", "prod"]
-    mesh: Literal["istio"] = "istio"
+    mesh: Literal["istio", "linkerd"] = "istio"
     mtls: Literal["strict", "permissive"] = "strict"
-    apps: Annotated[tuple[Literal["bookinfo"], ...], Strict(False), AfterValidator(_once)] = ()
+    apps: Annotated[tuple[Literal["bookinfo", "emojivoto"], ...], Strict(False)] = ()
     charts: ChartSettings = ChartSettings()
     istio: IstioSettings = IstioSettings()
+    linkerd: LinkerdSettings = LinkerdSettings()
+    identity: IdentitySettings = IdentitySettings()
+    gateway_api: GatewayApiSettings = GatewayApiSettings()
     bookinfo: BookinfoSettings = BookinfoSettings()
+    emojivoto: EmojivotoSettings = EmojivotoSettings()
     traffic: dict[str, Any] = {}
     """As written: components.routing.parse reads it, since it needs the Services of the applications."""
 
@@ -231,9 +319,10 @@ class Settings(Section):
     """Keys whose values are Pulumi secrets."""
 
 
-KEYS = tuple(name for name in Settings.model_fields if name not in ("cluster", "secret"))
+KEYS = tuple(to_camel(name) for name in Settings.model_fields if name not in ("cluster", "secret"))
 """The keys of a stack's configuration, without `meshup:`."""
-MAY_BE_SECRET = ("istio",)
+_FIELDS = {to_camel(name): info for name, info in Settings.model_fields.items()}
+MAY_BE_SECRET = ("istio", "linkerd", "identity")
 """Keys whose values reach the cluster, but no output and no name."""
 
 
@@ -277,7 +366,7 @@ def read_config() -> RawConfig:
 
 def _decoded(key: str, value: str) -> Any:
     """Pulumi stores mappings and lists as JSON text, and everything else as text."""
-    structured = key in KEYS and not _is_text(Settings.model_fields[key].annotation)
+    structured = key in KEYS and not _is_text(_FIELDS[key].annotation)
     if structured or value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -304,7 +393,7 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     raw = {key: value for key, value in config.meshup.items() if value != ""}
     found: list[Diagnostic] = []
     environment = raw.get("environment", stack)
-    if environment not in ENVIRONMENTS:
+    if not isinstance(environment, str) or environment not in ENVIRONMENTS:
         found.append(_no_environment(raw.get("environment"), stack))
         environment = "dev"
     raw["environment"] = environment
@@ -324,14 +413,23 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         if key in raw
     ]
     settings, faults = _validated(complete)
-    found += [_diagnostic(fault, secret) for fault in faults]
+    # A private key that was written without --secret is not printed either.
+    hidden = secret | {key for key, value in complete.items() if "PRIVATE KEY" in str(value)}
+    found += [_diagnostic(fault, hidden) for fault in faults]
     found += [
         Diagnostic(
             "MSH011", f"{PROJECT}:{key}", HIDDEN, "The value is a secret.", f"secret: {', '.join(MAY_BE_SECRET)}"
         )
         for key in sorted(secret & set(KEYS) - set(MAY_BE_SECRET))
     ]
-    found += [*_exclusive(complete), *_foreign(config), *_namespaces(settings), *_istio(settings.istio)]
+    found += [
+        *_exclusive(complete),
+        *_foreign(config),
+        *_repeated(settings),
+        *_namespaces(settings),
+        *_istio(settings.istio),
+        *_linkerd(settings.linkerd),
+    ]
     return settings, found
 
 
@@ -419,12 +517,6 @@ def _istio(istio: IstioSettings) -> list[Diagnostic]:
     ):
         if scale is not None and scale.min > scale.max:
             found.append(Diagnostic("MSH005", f"{path}.min", scale.min, "min is above max.", f"at most {scale.max}"))
-    names = [gateway.name for gateway in istio.gateways]
-    found += [
-        Diagnostic("MSH012", f"{PROJECT}:istio.gateways[{i}].name", name, "Two gateways have this name.", "each once")
-        for i, name in enumerate(names)
-        if name in names[:i]
-    ]
     if istio.version is not None:
         minor = tuple(int(part) for part in istio.version.split(".")[:2])
         first, last = versions.ISTIO_SUPPORTED
@@ -433,6 +525,42 @@ def _istio(istio: IstioSettings) -> list[Diagnostic]:
             message = "meshup does not support this version of Istio."
             found.append(Diagnostic("MSH306", f"{PROJECT}:istio.version", istio.version, message, supported))
     return found
+
+
+def _linkerd(linkerd: LinkerdSettings) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    for name in linkerd.values:
+        if name not in LINKERD_RELEASES:
+            near = nearest(name, LINKERD_RELEASES)
+            message = "Linkerd has no such release." + (f" Did you mean {near}?" if near else "")
+            path = f"{PROJECT}:linkerd.values.{name}"
+            found.append(Diagnostic("MSH002", path, None, message, "one of " + ", ".join(LINKERD_RELEASES)))
+    viz = linkerd.viz
+    if not viz.enabled and (viz.prometheus_url or viz.dashboard_hosts):
+        found.append(Diagnostic("MSH319", f"{PROJECT}:linkerd.viz", None, "linkerd-viz is not enabled."))
+    if linkerd.version is not None:
+        year_month = tuple(int(part) for part in linkerd.version.split(".")[:2])
+        first, last = versions.LINKERD_SUPPORTED
+        if not first <= year_month <= last:
+            supported = f"{first[0]}.{first[1]} to {last[0]}.{last[1]}, such as {versions.LINKERD}"
+            message = "meshup does not support this version of Linkerd's charts."
+            found.append(Diagnostic("MSH306", f"{PROJECT}:linkerd.version", linkerd.version, message, supported))
+    return found
+
+
+def _repeated(settings: Settings) -> list[Diagnostic]:
+    """Entries of a list that stand there twice."""
+    lists = {
+        "apps[{}]": settings.apps,
+        "identity.anchors[{}]": settings.identity.anchors,
+        "istio.gateways[{}].name": tuple(gateway.name for gateway in settings.istio.gateways),
+    }
+    return [
+        Diagnostic("MSH012", f"{PROJECT}:{path.format(i)}", name, "This stands in the list already.", "each name once")
+        for path, names in lists.items()
+        for i, name in enumerate(names)
+        if name in names[:i]
+    ]
 
 
 def _foreign(config: RawConfig) -> list[Diagnostic]:
@@ -452,10 +580,15 @@ def _foreign(config: RawConfig) -> list[Diagnostic]:
 
 
 def _namespaces(settings: Settings) -> list[Diagnostic]:
-    uses = [("istio.namespace", settings.istio.namespace)]
-    if settings.istio.gateways:
-        uses.append(("istio.gatewayNamespace", settings.istio.gateway_namespace))
-    uses += [(f"{app}.namespace", getattr(settings, app).namespace) for app in settings.apps]
+    if settings.mesh == "istio":
+        uses = [("istio.namespace", settings.istio.namespace)]
+        if settings.istio.gateways:
+            uses.append(("istio.gatewayNamespace", settings.istio.gateway_namespace))
+    else:
+        uses = [("linkerd.namespace", settings.linkerd.namespace)]
+        if settings.linkerd.viz.enabled:
+            uses.append(("linkerd.viz.namespace", settings.linkerd.viz.namespace))
+    uses += [(f"{app}.namespace", getattr(settings, app).namespace) for app in dict.fromkeys(settings.apps)]
     found: list[Diagnostic] = []
     taken: dict[str, str] = {}
     for path, namespace in uses:
@@ -480,6 +613,7 @@ _TYPES = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "finite_number": "a finite number",
+    "string_pattern_mismatch": "ports or ranges of ports with commas, such as 25,3306,8000-8010",
 }
 _RANGES = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 

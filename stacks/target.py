@@ -154,7 +154,8 @@ class Cluster:
             if cast("Any", error).status == HTTPStatus.NOT_FOUND:
                 return []
             raise
-        return [item["metadata"] for item in answer["items"]]
+        items: list[dict[str, Any]] = answer.get("items") or []
+        return [item["metadata"] for item in items]
 
 
 def connect(config: dict[str, Any], oldest: tuple[int, int]) -> tuple[Cluster | None, list[Diagnostic]]:

@@ -1,0 +1,132 @@
+import json
+from typing import Any
+
+import pytest
+
+from stacks import program, settings
+from stacks.charts import Charts
+from stacks.plan import Plan, plan
+from tests.components.recorder import Record, by_name, recorded
+from tests.unit.stacks.configs import raw
+
+GATEWAYS = [{"name": "istio-ingress"}, {"name": "istio-egress"}]
+
+
+def registered(**keys: Any) -> list[Record]:
+    chosen, found = settings.load(raw(**keys), "dev")
+    planned, said = plan(chosen, Charts())
+    assert [*found, *said] == []
+
+    def build() -> None:
+        program.deploy(planned, program.provider(chosen.cluster))
+
+    return recorded(build)
+
+
+def planned(**keys: Any) -> Plan:
+    return plan(settings.load(raw(**keys), "dev")[0], Charts())[0]
+
+
+def behind(records: dict[str, Record], name: str) -> set[str]:
+    """The names of all that must exist before a resource: its dependencies and parents, and theirs."""
+    by_urn = {record.urn: record for record in records.values()}
+    seen: set[str] = set()
+    queue = [records[name]]
+    while queue:
+        record = queue.pop()
+        for urn in [*record.dependencies, record.parent]:
+            other = by_urn.get(urn)
+            if other is not None and other.name not in seen:
+                seen.add(other.name)
+                queue.append(other)
+    return seen
+
+
+def test_exactly_what_the_plan_names_is_registered() -> None:
+    wanted = {(item.kind, item.namespace, item.name) for item in planned().objects()}
+    found = {
+        (record.inputs["kind"], record.inputs["metadata"].get("namespace", ""), record.inputs["metadata"]["name"])
+        for record in registered()
+        if "metadata" in record.inputs
+    }
+    assert found == wanted
+
+
+def test_the_releases_are_those_of_the_plan_in_their_order() -> None:
+    keys = {"istio": {"gateways": GATEWAYS}}
+    releases = [record for record in registered(**keys) if record.type == "kubernetes:helm.sh/v3:Release"]
+    assert [record.inputs["name"] for record in releases][:2] == ["istio-base", "istiod"]
+    assert {record.inputs["name"] for record in releases} == {r["name"] for r in planned(**keys).mesh.releases}
+
+
+def test_every_release_is_named_pinned_awaited_and_deleted_before_it_is_replaced() -> None:
+    releases = [r for r in registered(istio={"gateways": GATEWAYS}) if r.type == "kubernetes:helm.sh/v3:Release"]
+    assert len(releases) == 4
+    for release in releases:
+        assert release.inputs["name"]
+        assert release.inputs["namespace"]
+        assert release.inputs["version"] == "1.30.3"
+        assert release.inputs["timeout"] == 300
+        assert release.inputs["skipAwait"] is False
+        assert release.inputs["createNamespace"] is False
+        assert release.delete_before_replace
+
+
+def test_no_null_reaches_the_values_of_a_release() -> None:
+    for record in registered(istio={"gateways": GATEWAYS, "hub": "example.invalid"}):
+        assert "null" not in json.dumps(record.inputs)
+
+
+def test_nothing_is_created_before_what_it_needs() -> None:
+    records = by_name(registered(istio={"gateways": GATEWAYS}))
+    assert "istio-base" in behind(records, "istio-istiod")
+    assert {"istio-base", "istio-istiod"} <= behind(records, "istio-gateway-istio-ingress")
+    assert "istio-gateway-istio-egress" not in behind(records, "istio-gateway-istio-ingress")
+    assert "istio-istiod" in behind(records, "istio-mtls-peer-authentication")
+    assert {"istio-istiod", "namespace-bookinfo-namespace"} <= behind(records, "bookinfo-reviews-v1-deployment")
+    assert {"traffic-bookinfo-reviews-destinationrule", "bookinfo-reviews-v2-deployment", "istio-istiod"} <= behind(
+        records, "traffic-bookinfo-reviews-virtualservice"
+    )
+
+
+def test_registrations_arrive_in_an_order_in_which_each_comes_after_what_it_needs() -> None:
+    arrived = registered(istio={"gateways": GATEWAYS})
+    records = by_name(arrived)
+    position = {record.name: index for index, record in enumerate(arrived)}
+    for name in records:
+        assert all(position[other] < position[name] for other in behind(records, name))
+
+
+def test_every_object_is_made_by_the_one_provider_of_the_stack() -> None:
+    records = registered()
+    provider = records[0]
+    assert (provider.type, provider.name) == ("pulumi:providers:kubernetes", "cluster")
+    made = [record for record in records if record.type.startswith("kubernetes:")]
+    assert len(made) == len(planned().objects()) + len(planned().mesh.releases)
+    assert all(record.provider.startswith(provider.urn) for record in made)
+
+
+def test_the_provider_gets_the_keys_of_the_stack_and_takes_over_its_own_objects() -> None:
+    keys = {"context": "kind-dev", "kubeconfig": "/a/config", "suppressHelmHookWarnings": "true"}
+    assert registered(kubernetes=keys)[0].inputs == keys | {"upsertExistingObjects": "true"}
+
+
+def test_components_are_named_and_typed_by_the_house_rules() -> None:
+    records = by_name(registered())
+    by_urn = {record.urn: record for record in records.values()}
+    for record in records.values():
+        parent = by_urn.get(record.parent)
+        if parent is not None:
+            assert record.name.startswith(f"{parent.name}-")
+    assert {r.type for r in records.values() if r.type.startswith("meshup:")} == {
+        "meshup:index:Istio",
+        "meshup:index:MeshNamespace",
+        "meshup:index:MutualTls",
+        "meshup:index:Bookinfo",
+        "meshup:index:Traffic",
+    }
+
+
+@pytest.mark.parametrize("keys", [{"apps": [], "traffic": {}}, {"traffic": {}}])
+def test_a_stack_without_traffic_registers_none(keys: dict[str, Any]) -> None:
+    assert not [record for record in registered(**keys) if record.type == "meshup:index:Traffic"]

@@ -1,0 +1,142 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks import settings, versions
+from stacks.charts import Charts, inspect
+from stacks.outputs import outputs
+from stacks.plan import Plan, plan
+from stacks.settings import ChartSettings, RawConfig
+from tests.unit.stacks.configs import raw
+
+
+def planned(config: RawConfig, stack: str = "dev") -> Plan:
+    chosen, found = settings.load(config, stack)
+    made, said = plan(chosen, Charts())
+    assert [*found, *said] == []
+    return made
+
+
+def test_the_same_configuration_gives_the_same_plan() -> None:
+    assert repr(planned(raw())) == repr(planned(raw()))
+    assert json.dumps(outputs(planned(raw()))) == json.dumps(outputs(planned(raw())))
+
+
+def test_another_weight_changes_only_the_virtual_service() -> None:
+    before = planned(raw()).traffic.objects
+    other = raw(traffic={"reviews": {"namespace": "bookinfo", "split": {"v1": 50, "v2": 50}}})
+    after = planned(other).traffic.objects
+    changed = [old["kind"] for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == ["VirtualService"]
+
+
+def test_production_has_two_istiods_or_more_and_strict_mutual_tls() -> None:
+    made = planned(raw(environment="prod"), "prod")
+    istiod = made.mesh.releases[1]["values"]
+    assert istiod["autoscaleMin"] >= 2
+    assert made.mesh.output["mtls"] == "strict"
+
+
+def test_the_plan_names_every_object_that_the_stack_will_own() -> None:
+    names = {(item.kind, item.namespace, item.name) for item in planned(raw()).objects()}
+    assert {
+        ("Namespace", "", "istio-system"),
+        ("Namespace", "", "bookinfo"),
+        ("PeerAuthentication", "istio-system", "default"),
+        ("Deployment", "bookinfo", "reviews-v3"),
+        ("VirtualService", "bookinfo", "reviews"),
+        ("DestinationRule", "bookinfo", "reviews"),
+    } <= names
+
+
+def test_a_revision_reaches_namespaces_and_releases() -> None:
+    made = planned(raw(istio={"revision": "canary"}))
+    assert made.namespaces[0].get("revision") == "canary"
+    assert made.mesh.releases[1]["name"] == "istiod-canary"
+
+
+def test_the_outputs_are_those_of_the_contract() -> None:
+    made = outputs(planned(raw()))
+    contract: dict[str, Any] = {
+        "namespace": "bookinfo",
+        "host": "reviews.bookinfo.svc.cluster.local",
+        "mesh": "istio",
+        "api": "networking.istio.io/v1",
+        "rules": [{"match": "all", "backends": [{"name": "v1", "weight": 90}, {"name": "v2", "weight": 10}]}],
+        "objects": ["VirtualService/bookinfo/reviews", "DestinationRule/bookinfo/reviews"],
+    }
+    split = made["trafficSplits"]["reviews"]
+    assert {key: split[key] for key in contract} == contract
+    assert made["mesh"]["kind"] == "istio"
+    assert made["mesh"]["injection"] is True
+    assert "virtualservices.networking.istio.io" in made["mesh"]["keptOnDestroy"]["commands"][0]
+    assert made["apps"]["bookinfo"]["services"]["reviews"]["versions"] == ["v1", "v2", "v3"]
+
+
+def test_the_outputs_are_plain_data_with_camel_case_keys() -> None:
+    made = outputs(planned(raw()))
+    text = json.dumps(made)
+    assert json.loads(text) == made
+    keys = re.findall(r'"([^"]*)":', text)
+    assert keys
+    assert [key for key in keys if not re.fullmatch(r"[a-z][A-Za-z0-9-]*", key)] == []
+
+
+def chart(folder: Path, name: str, text: str | None = None) -> None:
+    (folder / name).mkdir(parents=True)
+    if text != "":
+        (folder / name / "Chart.yaml").write_text(text or f"name: {name}\nversion: 1.30.3\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("texts", "wanted", "codes"),
+    [
+        ({"base": None, "istiod": None}, None, []),
+        ({"base": None, "istiod": None}, "1.30.3", []),
+        ({"base": None}, None, ["MSH302"]),
+        ({}, None, ["MSH302", "MSH302"]),
+        ({"base": None, "istiod": ""}, None, ["MSH303"]),
+        ({"base": None, "istiod": "name: istiod\n"}, None, ["MSH303"]),
+        ({"base": None, "istiod": "name: [\n"}, None, ["MSH303"]),
+        ({"base": None, "istiod": "name: cni\nversion: 1.30.3\n"}, None, ["MSH303"]),
+        ({"base": None, "istiod": "name: istiod\nversion: 1.30.2\n"}, None, ["MSH304"]),
+        ({"base": None, "istiod": None}, "1.30.2", ["MSH304", "MSH304"]),
+    ],
+)
+def test_a_chart_directory_is_looked_at_before_the_first_resource(
+    tmp_path: Path, texts: dict[str, str | None], wanted: str | None, codes: list[str]
+) -> None:
+    for name, text in texts.items():
+        chart(tmp_path, name, text)
+    charts, found = inspect(ChartSettings(directory=str(tmp_path)), ("base", "istiod"), wanted)
+    assert [fault.code for fault in found] == codes
+    if not codes:
+        assert charts.version == "1.30.3"
+
+
+def test_a_chart_directory_that_is_not_there_is_one_fault(tmp_path: Path) -> None:
+    found = inspect(ChartSettings(directory=str(tmp_path / "none")), ("base", "istiod"), None)[1]
+    assert [fault.code for fault in found] == ["MSH301"]
+
+
+MARKER = re.compile(
+    r"# renovate: datasource=(?P<datasource>[a-z-]+) depName=(?P<name>\S+)( registryUrl=(?P<url>\S+))?\n"
+    r"(?P<variable>[A-Z_]+) = \"(?P<version>v?\d+(\.\d+)*)\"\n"
+)
+
+
+def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
+    text = Path(versions.__file__).read_text(encoding="utf-8")
+    marked = {match["variable"]: match["version"] for match in MARKER.finditer(text)}
+    pinned = set(re.findall(r"^([A-Z_]+) = \"v?\d+(?:\.\d+)*\"$", text, re.MULTILINE))
+    assert set(marked) == pinned
+    assert marked["ISTIO"] == versions.ISTIO
+    assert text.count("# renovate:") == len(marked)
+
+
+def test_the_pinned_istio_is_one_that_is_supported() -> None:
+    first, last = versions.ISTIO_SUPPORTED
+    assert first <= tuple(int(part) for part in versions.ISTIO.split(".")[:2]) <= last

@@ -1,0 +1,147 @@
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.routing import render
+from stacks import ownership, target
+from stacks.ownership import Kept
+from stacks.settings import ClusterSettings
+
+CONFIG: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "prod",
+    "contexts": [
+        {"name": "kind-dev", "context": {"cluster": "c", "user": "u"}},
+        {"name": "prod", "context": {"cluster": "c", "user": "u"}},
+    ],
+    "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {"token": "hunter2"}}],
+}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    return {"KUBECONFIG": str(file)}
+
+
+def test_the_current_context_is_never_taken(environ: dict[str, str]) -> None:
+    config, found = target.kubeconfig(ClusterSettings(), environ)
+    assert config == {}
+    assert [(fault.code, fault.path) for fault in found] == [("MSH020", "kubernetes:context")]
+    assert found[0].allowed == "one of kind-dev, prod"
+    assert "pulumi config set kubernetes:context" in found[0].remedy
+
+
+def test_the_named_context_becomes_the_current_one(environ: dict[str, str]) -> None:
+    config, found = target.kubeconfig(ClusterSettings(context="kind-dev"), environ)
+    assert found == []
+    assert config["current-context"] == "kind-dev"
+
+
+def test_a_context_that_does_not_exist_is_refused_with_the_nearest(environ: dict[str, str]) -> None:
+    config, found = target.kubeconfig(ClusterSettings(context="kind-def"), environ)
+    assert config == {}
+    assert [fault.code for fault in found] == ["MSH022"]
+    assert "Did you mean kind-dev?" in found[0].message
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "contexts: 3", "\x00"])
+def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(text, encoding="utf-8")
+    found = target.kubeconfig(ClusterSettings(kubeconfig=str(file)), {})[1]
+    assert [(fault.code, fault.path) for fault in found] == [("MSH021", "kubernetes:kubeconfig")]
+
+
+def test_the_text_of_a_kubeconfig_is_never_printed() -> None:
+    text = "users: hunter2\ncontexts: []\n"
+    found = target.kubeconfig(ClusterSettings(kubeconfig=text), {})[1]
+    assert [fault.code for fault in found] == ["MSH021"]
+    assert "hunter2" not in render(found)
+
+
+def test_a_kubeconfig_of_the_stack_names_the_cluster_by_itself() -> None:
+    config, found = target.kubeconfig(ClusterSettings(kubeconfig=yaml.safe_dump(CONFIG)), {})
+    assert found == []
+    assert config["current-context"] == "prod"
+
+
+def test_paths_in_a_kubeconfig_are_relative_to_its_file(tmp_path: Path) -> None:
+    own = CONFIG | {"clusters": [{"name": "c", "cluster": {"server": "x", "certificate-authority": "ca.crt"}}]}
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(own), encoding="utf-8")
+    config = target.kubeconfig(ClusterSettings(context="prod"), {"KUBECONFIG": str(file)})[0]
+    assert config["clusters"][0]["cluster"]["certificate-authority"] == str(tmp_path / "ca.crt")
+
+
+def test_a_cluster_that_does_not_answer_is_one_fault_with_the_reason() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server = f"https://127.0.0.1:{free.getsockname()[1]}"
+        config = CONFIG | {"clusters": [{"name": "c", "cluster": {"server": server}}]}
+        cluster, found = target.connect(config, (1, 32))
+    assert cluster is None
+    assert [(fault.code, fault.value) for fault in found] == [("MSH023", "prod")]
+    assert "refused" in found[0].message
+    assert "0x" not in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("version", "old"), [("v1.31.9", True), ("v1.32.0", False), ("v1.36.3+k3s1", False), ("v2.0.0", False), ("", False)]
+)
+def test_a_cluster_that_is_too_old_is_refused(version: str, old: bool) -> None:
+    assert [fault.code for fault in target.too_old({"gitVersion": version}, (1, 32))] == (["MSH025"] if old else [])
+
+
+OWNER = "organization/meshup/dev"
+NAMESPACE = Kept("v1", "Namespace", "bookinfo")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "refused"),
+    [
+        (None, False),
+        ({"annotations": {ownership.ANNOTATION: OWNER}}, False),
+        ({"annotations": {ownership.ANNOTATION: "organization/meshup/prod"}}, True),
+        ({"annotations": None}, True),
+        ({}, True),
+    ],
+)
+def test_only_an_object_of_the_same_stack_is_taken_over(metadata: dict[str, Any] | None, refused: bool) -> None:
+    there = {} if metadata is None else {NAMESPACE: metadata}
+    found = ownership.conflicts([NAMESPACE], there, OWNER)
+    assert [(fault.code, fault.path) for fault in found] == ([("MSH026", "Namespace/bookinfo")] if refused else [])
+
+
+def record(release: str, revision: int, status: str) -> dict[str, Any]:
+    return {"name": f"sh.helm.release.v1.{release}.v{revision}", "labels": {"status": status}}
+
+
+RECORDS = [
+    record("istiod", 2, "pending-upgrade"),
+    record("istiod", 1, "deployed"),
+    record("istiod-canary", 1, "pending-install"),
+    {"name": "istio-ca-secret"},
+]
+
+
+def test_before_a_create_no_record_of_the_release_may_be_left() -> None:
+    names = ["sh.helm.release.v1.istiod.v1", "sh.helm.release.v1.istiod.v2"]
+    assert ownership.stale_records("istiod", "create", RECORDS) == names
+
+
+def test_before_an_update_only_what_is_pending_is_taken_away() -> None:
+    assert ownership.stale_records("istiod", "update", RECORDS) == ["sh.helm.release.v1.istiod.v2"]
+
+
+def test_the_mark_of_the_stack_joins_the_annotations_that_are_there() -> None:
+    assert ownership.marked({"name": "a", "annotations": {"b": "c"}}, OWNER) == {
+        "name": "a",
+        "annotations": {"b": "c", ownership.ANNOTATION: OWNER},
+    }
