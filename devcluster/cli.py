@@ -72,10 +72,9 @@ def up(options: argparse.Namespace) -> int:
     console.print_json(data=outputs)
     code = 0
     if embedded.cluster.mode != "full":
-        console.print(
-            f"\nInjection and the measured split need network namespaces, which this machine does not allow: "
-            f"{embedded.cluster.reason}. Everything was declared and accepted by the API.",
-            markup=False,
+        print(
+            "\nEverything was declared, and accepted by the API. Injection and the measured split need network "
+            f"namespaces, which are not used here: {embedded.cluster.reason}."
         )
     elif splits := outputs.get("trafficSplits"):
         console.print("\n[bold]Measured split[/bold]")
