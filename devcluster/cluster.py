@@ -9,12 +9,8 @@ found by the marker in its environment (`devcluster.processes`). The next `up` e
 """
 
 import contextlib
-import itertools
 import json
 import os
-import random
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,8 +22,9 @@ from typing import Any, Literal, Protocol, cast
 
 from filelock import FileLock, Timeout
 
-from devcluster import components, netns, paths, pki, processes
+from devcluster import components, files, paths, processes
 from devcluster.components import Layout
+from devcluster.files import FilesError
 from devcluster.kubelet import registry
 from devcluster.netns import Namespace, NamespaceError
 from devcluster.processes import ProcessId
@@ -44,14 +41,21 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 _AFTER_API = CONTROL_PLANE[2:]
 
 _READY_SECONDS = 90.0
-# What `down` removes. The stack of Pulumi keeps its own files in the same folder.
-_FILES = ("pods", "etcd", "logs", "pki", "kwok.yaml", "kubeconfig", "cluster.json")
 _LOG_LINES = 15
 _POLL_SECONDS = 0.05
 
 
 class ClusterError(Exception):
     """The cluster can't do what was asked. The message says why and what helps."""
+
+
+@contextlib.contextmanager
+def _reported() -> Generator[None]:
+    """Turn a full disk, a folder that can't be written, or a lack of ports into a ClusterError."""
+    try:
+        yield
+    except (OSError, FilesError) as error:
+        raise ClusterError(str(error)) from error
 
 
 class Tools(Protocol):
@@ -222,7 +226,7 @@ class Cluster:
         wanted = mode or cast("Mode | None", os.environ.get(MODE_VARIABLE) or None)
         if wanted not in (None, "full", "api"):
             raise ClusterError(f"{MODE_VARIABLE} is {wanted!r}; it can be 'full' or 'api'")
-        with self._lock(progress):
+        with _reported(), self._lock(progress):
             state = self._prepared(self._load(), wanted, tools, nodes, progress)
             state = self._start_all(state, tools, progress)
             if state.mode == "api":
@@ -234,10 +238,10 @@ class Cluster:
         Raises:
             ClusterError: A process can't be ended, or something is still mounted in the cluster's folder.
         """
-        with self._lock(progress):
+        with _reported(), self._lock(progress):
             state = self._load()
             if state is None:
-                _remove(self.directory)
+                files.remove(self.directory)
                 return
             recorded = state.processes
             # The kubelet ends its pods, which takes their grace periods; its own children go with it.
@@ -252,7 +256,7 @@ class Cluster:
             if holder and holder.alive:
                 self._empty_from_inside(state)
                 Namespace(holder).close()
-            _remove(self.directory)
+            files.remove(self.directory)
 
     def status(self) -> Status:
         """Return how the cluster is, without waiting for a command that is at work on it."""
@@ -296,7 +300,7 @@ class Cluster:
 
     def _load(self) -> State | None:
         try:
-            return State.from_json((self.directory / "cluster.json").read_text())
+            return State.from_json((self.directory / files.RECORD).read_text())
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -311,7 +315,7 @@ class Cluster:
         return state
 
     def _save(self, state: State) -> State:
-        write(self.directory / "cluster.json", state.to_json().encode())
+        files.write(self.directory / files.RECORD, state.to_json().encode())
         return state
 
     def _log(self, role: str) -> Path:
@@ -342,7 +346,7 @@ class Cluster:
         if nodes < 1:
             raise ClusterError(f"a cluster has at least one node, not {nodes}")
         if state is None:
-            _remove(self.directory)
+            files.remove(self.directory)
             self.directory.mkdir(mode=0o700, exist_ok=True)
             state = State(marker=uuid.uuid4().hex, mode="api", reason="", ports={}, nodes=nodes)
             # Before the first process: whatever runs with this marker can be found again.
@@ -388,13 +392,13 @@ class Cluster:
                     reason = str(error)
             if wanted == "full":
                 raise ClusterError(f"mode full is not possible here: {reason}")
-        return self._save(replace(state, mode="api", reason=reason, ports=free_ports(list(components.PORTS))))
+        return self._save(replace(state, mode="api", reason=reason, ports=files.free_ports(list(components.PORTS))))
 
     def _ports_usable(self, state: State) -> bool:
         """Whether the ports of what does not run any more can still be had."""
         owners = {port: port.removesuffix("-peer") for port in components.PORTS}
         return bool(state.ports) and all(
-            state.alive(owner) or is_free(state.ports[port]) for port, owner in owners.items()
+            state.alive(owner) or files.is_free(state.ports[port]) for port, owner in owners.items()
         )
 
     def _layout(self, state: State) -> Layout:
@@ -402,7 +406,7 @@ class Cluster:
 
     def _write_files(self, state: State) -> None:
         layout = self._layout(state)
-        write_pki(layout.pki(""), self.name)
+        files.write_pki(layout.pki(""), self.name)
         for user in ("admin", "controller-manager", "scheduler"):
             text = components.kubeconfig(
                 self.name,
@@ -411,9 +415,9 @@ class Cluster:
                 layout.pki(f"{user}.crt").read_bytes(),
                 layout.pki(f"{user}.key").read_bytes(),
             )
-            write(layout.kubeconfig(user), text.encode())
-        write(self.kubeconfig, layout.kubeconfig("admin").read_bytes())
-        write(layout.stages, components.stages_yaml(layout.real_pods).encode())
+            files.write(layout.kubeconfig(user), text.encode())
+        files.write(self.kubeconfig, layout.kubeconfig("admin").read_bytes())
+        files.write(layout.stages, components.stages_yaml(layout.real_pods).encode())
 
     # Processes
 
@@ -563,94 +567,3 @@ class Cluster:
 
 # Kept so that an ended child is reaped and not reported as a leak; the cluster outlives this process.
 _children: list[subprocess.Popen[bytes]] = []
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file of the cluster as a whole or not at all, readable by its owner only."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    partial.replace(path)
-
-
-def write_pki(folder: Path, name: str) -> None:
-    """Make the cluster's certificates and keys, unless they are there; all of them or none."""
-    if folder.exists():
-        return
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    authority = pki.authority(f"meshup-{name}")
-    etcd_authority = pki.authority(f"meshup-{name}-etcd")
-    inside = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-    addresses = [components.LOOPBACK, netns.GATEWAY, components.SERVICE_ADDRESS]
-    pairs = {
-        "ca": authority,
-        "etcd-ca": etcd_authority,
-        "etcd": pki.issued(etcd_authority, "etcd", names=["localhost"], addresses=[components.LOOPBACK]),
-        "apiserver": pki.issued(authority, "kube-apiserver", names=["localhost", *inside], addresses=addresses),
-        "admin": pki.issued(authority, "meshup-admin", organization="system:masters"),
-        "controller-manager": pki.issued(authority, "system:kube-controller-manager"),
-        "scheduler": pki.issued(authority, "system:kube-scheduler"),
-    }
-    for file, pair in pairs.items():
-        write(partial / f"{file}.crt", pair.certificate_pem)
-        write(partial / f"{file}.key", pair.key_pem)
-    key = pki.new_key()
-    write(partial / "service-account.key", pki.private_pem(key))
-    write(partial / "service-account.pub", pki.public_pem(key))
-    partial.replace(folder)
-
-
-def free_ports(names: Sequence[str]) -> dict[str, int]:
-    """Return a free port on loopback for each name. They are distinct, but nothing reserves them.
-
-    They are below those that Linux gives to outgoing connections (ip_local_port_range, from 32768 on by default), so
-    that a component which is started anew finds its port still free.
-
-    Raises:
-        ClusterError: There are not enough.
-    """
-    candidates = random.sample(range(20000, 32000), 200)
-    found = list(itertools.islice((port for port in candidates if is_free(port)), len(names)))
-    if len(found) < len(names):
-        raise ClusterError(f"{len(names)} free ports on {components.LOOPBACK} between 20000 and 32000 are needed")
-    return dict(zip(names, found, strict=True))
-
-
-def is_free(port: int) -> bool:
-    """Tell whether a port on loopback can be listened on, waiting a moment for one whose owner is just ending."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for _ in range(20):
-            try:
-                trial.bind((components.LOOPBACK, port))
-            except OSError:
-                time.sleep(_POLL_SECONDS)
-            else:
-                return True
-    return False
-
-
-def mounts_below(mountinfo: str, folder: Path) -> list[str]:
-    """Return the mount points below a folder, by the text of /proc/self/mountinfo (proc(5): field 5, octal escapes)."""
-    points = [line.split()[4].encode().decode("unicode_escape") for line in mountinfo.splitlines()]
-    return [point for point in points if Path(point).is_relative_to(folder)]
-
-
-def _remove(folder: Path) -> None:
-    """Remove what belongs to the control plane. The folder goes with it if nobody else keeps anything there."""
-    if not folder.exists():
-        return
-    mounted = mounts_below(Path("/proc/self/mountinfo").read_text(), folder)
-    if mounted:
-        raise ClusterError(f"{folder} is not removed, for something is mounted in it: {', '.join(mounted)}")
-    # The record of what the cluster is goes last, so that a removal cut short can be taken up again.
-    for entry in (*folder.glob(".*"), *(folder / name for name in _FILES)):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()

@@ -275,6 +275,18 @@ def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: To
     assert role == "etcd" or after["etcd"] == before["etcd"]
 
 
+def test_after_a_power_cut_up_brings_the_same_cluster_back(cluster: Cluster, tools: Toolbox) -> None:
+    create = 'show(core.create_namespaced_config_map("default", {"metadata": {"name": "kept"}}).metadata.uid)'
+    uid = inside(cluster, create)
+    for process in processes.marked(marker(cluster)):
+        process.send(signal.SIGKILL)
+    assert not cluster.status().ready
+    with Progress() as progress:
+        cluster.up(tools, progress)
+    assert cluster.status().ready
+    assert inside(cluster, 'show(core.read_namespaced_config_map("kept", "default").metadata.uid)') == uid
+
+
 def test_a_running_cluster_does_not_change_its_mode(cluster: Cluster, tools: Toolbox) -> None:
     with Progress() as progress, pytest.raises(ClusterError, match="take it down first"):
         cluster.up(tools, progress, mode="api" if cluster.mode == "full" else "full")
