@@ -345,6 +345,24 @@ def test_up_converges_after_a_kill_at_any_moment(other: Cluster, seconds: float)
     assert strays == []
 
 
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_process_that_a_killed_up_could_not_record_any_more_is_ended(
+    other: Cluster, tools: Toolbox, command: str
+) -> None:
+    with Progress() as progress:
+        other.up(tools, progress, mode="api")
+        record = other.directory / "cluster.json"
+        state = json.loads(record.read_text())
+        unrecorded = processes.ProcessId(**state["processes"].pop("kwok"))
+        record.write_text(json.dumps(state))
+        if command == "up":
+            other.up(tools, progress)
+            assert {p.pid for p in processes.marked(state["marker"])} == {p.pid for p in other.status().processes}
+        else:
+            other.down()
+    assert not unrecorded.alive
+
+
 def test_a_component_that_can_not_start_is_reported_with_its_log(
     other: Cluster, tools: Toolbox, tmp_path: Path
 ) -> None:
