@@ -4,9 +4,9 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
@@ -18,7 +18,7 @@ from devcluster.catalogue import ON_DEMAND
 from devcluster.cluster import ClusterError, Status
 from devcluster.embedded import Embedded
 from devcluster.progress import Progress
-from devcluster.stack import StackError
+from devcluster.stack import StackError, attended
 from devcluster.toolchain import Toolbox
 from devcluster.traffic import TrafficError
 
@@ -160,10 +160,7 @@ def _run_inside(name: str, command: Sequence[str]) -> int:
     if command[0] in ON_DEMAND:
         embedded.toolbox.ensure([command[0]])
     embedded.toolbox.find(ON_DEMAND)
-    try:
-        return subprocess.run(argv, env=embedded.stack.env(), check=False).returncode
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return attended(argv, Path.cwd(), embedded.stack.env())
 
 
 def _show(found: Status, console: Console) -> None:

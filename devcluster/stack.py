@@ -174,19 +174,22 @@ class Stack:
             StackError: It failed.
         """
         argv = self.wrap(["pulumi", "--non-interactive", *arguments])
+        if not quiet:
+            if attended(argv, self.project, self.env()) != 0:
+                raise StackError(f"`pulumi {arguments[0]}` failed; its report is above.")
+            return ""
         done = subprocess.run(
             argv,
             cwd=self.project,
             env=self.env(),
             check=False,
             text=True,
-            capture_output=quiet,
+            capture_output=True,
             stdin=subprocess.DEVNULL,
         )
         if done.returncode != 0:
-            said = f":\n{(done.stderr or done.stdout).strip()}" if quiet else "; its report is above."
-            raise StackError(f"`pulumi {arguments[0]}` failed{said}")
-        return done.stdout if quiet else ""
+            raise StackError(f"`pulumi {arguments[0]}` failed:\n{(done.stderr or done.stdout).strip()}")
+        return done.stdout
 
     def _exists(self) -> bool:
         return any((self.backend / ".pulumi" / "stacks").glob(f"*/{self.name}.json"))
@@ -233,6 +236,16 @@ class Stack:
 
 
 _FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_CONFIG")
+
+
+def attended(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> int:
+    """Run a command in the foreground and return its exit code. Ctrl-C is the command's affair: it ends in order."""
+    with subprocess.Popen(list(argv), cwd=cwd, env=dict(environment)) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def stack_name(cluster: str, default: str) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -114,3 +115,23 @@ def test_the_state_of_a_cluster_that_is_gone_is_forgotten_when_another_takes_its
     assert (subject.backend / "kept").exists()
     subject.keep_only_for("second")
     assert not (subject.backend / "kept").exists()
+
+
+def test_ctrl_c_lets_pulumi_end_in_order_and_keeps_its_exit_code() -> None:
+    child = "trap 'sleep 0.6; exit 3' INT; echo ready; while :; do sleep 0.05; done"
+    code = (
+        "import os, sys; from pathlib import Path; from devcluster.stack import attended\n"
+        f"sys.exit(attended(['sh', '-c', {child!r}], Path('/'), os.environ))"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "ready\n"
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(20) == 3
+    run.stdout.close()
