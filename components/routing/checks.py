@@ -16,9 +16,9 @@ from components.routing.gateway_api import (
     MOST_RULES,
     matches_in_all,
     route_kind,
-    version_services,
 )
-from components.routing.model import Match, Route, Rule, Service
+from components.routing.manifests import version_service_name
+from components.routing.model import Destination, Match, Route, Rule, Service
 from components.routing.overlap import covers
 from components.routing.precedence import Inversion, inversions
 from components.routing.reader import DNS_LABEL, duration_text
@@ -264,21 +264,26 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                 )
 
 
+_REFUSED = {
+    target.name: [(feature, reason) for feature in FEATURES if (reason := MATRIX[feature.name][target.name])]
+    for target in capability.TARGETS
+}
+"""What each target can't do."""
+
+
 def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
     """What a target can't do of a route."""
-    for feature in FEATURES:
-        reason = MATRIX[feature.name][target.name]
-        if reason:
-            for where in feature.uses(route):
-                others = [t.title for t in capability.TARGETS if not MATRIX[feature.name][t.name]]
-                yield Diagnostic(
-                    "MSH131",
-                    where,
-                    None,
-                    f"{target.title} can't do this ({feature.title}). {reason}",
-                    f"on {', '.join(others)}" if others else "",
-                    REMEDIES.get(feature.name, "Remove it, or choose a mesh and 'api' that can."),
-                )
+    for feature, reason in _REFUSED[target.name]:
+        for where in feature.uses(route):
+            others = [t.title for t in capability.TARGETS if not MATRIX[feature.name][t.name]]
+            yield Diagnostic(
+                "MSH131",
+                where,
+                None,
+                f"{target.title} can't do this ({feature.title}). {reason}",
+                f"on {', '.join(others)}" if others else "",
+                REMEDIES.get(feature.name, "Remove it, or choose a mesh and 'api' that can."),
+            )
     if target.limits:
         yield from _check_limits(route, target)
         yield from _check_version_names(route)
@@ -317,8 +322,8 @@ def _check_limits(route: Route, target: Target) -> Iterator[Diagnostic]:
 
 def _check_version_names(route: Route) -> Iterator[Diagnostic]:
     for service in versioned(route):
-        for item in version_services(service):
-            name = item["metadata"]["name"]
+        for version in service.versions:
+            name = version_service_name(Destination(service, route.port, version))
             if not DNS_LABEL.fullmatch(name) or not name[0].isalpha():
                 yield Diagnostic(
                     "MSH133",

@@ -607,6 +607,12 @@ IDENTITY: tuple[Code, ...] = (
         "Give a renewBefore that is shorter than the validity.",
     ),
     Code(
+        "MSH222",
+        "Private key in plain configuration",
+        "A key in the stack's configuration file has to be encrypted: the file is kept in the repository.",
+        "Set it with `pulumi config set --secret --path`, and replace the key, since it has been in plain text.",
+    ),
+    Code(
         "MSH221",
         "Clock not understood",
         "The environment variable MESHUP_NOW sets the clock and is not a time with a zone.",

@@ -300,7 +300,8 @@ def rate_limit(route: Route, limit: RateLimit) -> Manifest:
         "token_bucket": {
             "max_tokens": limit.burst or limit.requests,
             "tokens_per_fill": limit.requests,
-            "fill_interval": duration_text(limit.per),
+            # Envoy's own configuration: protobuf's JSON takes seconds only.
+            "fill_interval": f"{limit.per // 1000}.{limit.per % 1000:03d}s",
         },
     }
     for switch in ("filter_enabled", "filter_enforced"):

@@ -40,6 +40,8 @@ def grouped(route: Route) -> list[tuple[str, dict[str, str], list[Rule]]]:
 
     The last rule's object has the name of the Service, the others that of their first rule behind it.
     """
+    if not any(rule.timeout or rule.retry for rule in route.rules):
+        return [(route_name(route), {}, list(route.rules))]
     groups: dict[tuple[tuple[str, str], ...], list[Rule]] = {}
     for rule in route.rules:
         groups.setdefault(tuple(sorted(rule_annotations(rule).items())), []).append(rule)

@@ -44,6 +44,8 @@ RETRY_STATUS = frozenset(str(status.value) for status in HTTPStatus if status.va
 EGRESS_PROTOCOLS: tuple[EgressProtocol, ...] = ("HTTP", "HTTPS", "TLS", "TCP")
 REDIRECT_STATUS = (301, 302, 303, 307, 308)
 MOST_ATTEMPTS = 10
+SHORTEST_FILL = 50
+"""Milliseconds; the shortest fill_interval of Envoy's local rate limit."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _EGRESS_HOST = re.compile(r"(?:\*\.)?" + _HOST.pattern)
@@ -382,6 +384,14 @@ def _rate_limit(reader: Reader, value: object, where: str) -> RateLimit | None:
         return None
     requests = reader.integer(body["requests"], join(where, "requests"), 1, _COUNT_MOST) if "requests" in body else None
     per = reader.duration(body["per"], join(where, "per")) if "per" in body else 1000
+    if per is not None and per < SHORTEST_FILL:
+        reader.fault(
+            "MSH105",
+            join(where, "per"),
+            body["per"],
+            "Envoy refills its bucket at most 20 times a second.",
+            "50ms or more",
+        )
     burst = reader.integer(body["burst"], join(where, "burst"), 1, _COUNT_MOST) if "burst" in body else None
     if requests and burst and burst < requests:
         reader.fault(

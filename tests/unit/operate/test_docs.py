@@ -1,0 +1,82 @@
+"""The documentation says what the code does: generated parts are up to date, and every strategy does what its page
+says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from components.routing import compile_routes, errors, parse, render
+from components.routing.evaluate import evaluate, request_from
+from components.routing.model import Mesh
+from operate import docs
+from tests.unit.routing.schemas import faults_of_object
+
+STRATEGIES = docs.DOCS / "strategies"
+Asked = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]
+EXPECTED: dict[str, tuple[tuple[Mesh, ...], tuple[Asked, ...]]] = {
+    "canary": (("istio", "linkerd"), (("/", (), (("v1", 95), ("v2", 5))),)),
+    "ab-testing": (
+        ("istio", "linkerd"),
+        (
+            ("/", (("Cookie", "id=7; group=b"),), (("v2", 100),)),
+            ("/", (("Cookie", "group=bb"),), (("v1", 100),)),
+            ("/", (("X-Group", "b"),), (("v2", 100),)),
+            ("/", (), (("v1", 100),)),
+        ),
+    ),
+    "blue-green": (("istio", "linkerd"), (("/", (), (("v1", 100), ("v2", 0))),)),
+    "dark-launch": (
+        ("istio", "linkerd"),
+        (("/", (("x-staff", "anything"),), (("v3", 100),)), ("/", (), (("v1", 100),))),
+    ),
+    "shadowing": (("istio",), (("/", (), (("v1", 100),)),)),
+}
+
+
+def strategy(name: str) -> Any:
+    loaded: Any = yaml.safe_load((STRATEGIES / f"{name}.yaml").read_text())
+    return loaded["config"]["meshup:traffic"]
+
+
+def test_every_strategy_has_a_page_an_example_and_an_expectation() -> None:
+    assert {file.stem for file in STRATEGIES.glob("*.md")} == set(EXPECTED)
+    assert {file.stem for file in STRATEGIES.glob("*.yaml")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_strategy_does_what_its_page_says_or_is_refused(name: str, mesh: Mesh) -> None:
+    meshes, asked = EXPECTED[name]
+    routes, faults = parse(strategy(name), "meshup:traffic", docs.known_services())
+    compilation = compile_routes(routes, mesh, docs.known_services())
+    assert not faults
+    if mesh not in meshes:
+        assert {fault.code for fault in errors(compilation.diagnostics)} == {"MSH131"}
+        return
+    assert not compilation.diagnostics, render(compilation.diagnostics)
+    (plan,) = compilation.planned
+    for path, headers, shares in asked:
+        assert evaluate(plan, request_from(path, headers=headers)).shares == shares
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_the_objects_of_a_strategy_are_valid_by_the_real_crds(name: str, mesh: Mesh) -> None:
+    routes, _ = parse(strategy(name), "meshup:traffic", docs.known_services())
+    for item in compile_routes(routes, mesh, docs.known_services()).objects:
+        assert not faults_of_object(item)
+
+
+def test_the_generated_pages_are_up_to_date() -> None:
+    wanted = docs.pages(docs.DOCS)
+    stale = [file.name for file, text in wanted.items() if not file.exists() or file.read_text() != text]
+    orphans = set((docs.DOCS / "diagnostics").glob("MSH*.md")) - set(wanted)
+    assert not stale and not orphans, "run `python -m operate.docs`"
+
+
+def test_generating_twice_changes_nothing() -> None:
+    assert docs.pages(docs.DOCS) == docs.pages(docs.DOCS)
