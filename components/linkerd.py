@@ -16,7 +16,7 @@ import pulumi
 
 from components.helm import ChartSource, HelmRelease, located, merged, nested, register
 from components.identity.component import CONTROL_PLANE_WEBHOOKS, Identity, KeyPair
-from components.namespace import POD_SECURITY_ENFORCE, MeshNamespace, MeshNamespaceArgs
+from components.namespace import MeshNamespace, MeshNamespaceArgs
 from components.routing import Diagnostic
 
 REPOSITORY = "https://helm.linkerd.io/edge"
@@ -365,15 +365,3 @@ class Linkerd(pulumi.ComponentResource):
         root = args.get("namespace", DEFAULT_NAMESPACE)
         self.namespace = pulumi.Output.from_input(root)
         self.register_outputs({"namespace": root})
-
-
-def viz_namespace(name: str, prometheus_url: str) -> MeshNamespaceArgs:
-    """Return the namespace of linkerd-viz, with what the chart's own job would write into it afterwards."""
-    annotations = {"viz.linkerd.io/external-prometheus": prometheus_url} if prometheus_url else {}
-    return {
-        "name": name,
-        "mesh": "none",
-        "pod_security": "privileged",
-        "labels": {"linkerd.io/extension": "viz", POD_SECURITY_ENFORCE: "privileged"},
-        "annotations": annotations,
-    }

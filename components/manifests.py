@@ -27,6 +27,18 @@ def with_pod_annotations(manifest: Manifest, annotations: Mapping[str, pulumi.In
     return {**manifest, "spec": {**spec, "template": {**spec["template"], "metadata": merged}}}
 
 
+def with_service_annotations(manifest: Manifest, annotations: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """Return a Service with the annotations that are given for its name; any other manifest as it stands."""
+    name = manifest["metadata"]["name"]
+    if manifest["kind"] != "Service" or name not in annotations:
+        return manifest
+    metadata = manifest["metadata"]
+    return {
+        **manifest,
+        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations[name]}},
+    }
+
+
 def register(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resource:
     """Register one manifest as it stands: its keys are Kubernetes' own."""
     body = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}

@@ -17,10 +17,9 @@ from components.linkerd import (
     release,
     trust_domain,
     under,
-    viz_namespace,
     webhook_values,
 )
-from components.namespace import MeshNamespace
+from components.namespace import MeshNamespace, MeshNamespaceArgs
 
 NAMESPACE = "linkerd-viz"
 DASHBOARD_PORT = 8084
@@ -71,6 +70,27 @@ def releases(args: VizArgs) -> list[HelmRelease]:
     return [release(mesh, "viz", "linkerd-viz", args.get("namespace", NAMESPACE), merged(nested(values), raw))]
 
 
+def namespace(args: VizArgs) -> MeshNamespaceArgs:
+    """Return the namespace, with what the chart's own job would write into it afterwards."""
+    url = args.get("prometheus_url", "")
+    return {
+        "name": args.get("namespace", NAMESPACE),
+        "mesh": "none",
+        "pod_security": "privileged",
+        "labels": {"linkerd.io/extension": "viz"},
+        "annotations": {"viz.linkerd.io/external-prometheus": url} if url else {},
+    }
+
+
+def access(args: VizArgs) -> dict[str, str]:
+    """Return how the dashboard is opened."""
+    where = args.get("namespace", NAMESPACE)
+    return {
+        "command": f"kubectl --namespace {where} port-forward service/web {DASHBOARD_PORT}:{DASHBOARD_PORT}",
+        "url": f"http://localhost:{DASHBOARD_PORT}/",
+    }
+
+
 class Viz(pulumi.ComponentResource):
     """linkerd-viz in a namespace of its own."""
 
@@ -78,13 +98,13 @@ class Viz(pulumi.ComponentResource):
         self, name: str, args: VizArgs, identity: Identity, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("meshup:index:Viz", name, {}, opts)
-        declared = viz_namespace(args.get("namespace", NAMESPACE), args.get("prometheus_url", ""))
-        namespace = MeshNamespace(f"{name}-{declared['name']}", declared, pulumi.ResourceOptions(parent=self))
+        declared = namespace(args)
+        made = MeshNamespace(f"{name}-{declared['name']}", declared, pulumi.ResourceOptions(parent=self))
         for item in releases(args):
             certificates = webhook_values({key: identity.webhooks[key] for key in VIZ_WEBHOOKS})
             if identity.issuer is not None:
                 # The chart has no annotations for all pods; a label restarts them as well.
                 certificates["podLabels"] = {RESTART_KEY: identity.restart_hash}
             item["values"] = under(item["values"], certificates)
-            register(f"{name}-release", item, pulumi.ResourceOptions(parent=self, depends_on=[namespace]))
+            register(f"{name}-release", item, pulumi.ResourceOptions(parent=self, depends_on=[made]))
         self.register_outputs({})

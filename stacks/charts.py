@@ -3,6 +3,8 @@
 A directory is read here; a repository is only reached by Helm, so that a preview under mocks needs no network.
 """
 
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any
 
 import yaml
 
-from components.helm import ChartSource
+from components.helm import ChartSource, HelmRelease
 from components.routing import Diagnostic
 from components.routing.diagnostics import nearest
 from stacks.settings import ChartSettings
 
 _PATH = "meshup:charts.directory"
+_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,23 @@ def inspect(settings: ChartSettings, names: Sequence[str], wanted: str | None) -
         message = f"The charts are not of one version: {listed}."
         found.append(Diagnostic("MSH304", _PATH, settings.directory, message, "charts of one version"))
     return Charts(source, next(iter(versions.values()), "")), found
+
+
+def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:
+    """Ask each HTTP repository for its index, so that a run does not fail half-way for want of a chart."""
+    found: list[Diagnostic] = []
+    for repository in dict.fromkeys(release.get("repository", "") for release in releases):
+        if not repository:
+            continue
+        request = urllib.request.Request(f"{repository}/index.yaml", method="HEAD")  # noqa: S310 # checked by settings
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310 # checked by settings
+                pass
+        except (urllib.error.URLError, OSError) as error:
+            names = ", ".join(release["chart"] for release in releases if release.get("repository") == repository)
+            message = f"The repository of {names} does not answer: {getattr(error, 'reason', error)}."
+            found.append(Diagnostic("MSH318", "meshup:charts", repository, message, "a repository, or a directory"))
+    return found
 
 
 def _version(directory: Path, name: str, written: str, found: list[Diagnostic]) -> str | None:

@@ -11,6 +11,7 @@ def outputs(plan: Plan) -> dict[str, Any]:
         "mesh": dict(plan.mesh.output),
         "apps": {app.name: _app(app) for app in plan.apps},
         "trafficSplits": dict(plan.traffic.summaries),
+        "dashboards": dict(plan.mesh.dashboards),
     }
 
 

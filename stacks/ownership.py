@@ -53,6 +53,11 @@ def marked(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
     return {**metadata, "annotations": {**(metadata.get("annotations") or {}), ANNOTATION: owner}}
 
 
+def holder(metadata: Mapping[str, Any]) -> str:
+    """Return the stack that an object belongs to, "" for none."""
+    return _text(metadata, "annotations", ANNOTATION)
+
+
 def conflicts(wanted: Iterable[Kept], there: Mapping[Kept, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
     """Refuse objects which exist and are not this stack's.
 
@@ -66,10 +71,10 @@ def conflicts(wanted: Iterable[Kept], there: Mapping[Kept, Mapping[str, Any]], o
         metadata = there.get(item)
         if metadata is None:
             continue
-        holder = _text(metadata, "annotations", ANNOTATION)
-        if holder != owner:
+        stack = holder(metadata)
+        if stack != owner:
             place = f"{item.kind}/{item.namespace}/{item.name}" if item.namespace else f"{item.kind}/{item.name}"
-            whose = f"It belongs to the stack {holder}." if holder else "meshup did not make it."
+            whose = f"It belongs to the stack {stack}." if stack else "meshup did not make it."
             found.append(Diagnostic("MSH026", place, None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}"))
     return found
 

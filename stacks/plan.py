@@ -5,13 +5,16 @@ classes that register it are in stacks/program.py under the same names.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from components import istio
-from components.apps import bookinfo
+from components import istio, linkerd, viz
+from components.apps import bookinfo, emojivoto
 from components.helm import HelmRelease
+from components.identity.component import IdentityPlan
 from components.istio import IstioArgs
+from components.linkerd import LinkerdArgs
+from components.manifests import Manifest
 from components.namespace import MeshNamespaceArgs
 from components.routing import Compilation, Diagnostic, Service, compile_routes, errors, parse
 from components.security import peer_authentication
@@ -33,6 +36,8 @@ class MeshPlan:
         objects: Further objects that it will make.
         revision: The revision that namespaces name to be in the mesh, "" for the default.
         output: The stack output `mesh`.
+        identity: Linkerd's certificates.
+        dashboards: The stack output `dashboards`.
     """
 
     kind: str
@@ -42,6 +47,8 @@ class MeshPlan:
     objects: tuple[Kept, ...]
     revision: str
     output: Mapping[str, Any]
+    identity: IdentityPlan | None = None
+    dashboards: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,14 @@ class Plan:
     namespaces: tuple[MeshNamespaceArgs, ...] = ()
     apps: tuple[AppPlan, ...] = ()
     traffic: Compilation = field(default_factory=Compilation)
+    gateway_api: tuple[Manifest, ...] = ()
 
     def objects(self) -> list[Kept]:
         """Return every object that Pulumi itself will make, so without those of the Helm releases."""
         namespaces = [Kept("v1", "Namespace", item["name"]) for item in (*self.mesh.namespaces, *self.namespaces)]
         apps = [kept(item) for app in self.apps for item in app.objects]
-        return [*namespaces, *self.mesh.objects, *apps, *(kept(item) for item in self.traffic.objects)]
+        crds = [kept(item) for item in self.gateway_api]
+        return [*crds, *namespaces, *self.mesh.objects, *apps, *(kept(item) for item in self.traffic.objects)]
 
 
 def _istio(settings: Settings, charts: Charts) -> MeshPlan:
@@ -157,6 +166,76 @@ def _istio(settings: Settings, charts: Charts) -> MeshPlan:
     )
 
 
+def _linkerd(settings: Settings, charts: Charts) -> MeshPlan:
+    chosen = settings.linkerd
+    version = chosen.version or charts.version or versions.LINKERD
+    args = cast(
+        "LinkerdArgs",
+        {
+            "version": version,
+            "charts": charts.source,
+            "namespace": chosen.namespace,
+            "cluster_domain": chosen.cluster_domain,
+            "high_availability": chosen.high_availability,
+            "mtls": settings.mtls,
+            "cni": chosen.cni,
+            "heartbeat": chosen.heartbeat,
+            "external_ca": settings.identity.external_ca,
+            "timeout": chosen.timeout_seconds,
+            "values": chosen.values,
+            **_set(
+                trust_domain=chosen.trust_domain,
+                webhook_failure_policy=chosen.webhook_failure_policy,
+                proxy_resources=plain(chosen.proxy_resources),
+                proxy_log_level=chosen.proxy_log_level,
+                log_level=chosen.log_level,
+                log_format=chosen.log_format,
+                native_sidecar=chosen.native_sidecar,
+                opaque_ports=chosen.opaque_ports,
+                skip_inbound_ports=chosen.skip_inbound_ports,
+                skip_outbound_ports=chosen.skip_outbound_ports,
+                cluster_networks=chosen.cluster_networks,
+                tracing=chosen.tracing.model_dump() if chosen.tracing else None,
+                registry=chosen.registry,
+                image_pull_secrets=list(chosen.image_pull_secrets) or None,
+            ),
+        },
+    )
+    extension = cast(
+        "viz.VizArgs",
+        {
+            "linkerd": args,
+            "namespace": chosen.viz.namespace,
+            **_set(prometheus_url=chosen.viz.prometheus_url, dashboard_hosts=chosen.viz.dashboard_hosts),
+        },
+    )
+    enabled = chosen.viz.enabled
+    namespaces = linkerd.namespaces(args)
+    if enabled:
+        namespaces.append(viz.namespace(extension))
+    return MeshPlan(
+        kind="linkerd",
+        args={"linkerd": args, "viz": extension if enabled else None},
+        releases=(*linkerd.releases(args), *(viz.releases(extension) if enabled else ())),
+        namespaces=tuple(namespaces),
+        objects=(),
+        revision="",
+        output={
+            "kind": "linkerd",
+            "version": version,
+            "namespace": chosen.namespace,
+            "revision": "default",
+            "mtls": settings.mtls,
+            "injection": True,
+            "gateways": [],
+            "highAvailability": chosen.high_availability,
+            "trustDomain": linkerd.trust_domain(args),
+            "keptOnDestroy": {"objects": [], "commands": []},
+        },
+        dashboards={"linkerd-viz": viz.access(extension)} if enabled else {},
+    )
+
+
 def _bookinfo(settings: Settings) -> AppPlan:
     chosen = settings.bookinfo
     args = cast(
@@ -179,12 +258,43 @@ def _bookinfo(settings: Settings) -> AppPlan:
     )
 
 
-MESHES: dict[str, Callable[[Settings, Charts], MeshPlan]] = {"istio": _istio}
+def _emojivoto(settings: Settings) -> AppPlan:
+    chosen = settings.emojivoto
+    tag = chosen.tag or versions.EMOJIVOTO
+    args = cast(
+        "emojivoto.EmojivotoArgs",
+        {
+            "namespace": chosen.namespace,
+            "registry": chosen.registry or versions.EMOJIVOTO_REGISTRY,
+            "tag": tag,
+            "web_versions": chosen.web_versions or {emojivoto.DEFAULT_VERSION: tag},
+            "vote_bot": chosen.vote_bot,
+            "replicas": chosen.replicas,
+            **_set(resources=plain(chosen.resources), image_pull_secrets=list(chosen.image_pull_secrets) or None),
+        },
+    )
+    return AppPlan(
+        name="emojivoto",
+        namespace=chosen.namespace,
+        args=args,
+        objects=tuple(emojivoto.manifests(args)),
+        services=tuple(emojivoto.services(chosen.namespace, chosen.web_versions)),
+        entry=("web-svc", emojivoto.WEB_PORT, "/"),
+    )
+
+
+MESHES: dict[str, Callable[[Settings, Charts], MeshPlan]] = {"istio": _istio, "linkerd": _linkerd}
 CHARTS: dict[str, Callable[[Settings], tuple[str, ...]]] = {
-    "istio": lambda settings: ("base", "istiod", "gateway") if settings.istio.gateways else ("base", "istiod")
+    "istio": lambda settings: ("base", "istiod", "gateway") if settings.istio.gateways else ("base", "istiod"),
+    "linkerd": lambda settings: (
+        "linkerd-crds",
+        "linkerd-control-plane",
+        *(("linkerd2-cni",) if settings.linkerd.cni else ()),
+        *(("linkerd-viz",) if settings.linkerd.viz.enabled else ()),
+    ),
 }
 """The charts that a mesh needs."""
-APPS: dict[str, Callable[[Settings], AppPlan]] = {"bookinfo": _bookinfo}
+APPS: dict[str, Callable[[Settings], AppPlan]] = {"bookinfo": _bookinfo, "emojivoto": _emojivoto}
 
 
 def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
@@ -194,7 +304,7 @@ def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
         The plan and what is to be said about its traffic. With an error among it, the plan has no traffic.
     """
     mesh = MESHES[settings.mesh](settings, charts)
-    apps = tuple(APPS[name](settings) for name in settings.apps)
+    apps = tuple(APPS[name](settings) for name in dict.fromkeys(settings.apps))
     routes, faults = parse(settings.traffic, "meshup:traffic", [s for app in apps for s in app.services])
     traffic = compile_routes(routes, mesh=settings.mesh)
     namespaces: list[MeshNamespaceArgs] = []
@@ -204,7 +314,25 @@ def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
             namespace["revision"] = mesh.revision
         namespaces.append(namespace)
     said = [*faults, *traffic.diagnostics]
-    return Plan(mesh, tuple(namespaces), apps, Compilation() if errors(said) else traffic), said
+    if errors(said):
+        traffic = Compilation()
+    return Plan(mesh, tuple(namespaces), tuple(_patched(app, traffic) for app in apps), traffic), said
+
+
+def _patched(app: AppPlan, traffic: Compilation) -> AppPlan:
+    """The application with the annotations that the traffic asks for on its Services."""
+    annotations = {
+        patch["metadata"]["name"]: dict(patch["metadata"]["annotations"])
+        for patch in traffic.patches
+        if patch["metadata"]["namespace"] == app.namespace
+    }
+    return replace(app, args={**app.args, "service_annotations": annotations}) if annotations else app
+
+
+def needs_gateway_api(settings: Settings, planned: Plan) -> bool:
+    """Whether the bundle has to be there: for Linkerd always, for Istio if a route is one of its kinds."""
+    group = "gateway.networking.k8s.io/"
+    return settings.mesh == "linkerd" or any(item["apiVersion"].startswith(group) for item in planned.traffic.objects)
 
 
 def _set(**values: Any) -> dict[str, Any]:

@@ -2,31 +2,77 @@
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import pulumi
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
+from components import gateway_api as bundle
 from components.apps.bookinfo import Bookinfo, BookinfoArgs
+from components.apps.emojivoto import Emojivoto, EmojivotoArgs
+from components.gateway_api import GatewayApi
 from components.helm import RELEASE_TYPE
+from components.identity import clock
+from components.identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from components.istio import Istio, IstioArgs
+from components.linkerd import RESTART_KEY, Linkerd, node_faults, trust_domain
 from components.namespace import MeshNamespace
 from components.routing import ConfigurationError, Diagnostic, errors, render
 from components.traffic import Traffic
-from stacks import charts, ownership, settings, target, versions
+from components.viz import Viz
+from stacks import charts, gateway_api, identity, ownership, settings, target, versions
 from stacks.outputs import outputs
 from stacks.ownership import Kept
-from stacks.plan import CHARTS, Plan, plan
+from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.target import Cluster
 
-MESHES: dict[str, Callable[[Plan, pulumi.ResourceOptions], pulumi.Resource]] = {
-    "istio": lambda planned, opts: Istio("istio", cast("IstioArgs", planned.mesh.args), opts),
+
+@dataclass(frozen=True)
+class Registered:
+    """A mesh that is registered.
+
+    Attributes:
+        after: What applications wait for.
+        pod_annotations: What their pods carry, so that they restart when the mesh needs it.
+        outputs: Stack outputs that are known only at deployment.
+    """
+
+    after: tuple[pulumi.Resource, ...]
+    pod_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict[str, pulumi.Input[Any]])
+
+
+def _istio(planned: Plan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
+    return Registered((Istio("istio", cast("IstioArgs", planned.mesh.args), options()),))
+
+
+def _linkerd(planned: Plan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
+    args, extension = planned.mesh.args["linkerd"], planned.mesh.args["viz"]
+    webhooks = {key: (service, args["namespace"]) for key, service in CONTROL_PLANE_WEBHOOKS.items()}
+    if extension:
+        webhooks |= {key: (service, extension["namespace"]) for key, service in VIZ_WEBHOOKS.items()}
+    certificates = Identity("identity", cast("IdentityPlan", planned.mesh.identity), webhooks)
+    mesh = Linkerd("linkerd", args, certificates, options())
+    if extension:
+        # Applications do not wait for it: it watches them, and they do without.
+        Viz("viz", extension, certificates, options(mesh))
+    external = cast("IdentityPlan", planned.mesh.identity).source == "external"
+    restart = {} if external else {RESTART_KEY: certificates.restart_hash}
+    return Registered((mesh,), restart, {"identity": certificates.summary})
+
+
+MESHES: dict[str, Callable[[Plan, Callable[..., pulumi.ResourceOptions]], Registered]] = {
+    "istio": _istio,
+    "linkerd": _linkerd,
 }
 APPS: dict[str, Callable[[Any, pulumi.ResourceOptions], pulumi.Resource]] = {
     "bookinfo": lambda args, opts: Bookinfo("bookinfo", cast("BookinfoArgs", args), opts),
+    "emojivoto": lambda args, opts: Emojivoto("emojivoto", cast("EmojivotoArgs", args), opts),
 }
 
 
@@ -39,8 +85,8 @@ def run() -> None:
     owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     chosen, planned, cluster = prepare(settings.read_config(), pulumi.get_stack(), owner)
     pulumi.runtime.register_stack_transformation(_transformation(chosen, owner, cluster))
-    deploy(planned, provider(chosen.cluster))
-    for name, value in outputs(planned).items():
+    later = deploy(planned, provider(chosen.cluster))
+    for name, value in (outputs(planned) | later).items():
         pulumi.export(name, value)
 
 
@@ -51,10 +97,13 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         ConfigurationError: With all of them.
     """
     chosen, found = settings.load(config, stack)
-    source, faults = charts.inspect(chosen.charts, CHARTS[chosen.mesh](chosen), chosen.istio.version)
+    source, faults = charts.inspect(chosen.charts, CHARTS[chosen.mesh](chosen), getattr(chosen, chosen.mesh).version)
     found += faults
     planned, said = plan(chosen, source)
     found += said
+    if chosen.mesh == "linkerd":
+        planned, faults = _with_identity(chosen, planned)
+        found += faults
     kubeconfig, faults = target.kubeconfig(chosen.cluster, os.environ)
     found += faults
     cluster = None
@@ -62,6 +111,9 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         oldest = versions.kubernetes_minimum(planned.mesh.output["version"])
         cluster, faults = target.connect(kubeconfig, oldest)
         found += faults
+    if cluster is not None and not errors(found):
+        planned, faults = _with_gateway_api(chosen, planned, cluster, owner)
+        found += [*faults, *_linkerd_faults(chosen, planned, cluster)]
     if cluster is not None and not errors(found):
         found += _conflicts(cluster, planned.objects(), owner)
     if errors(found) or cluster is None:
@@ -71,20 +123,67 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
     return chosen, planned, cluster
 
 
-def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> None:
-    """Register the plan in its order: mesh, namespaces, applications, traffic."""
+def _with_identity(chosen: Settings, planned: Plan) -> tuple[Plan, list[Diagnostic]]:
+    try:
+        now = clock.now(os.environ)
+    except ValueError as error:
+        return planned, [Diagnostic("MSH221", clock.VARIABLE, None, f"{error}.")]
+    domain = trust_domain(planned.mesh.args["linkerd"])
+    secret = "identity" in chosen.secret
+    made, faults = identity.inspect(chosen.identity, domain, now, Path.cwd(), is_secret=secret)
+    return replace(planned, mesh=replace(planned.mesh, identity=made)), faults
+
+
+def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: str) -> tuple[Plan, list[Diagnostic]]:
+    """Look for the bundle on the cluster; plan our own where there is none."""
+    wanted = chosen.gateway_api.install
+    if wanted is False or not (wanted or needs_gateway_api(chosen, planned)):
+        return planned, []
+    crds = cluster.metadata("apiextensions.k8s.io/v1", "customresourcedefinitions", None)
+    guards = cluster.metadata("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", None)
+    ours = {item["name"]: ownership.holder(item) == owner for item in (*crds, *guards)}
+    install, faults = bundle.existing(chosen.mesh, crds, guards, ours)
+    if not install or errors(faults):
+        return planned, faults
+    objects, faults = gateway_api.load(chosen.gateway_api, chosen.charts, os.environ)
+    return replace(planned, gateway_api=tuple(objects)), faults
+
+
+def _linkerd_faults(chosen: Settings, planned: Plan, cluster: Cluster) -> list[Diagnostic]:
+    if chosen.mesh != "linkerd":
+        return []
+    nodes = len(cluster.metadata("v1", "nodes", None))
+    return [*node_faults(chosen.linkerd.high_availability, nodes), *charts.unreachable(planned.mesh.releases)]
+
+
+def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> dict[str, pulumi.Input[Any]]:
+    """Register the plan in its order: Gateway API, mesh, namespaces, applications, traffic.
+
+    Returns:
+        The stack outputs that are known only at deployment.
+    """
 
     def options(*after: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(providers=[kubernetes], depends_on=list(after))
 
-    mesh = MESHES[planned.mesh.kind](planned, options())
+    first: list[pulumi.Resource] = []
+    if planned.gateway_api:
+        first.append(GatewayApi("gateway-api", {"objects": list(planned.gateway_api)}, options()))
+    mesh = MESHES[planned.mesh.kind](planned, lambda *after: options(*first, *after))
+    before = (*first, *mesh.after)
     namespaces = {
-        namespace["name"]: MeshNamespace(f"namespace-{namespace['name']}", namespace, options(mesh))
+        namespace["name"]: MeshNamespace(f"namespace-{namespace['name']}", namespace, options(*before))
         for namespace in planned.namespaces
     }
-    apps = [APPS[app.name](app.args, options(mesh, namespaces[app.namespace])) for app in planned.apps]
+    apps = [
+        APPS[app.name](
+            {**app.args, "pod_annotations": dict(mesh.pod_annotations)}, options(*before, namespaces[app.namespace])
+        )
+        for app in planned.apps
+    ]
     if planned.traffic.objects:
-        Traffic("traffic", {"objects": list(planned.traffic.objects)}, options(mesh, *namespaces.values(), *apps))
+        Traffic("traffic", {"objects": list(planned.traffic.objects)}, options(*before, *namespaces.values(), *apps))
+    return dict(mesh.outputs)
 
 
 def provider(cluster: ClusterSettings) -> pulumi.ProviderResource:

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.manifests import Manifest, register, with_pod_annotations
+from components.manifests import Manifest, register, with_pod_annotations, with_service_annotations
 from components.routing import Port, Service, Version
 
 PORT = 9080
@@ -41,6 +41,8 @@ class BookinfoArgs(TypedDict):
     """Names of Secrets in the namespace with registry credentials."""
     pod_annotations: NotRequired[dict[str, pulumi.Input[str]]]
     """Further annotations of all pods. A change restarts them."""
+    service_annotations: NotRequired[dict[str, dict[str, str]]]
+    """Further annotations by name of the Service: Linkerd reads circuit breaking from there."""
 
 
 def services(namespace: str = DEFAULT_NAMESPACE) -> list[Service]:
@@ -66,7 +68,8 @@ def manifests(args: BookinfoArgs) -> list[Manifest]:
         accounts.append(_account(args, app))
         plain.append(_service(args, app))
         deployments.extend(_deployment(args, app, version) for version in versions)
-    return accounts + plain + deployments
+    annotations = args.get("service_annotations", {})
+    return accounts + [with_service_annotations(item, annotations) for item in plain] + deployments
 
 
 def _metadata(args: BookinfoArgs, name: str, labels: dict[str, str]) -> dict[str, Any]:

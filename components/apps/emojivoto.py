@@ -1,6 +1,6 @@
 """Emojivoto, Linkerd's sample application: a web front end that asks two gRPC services, and a bot that votes.
 
-Facts from the manifest that Linkerd serves (run.linkerd.io/public/emojivoto.yml, linkerd/website): names, labels, ports,
+Facts from the manifest that Linkerd serves (run.linkerd.io/public/emojivoto.yml): names, labels, ports,
 environment, images. That manifest writes the host names for the namespace `emojivoto`; here they follow the
 namespace. The bot is told its host in the same way. All programs listen above port 1024 and write no file.
 """
@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.manifests import Manifest, register, with_pod_annotations
+from components.manifests import Manifest, register, with_pod_annotations, with_service_annotations
 from components.routing import Port, Service, Version
 
 DEFAULT_NAMESPACE = "emojivoto"
@@ -45,6 +45,8 @@ class EmojivotoArgs(TypedDict):
     """Names of Secrets in the namespace with registry credentials."""
     pod_annotations: NotRequired[dict[str, pulumi.Input[str]]]
     """Further annotations of all pods. A change restarts them."""
+    service_annotations: NotRequired[dict[str, dict[str, str]]]
+    """Further annotations by name of the Service: Linkerd reads circuit breaking from there."""
 
 
 def services(namespace: str = DEFAULT_NAMESPACE, web_versions: Mapping[str, str] | None = None) -> list[Service]:
@@ -82,7 +84,8 @@ def manifests(args: EmojivotoArgs) -> list[Manifest]:
         _service(args, "voting-svc", grpc_ports),
         _service(args, "web-svc", [("http", WEB_PORT, GRPC_PORT, "http")]),
     ]
-    return accounts + plain + deployments
+    annotations = args.get("service_annotations", {})
+    return accounts + [with_service_annotations(item, annotations) for item in plain] + deployments
 
 
 def _namespace(args: EmojivotoArgs) -> str:

@@ -1,0 +1,121 @@
+"""`meshup:identity` -> the plan of Linkerd's certificates. Files are read here, and nowhere else."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from components.identity.checks import Provided, check_provided
+from components.identity.component import IdentityPlan, Lifetime
+from components.routing import Diagnostic
+from stacks.settings import IdentitySettings, LifetimeSettings
+
+_PATH = "meshup:identity"
+_ANCHOR = Lifetime(3650, 90)
+_SHORTER = Lifetime(365, 90)
+"""Linkerd's own certificates are valid for a year, and `linkerd check` warns from 60 days on."""
+
+_MATERIAL: Mapping[str, tuple[str, str]] = {
+    "trustAnchors": ("trust_anchors", "trust_anchors_file"),
+    "issuerCertificate": ("issuer_certificate", "issuer_certificate_file"),
+    "issuerKey": ("issuer_key", "issuer_key_file"),
+}
+"""What a brought identity consists of, by configuration key: as text, or as a file."""
+
+
+def inspect(
+    settings: IdentitySettings, trust_domain: str, now: datetime, folder: Path, *, is_secret: bool
+) -> tuple[IdentityPlan, list[Diagnostic]]:
+    """Decide what the identity is made of.
+
+    Args:
+        settings: `meshup:identity`.
+        trust_domain: Of the mesh.
+        now: The time, with a zone.
+        folder: Where relative paths start: the folder of Pulumi.yaml.
+        is_secret: Whether the key `meshup:identity` is a Pulumi secret.
+
+    Returns:
+        The plan and the faults. With a fault among them, the plan is good for finding further faults only.
+    """
+    found: list[Diagnostic] = []
+    texts = {key: _text(settings, key, folder, found) for key in _MATERIAL}
+    given = [key for key, text in texts.items() if text is not None]
+    lifetimes = [
+        _lifetime(settings.anchor, _ANCHOR, "anchor", found),
+        _lifetime(settings.issuer, _SHORTER, "issuer", found),
+        _lifetime(settings.webhook, _SHORTER, "webhook", found),
+    ]
+    if given and settings.external_ca:
+        message = "externalCA is set, and so is material for an identity of one's own."
+        found.append(Diagnostic("MSH218", f"{_PATH}.externalCA", True, message, "externalCA or " + ", ".join(given)))
+    if given and len(given) < len(_MATERIAL):
+        lacking = [key for key in _MATERIAL if key not in given]
+        message = f"{', '.join(lacking)} is missing: an identity of one's own needs all three."
+        found.append(Diagnostic("MSH218", _PATH, None, message, ", ".join(_MATERIAL), "Give what is missing as well."))
+    if settings.issuer_key is not None and not is_secret:
+        message = "The private key stands in plain text in the stack's configuration file."
+        remedy = "pulumi config set --secret --path identity.issuerKey; and replace the key, since the file had it."
+        found.append(Diagnostic("MSH222", f"{_PATH}.issuerKey", "[secret]", message, "a secret", remedy))
+    source = "provided" if given else "external" if settings.external_ca else "managed"
+    anchors = settings.anchors or ("first",)
+    signer = settings.signer or anchors[0]
+    if source == "managed" and signer not in anchors:
+        message = "The anchor that should sign is not among the trusted ones."
+        found.append(Diagnostic("MSH215", f"{_PATH}.signer", signer, message, "one of " + ", ".join(anchors)))
+        signer = anchors[0]
+    if source == "managed" and not settings.anchors:
+        found.append(Diagnostic("MSH215", f"{_PATH}.anchors", None, "There is no trust anchor.", "one name or more"))
+    if len(given) == len(_MATERIAL):
+        provided = Provided(*(text or "" for text in texts.values()))
+        paths = {key: _field(settings, key) for key in _MATERIAL}
+        found += check_provided(
+            provided,
+            now,
+            settings.minimum_days_left,
+            anchors_path=paths["trustAnchors"],
+            issuer_path=paths["issuerCertificate"],
+            key_path=paths["issuerKey"],
+        )
+    plan = IdentityPlan(
+        source=source,
+        trust_domain=trust_domain,
+        anchors=anchors if source == "managed" else (),
+        signer=signer if source == "managed" else "",
+        anchor=lifetimes[0],
+        issuer=lifetimes[1],
+        webhook=lifetimes[2],
+        anchors_pem=texts["trustAnchors"] or "",
+        issuer_certificate_pem=texts["issuerCertificate"] or "",
+        issuer_key_pem=texts["issuerKey"] or "",
+    )
+    return plan, found
+
+
+def _field(settings: IdentitySettings, key: str) -> str:
+    in_file = getattr(settings, _MATERIAL[key][1]) is not None
+    return f"{_PATH}.{key}{'File' if in_file else ''}"
+
+
+def _text(settings: IdentitySettings, key: str, folder: Path, found: list[Diagnostic]) -> str | None:
+    text, file = (getattr(settings, name) for name in _MATERIAL[key])
+    if text is not None and file is not None:
+        message = f"{key} and {key}File are both set."
+        found.append(Diagnostic("MSH007", f"{_PATH}.{key}", None, message, f"{key} or {key}File"))
+    if text is not None or file is None:
+        return text
+    try:
+        return (folder / Path(file).expanduser()).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        found.append(Diagnostic("MSH217", f"{_PATH}.{key}File", file, f"The file can't be read: {reason}."))
+        return None
+
+
+def _lifetime(settings: LifetimeSettings, default: Lifetime, what: str, found: list[Diagnostic]) -> Lifetime:
+    validity = settings.validity_days or default.validity_days
+    # A short validity without a window of its own gets a third of it, as cert-manager does.
+    window = settings.renew_before_days or min(default.renew_before_days, max(validity // 3, 1))
+    if window >= validity:
+        message = f"The window of {window} days is not shorter than the validity of {validity} days."
+        found.append(Diagnostic("MSH220", f"{_PATH}.{what}.renewBeforeDays", window, message, f"less than {validity}"))
+    return Lifetime(validity, window)
