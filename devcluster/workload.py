@@ -8,8 +8,8 @@ query parameter:
 | --- | --- | --- |
 | `x-workload-status: 503` | `status=503` | answer with this status |
 | `x-workload-delay: 1.5` | `delay=1.5` | answer after so many seconds |
-| `x-workload-fail-attempts: 2` | `fail-attempts=2` | 503 to the first two attempts of a request, by Envoy's \
-`x-envoy-attempt-count` |
+| `x-workload-fail-attempts: 2` | `fail-attempts=2` | 503 to the first two attempts of a request that reach this \
+process; Envoy keeps `x-request-id` when it tries again |
 
 The process as a whole is controlled over its admin port, on the pod's loopback only, where interception leaves it
 alone (istio.io/istio, tools/istio-iptables: traffic of an application to its own loopback is not redirected):
@@ -21,6 +21,8 @@ alone (istio.io/istio, tools/istio-iptables: traffic of an application to its ow
 | `PUT /behaviour` with `{"status": 503, "delay": 0.5, "share": 0.3}` | this is done to that share of all requests |
 | `DELETE /behaviour` | answer normally again |
 
+A kubelet's probes are answered with 200 whatever the behaviour, and are not counted.
+
 Bookinfo's services call each other as the originals do (istio.io/istio, samples/bookinfo/src): the answer has what
 the others said in `upstreams`.
 """
@@ -31,7 +33,7 @@ import contextlib
 import json
 import random
 import signal
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,8 @@ ADMIN_PORT = 15900
 READY_FOLDER = Path("/run/meshup")
 
 _RECENT = 200
+_KNOWN_REQUESTS = 10_000
+_PROBE_AGENT = "kube-probe/"
 _HEAD_LIMIT = 65536
 _DRAIN_SECONDS = 2.0
 _UPSTREAM_SECONDS = 10.0
@@ -108,14 +112,22 @@ class Seen:
     total: int = 0
     by_host: Counter[str] = field(default_factory=Counter[str])
     by_path: Counter[str] = field(default_factory=Counter[str])
+    attempts: OrderedDict[str, int] = field(default_factory=OrderedDict[str, int])
     recent: deque[Mapping[str, Any]] = field(default_factory=lambda: deque[Mapping[str, Any]](maxlen=_RECENT))
 
-    def count(self, request: Request) -> None:
-        """Take a request in."""
+    def count(self, request: Request) -> int:
+        """Take a request in. Returns which attempt of it this is, by its x-request-id, from 1 on."""
         self.total += 1
         self.by_host[request.headers.get("host", "")] += 1
         self.by_path[request.path] += 1
         self.recent.append({"method": request.method, "path": request.target, "headers": dict(request.headers)})
+        identifier = request.headers.get("x-request-id")
+        if identifier is None:
+            return 1
+        self.attempts[identifier] = self.attempts.get(identifier, 0) + 1
+        if len(self.attempts) > _KNOWN_REQUESTS:
+            self.attempts.popitem(last=False)
+        return self.attempts[identifier]
 
     def report(self) -> dict[str, Any]:
         """Return the counts as `GET /requests` answers."""
@@ -127,19 +139,19 @@ class Seen:
         }
 
 
-def decide(request: Request, behaviour: Behaviour, chance: float) -> tuple[int, float]:
+def decide(request: Request, behaviour: Behaviour, chance: float, attempt: int = 1) -> tuple[int, float]:
     """Return status and delay (seconds) of the answer.
 
     Args:
         request: What was asked; what it asks for itself comes first.
         behaviour: What the process was told to do.
         chance: A random number of [0, 1) that the behaviour's share is compared with.
+        attempt: Which attempt of the request this is, from 1 on.
     """
     status, delay = (behaviour.status, behaviour.delay) if chance < behaviour.share else (200, 0.0)
     with contextlib.suppress(TypeError, ValueError):
         delay = float(request.wish("delay") or delay)
     with contextlib.suppress(TypeError, ValueError):
-        attempt = int(request.headers.get("x-envoy-attempt-count", "1"))
         if attempt <= int(request.wish("fail-attempts") or 0):
             status = 503
     with contextlib.suppress(TypeError, ValueError):
@@ -260,8 +272,10 @@ class Workload:
 
     async def answer(self, request: Request, port: int) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Return status, body and headers of the answer to an ordinary request."""
-        self.seen.count(request)
-        status, delay = decide(request, self.behaviour, random.random())  # noqa: S311 - no secret
+        status, delay = 200, 0.0
+        if not request.headers.get("user-agent", "").startswith(_PROBE_AGENT):
+            attempt = self.seen.count(request)
+            status, delay = decide(request, self.behaviour, random.random(), attempt)  # noqa: S311 - no secret
         if delay:
             await asyncio.sleep(delay)
         options = self.options

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,8 +82,10 @@ class Sandbox:
 
     async def close(self) -> None:
         """End every process of the pod at once, and its namespaces with them."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            # PID 1 takes the others with it; the process outside is its parent, reaps it and ends.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
         await self._reader
 

@@ -23,9 +23,6 @@ def a_request(target: str = "/", **headers: str) -> Request:
         (a_request("/a?status=418", x_workload_status="503"), Behaviour(), 0.0, (503, 0.0)),
         (a_request(), Behaviour(500, 0.2, 0.3), 0.29, (500, 0.2)),
         (a_request(), Behaviour(500, 0.2, 0.3), 0.3, (200, 0.0)),
-        (a_request(x_workload_fail_attempts="2", x_envoy_attempt_count="2"), Behaviour(), 0.0, (503, 0.0)),
-        (a_request(x_workload_fail_attempts="2", x_envoy_attempt_count="3"), Behaviour(), 0.0, (200, 0.0)),
-        (a_request(x_workload_fail_attempts="1"), Behaviour(), 0.0, (503, 0.0)),
         (a_request(x_workload_status="x", x_workload_delay="y"), Behaviour(), 0.0, (200, 0.0)),
         (a_request(x_workload_status="99"), Behaviour(), 0.0, (400, 0.0)),
         (a_request(x_workload_delay="nan"), Behaviour(), 0.0, (200, 0.0)),
@@ -36,6 +33,15 @@ def test_an_answer_is_what_the_request_or_else_the_behaviour_asks_for(
     request_: Request, behaviour: Behaviour, chance: float, expected: tuple[int, float]
 ) -> None:
     assert workload.decide(request_, behaviour, chance) == expected
+
+
+def test_so_many_attempts_fail_as_a_request_asks_for() -> None:
+    seen = Seen()
+    first = a_request(x_workload_fail_attempts="2", x_request_id="a")
+    attempts = [seen.count(first) for _ in range(3)]
+    assert [workload.decide(first, Behaviour(), 0.0, attempt)[0] for attempt in attempts] == [503, 503, 200]
+    assert seen.count(a_request(x_request_id="b")) == 1
+    assert seen.count(a_request()) == seen.count(a_request()) == 1
 
 
 @given(st.text(), st.text())
