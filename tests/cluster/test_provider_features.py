@@ -1,0 +1,442 @@
+"""What users rely on beyond the recordings: import, upsert, patches, waiting, ignored changes, Helm's failures."""
+
+import base64
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.cluster import pulumi_runs
+from tests.cluster.pulumi_runs import Bench, Program
+
+pytestmark = pytest.mark.cluster
+
+_HEADER = """
+import pulumi, pulumi_kubernetes as k8s
+from pulumi import ResourceOptions as Options
+space = pulumi.Config().require("space")
+"""
+_NAMESPACE = 'space = k8s.core.v1.Namespace("space", metadata={"name": space}).metadata["name"]\n'
+
+Write = Callable[..., Program]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    yield from pulumi_runs.bench(tmp_path_factory.mktemp("features"))
+
+
+@pytest.fixture
+def write(bench: Bench, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Write]:
+    """Give a function that makes a program in a namespace of its own; the program is destroyed afterwards."""
+    made: list[Program] = []
+    space = "t" + str(abs(hash(request.node.name)))[:10]
+
+    def write_(code: str, *, namespace: bool = True) -> Program:
+        folder = tmp_path / f"program{len(made)}"
+        folder.mkdir()
+        (folder / "Pulumi.yaml").write_text("name: features\nruntime: python\n")
+        (folder / "__main__.py").write_text(_HEADER + (_NAMESPACE if namespace else "") + code)
+        program = Program(bench, folder, tmp_path / f"state{len(made)}")
+        program.pulumi("config", "set", "space", space)
+        made.append(program)
+        return program
+
+    yield write_
+    for program in reversed(made):
+        program.run("destroy", "--yes", "--skip-preview")
+
+
+def _change(program: Program, old: str, new: str) -> None:
+    main = program.folder / "__main__.py"
+    text = main.read_text()
+    assert old in text
+    main.write_text(text.replace(old, new))
+
+
+def _space(program: Program) -> str:
+    return program.pulumi("config", "get", "space").strip()
+
+
+_CONFIG_MAP = 'k8s.core.v1.ConfigMap("cm", metadata={"name": "mine", "namespace": space}, data={"a": "1"}%s)\n'
+
+
+def _make_config_map(bench: Bench, space: str, **data: str) -> None:
+    bench.ask(
+        f'ask("POST", "/api/v1/namespaces/{space}/configmaps", {{"fieldManager": "other"}}, '
+        f'{{"metadata": {{"name": "mine"}}, "data": {data!r}}}); answer = None'
+    )
+
+
+def test_an_object_that_exists_is_imported_and_then_managed(bench: Bench, write: Write) -> None:
+    program = write("")
+    program.up()
+    space = _space(program)
+    _make_config_map(bench, space, a="1")
+    main = program.folder / "__main__.py"
+    main.write_text(main.read_text() + _CONFIG_MAP % f', opts=Options(import_="{space}/mine")')
+    assert "imported" in program.up()
+    recorded = program.resource("cm")
+    assert recorded["id"] == f"{space}/mine"
+    assert recorded["inputs"]["data"] == {"a": "1"}
+    assert "uid" not in recorded["inputs"]["metadata"]
+    _change(program, f', opts=Options(import_="{space}/mine")', "")
+    program.pulumi("preview", "--expect-no-changes")
+    program.destroy()
+
+
+def test_an_existing_object_is_refused_and_taken_over_only_when_asked(bench: Bench, write: Write) -> None:
+    program = write("")
+    program.up()
+    space = _space(program)
+    _make_config_map(bench, space, a="0")
+    main = program.folder / "__main__.py"
+    main.write_text(main.read_text() + _CONFIG_MAP % "")
+    refused = program.run("up", "--yes", "--skip-preview")
+    assert refused.returncode != 0
+    assert 'configmaps "mine" already exists' in refused.stdout
+    program.pulumi("config", "set", "kubernetes:upsertExistingObjects", "true")
+    program.pulumi("config", "set", "kubernetes:enablePatchForce", "true")
+    program.up()
+    found = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{space}/configmaps/mine")')
+    assert found["data"] == {"a": "1"}
+
+
+def test_a_patch_changes_only_its_fields_and_gives_them_up_in_the_end(bench: Bench, write: Write) -> None:
+    program = write(
+        'k8s.core.v1.NamespacePatch("p", metadata={"name": "default", "labels": {"meshup-test": "x"}})\n',
+        namespace=False,
+    )
+    program.up()
+    labels = 'answer = ask("GET", "/api/v1/namespaces/default")["metadata"]["labels"]'
+    assert bench.ask(labels)["meshup-test"] == "x"
+    program.pulumi("preview", "--expect-no-changes")
+    _change(program, '"x"', '"y"')
+    program.up()
+    assert bench.ask(labels)["meshup-test"] == "y"
+    program.destroy()
+    assert bench.ask(labels) == {"kubernetes.io/metadata.name": "default"}
+
+
+_DEPLOYMENT = """
+k8s.apps.v1.Deployment(
+    "dep",
+    metadata={"name": "dep", "namespace": space, "annotations": ANNOTATIONS},
+    spec={
+        "replicas": 1,
+        "selector": {"match_labels": {"app": "dep"}},
+        "template": {
+            "metadata": {"labels": {"app": "dep"}},
+            "spec": {
+                "node_selector": NODES,
+                "containers": [{"name": "c", "image": "example.invalid/a", "resources": {"limits": {"cpu": "0.5"}}}],
+            },
+        },
+    },
+    opts=Options(OPTIONS),
+)
+"""
+
+
+def _deployment(annotations: dict[str, str], nodes: dict[str, str], options: str = "") -> str:
+    text = _DEPLOYMENT.replace("ANNOTATIONS", repr(annotations)).replace("NODES", repr(nodes))
+    return text.replace("OPTIONS", options)
+
+
+_NOWHERE = {"no": "such"}
+
+
+def test_waiting_is_skipped_when_the_annotation_says_so(write: Write) -> None:
+    program = write(_deployment({"pulumi.com/skipAwait": "true"}, _NOWHERE))
+    before = time.monotonic()
+    program.up()
+    assert time.monotonic() - before < 60
+    # A quantity that the server writes in another form is no change.
+    program.pulumi("preview", "--expect-no-changes")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "options"),
+    [({"pulumi.com/timeoutSeconds": "2"}, ""), ({}, 'custom_timeouts=pulumi.CustomTimeouts(create="2s")')],
+)
+def test_an_object_that_does_not_become_ready_in_time_is_recorded_and_mended_by_the_next_run(
+    write: Write, annotations: dict[str, str], options: str
+) -> None:
+    program = write(_deployment(annotations, _NOWHERE, options))
+    failed = program.run("up", "--yes", "--skip-preview")
+    assert failed.returncode != 0
+    assert "'dep' timed out waiting to be Ready" in failed.stdout
+    assert program.resource("dep")["initErrors"]
+    _change(program, repr(_NOWHERE), "None")
+    assert "1 updated" in program.up()
+    assert "initErrors" not in program.resource("dep")
+
+
+def test_a_service_without_pods_is_waited_for_as_long_as_the_program_says(write: Write) -> None:
+    program = write(
+        'k8s.core.v1.Service("svc", metadata={"name": "svc", "namespace": space}, spec={"selector": {"a": "b"}, '
+        '"ports": [{"port": 80}]}, opts=Options(custom_timeouts=pulumi.CustomTimeouts(create="2s")))'
+    )
+    failed = program.run("up", "--yes", "--skip-preview")
+    assert "Service does not target any Pods" in failed.stdout
+
+
+def test_a_job_that_fails_ends_the_wait_at_once(write: Write) -> None:
+    program = write(
+        """
+pod = {"restart_policy": "Never", "containers": [{"name": "c", "image": "example.invalid/a"}]}
+job = {"active_deadline_seconds": 1, "template": {"spec": pod}}
+k8s.batch.v1.Job("job", metadata={"name": "job", "namespace": space}, spec=job)
+"""
+    )
+    failed = program.run("up", "--yes", "--skip-preview")
+    assert "[DeadlineExceeded]" in failed.stdout
+    assert program.resource("job")["initErrors"]
+
+
+def test_a_field_that_another_manages_is_left_to_it_when_changes_to_it_are_ignored(bench: Bench, write: Write) -> None:
+    program = write(_deployment({}, {}, 'ignore_changes=["spec.replicas"]'))
+    program.up()
+    space = _space(program)
+    path = f"/apis/apps/v1/namespaces/{space}/deployments/dep"
+    bench.ask(
+        f'ask("PATCH", "{path}", {{"fieldManager": "autoscaler"}}, {{"spec": {{"replicas": 3}}}}, content_type=MERGE)'
+        "; answer = None"
+    )
+    _change(program, "example.invalid/a", "example.invalid/b")
+    program.up()
+    spec = bench.ask(f'answer = ask("GET", "{path}")["spec"]')
+    assert spec["replicas"] == 3
+    assert spec["template"]["spec"]["containers"][0]["image"] == "example.invalid/b"
+
+
+def test_a_field_that_another_applied_is_a_conflict_unless_it_is_forced(bench: Bench, write: Write) -> None:
+    program = write(_CONFIG_MAP % "")
+    program.pulumi("config", "set", "kubernetes:enableConfigMapMutable", "true")
+    program.up()
+    space = _space(program)
+    bench.ask(
+        f'ask("PATCH", "/api/v1/namespaces/{space}/configmaps/mine", {{"fieldManager": "gitops", "force": "true"}}, '
+        '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}, "data": {"a": "theirs"}}, '
+        'content_type="application/apply-patch+yaml"); answer = None'
+    )
+    _change(program, '"a": "1"', '"a": "2"')
+    refused = program.run("up", "--yes", "--skip-preview")
+    assert refused.returncode != 0
+    assert "field conflict" in refused.stdout
+    assert "gitops" in refused.stdout
+    _change(program, '"name": "mine"', '"name": "mine", "annotations": {"pulumi.com/patchForce": "true"}')
+    program.up()
+    found = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{space}/configmaps/mine")')
+    assert found["data"] == {"a": "2"}
+
+
+def test_a_field_that_the_program_drops_goes_from_the_object(bench: Bench, write: Write) -> None:
+    program = write(_CONFIG_MAP.replace('"namespace": space', '"namespace": space, "labels": {"l": "x"}') % "")
+    program.up()
+    _change(program, ', "labels": {"l": "x"}', "")
+    assert "1 updated" in program.up()
+    found = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{_space(program)}/configmaps/mine")')
+    assert "labels" not in found["metadata"]
+
+
+def test_deleting_waits_for_finalizers_and_says_which(bench: Bench, write: Write) -> None:
+    held = ', opts=Options(custom_timeouts=pulumi.CustomTimeouts(delete="2s"))'
+    code = _CONFIG_MAP.replace('"namespace": space', '"namespace": space, "finalizers": ["example.invalid/hold"]')
+    program = write(code % held)
+    program.up()
+    stuck = program.run("destroy", "--yes", "--skip-preview")
+    assert stuck.returncode != 0
+    assert "finalizers might be preventing deletion (example.invalid/hold)" in stuck.stdout
+    bench.ask(
+        f'ask("PATCH", "/api/v1/namespaces/{_space(program)}/configmaps/mine", None, '
+        '{"metadata": {"finalizers": None}}, content_type=MERGE); answer = None'
+    )
+    program.destroy()
+
+
+def test_secrets_stay_secret_on_every_way(write: Write) -> None:
+    program = write(
+        """
+secret = k8s.core.v1.Secret("s", metadata={"namespace": space}, data={"plain-in-program": "c2VzYW1l"})
+cm = k8s.core.v1.ConfigMap("c", metadata={"namespace": space}, data={"k": pulumi.Output.secret("rosebud")})
+pulumi.export("from_secret", secret.data["plain-in-program"])
+pulumi.export("from_map", cm.data["k"])
+"""
+    )
+    said = program.up()
+    stored = "".join(f.read_text() for f in program.backend.rglob("*.json"))
+    for hidden in ("c2VzYW1l", "sesame", "rosebud"):
+        assert hidden not in said + stored
+    assert program.outputs() == {"from_secret": "[secret]", "from_map": "[secret]"}
+    assert program.outputs(secrets=True) == {"from_secret": "c2VzYW1l", "from_map": "rosebud"}
+
+
+def test_values_that_are_known_only_after_deployment_pass_a_preview(write: Write) -> None:
+    program = write(
+        """
+first = k8s.core.v1.ConfigMap("first", metadata={"namespace": space}, data={"a": "1"})
+k8s.core.v1.ConfigMap("second", metadata={"namespace": space}, data={"uid": first.metadata["uid"]})
+"""
+    )
+    program.pulumi("preview")
+    program.up()
+    assert len(program.resource("second")["outputs"]["data"]["uid"]) == 36
+
+
+def _chart(program: Program, template: str) -> None:
+    chart = program.folder / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: c\nversion: 0.1.0\n")
+    (chart / "templates" / "all.yaml").write_text(template)
+
+
+_RELEASE = (
+    'release = k8s.helm.v3.Release("r", name="r", chart="./chart", namespace=space, timeout=3, values=VALUES%s)\n'
+    'pulumi.export("status", release.status)\n'
+)
+_POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: p, labels: {v: {{ .Values.pw | b64enc | quote }} }}
+spec:
+  containers: [{name: c, image: example.invalid/x}]
+  {{- if .Values.stuck }}
+  nodeSelector: {no: such}
+  {{- end }}
+"""
+
+
+def _release(values: str, options: str = "") -> str:
+    return (_RELEASE % options).replace("VALUES", values)
+
+
+_VALUES = '{"pw": pulumi.Output.secret("rosebud"), "stuck": %s}'
+
+
+def test_a_release_that_fails_is_recorded_and_mended_by_the_next_run(bench: Bench, write: Write) -> None:
+    program = write(_release(_VALUES % "True"))
+    _chart(program, _POD)
+    failed = program.run("up", "--yes", "--skip-preview")
+    space = _space(program)
+    assert failed.returncode != 0
+    assert f'Helm release "{space}/r" was created, but failed to initialize completely.' in failed.stdout
+    recorded = program.resource("r")
+    assert recorded["initErrors"]
+    assert recorded["outputs"]["status"]["status"] == "failed"
+    assert "rosebud" not in failed.stdout + json.dumps(recorded)
+    # The pod's place can't change, so helm must make it anew.
+    bench.ask(f'ask("DELETE", "/api/v1/namespaces/{space}/pods/p"); answer = None')
+    _change(program, '"stuck": True', '"stuck": False')
+    program.up()
+    assert program.outputs()["status"]["status"] == "deployed"
+    assert program.outputs()["status"]["revision"] == 2
+
+
+def test_an_atomic_release_that_fails_leaves_nothing(write: Write) -> None:
+    program = write(_release(_VALUES % "True", ", atomic=True"))
+    _chart(program, _POD)
+    assert program.run("up", "--yes", "--skip-preview").returncode != 0
+    assert not any(r["urn"].endswith("::r") for r in program.state())
+
+
+def test_a_release_name_that_is_in_use_is_refused_and_the_release_can_be_imported(write: Write) -> None:
+    program = write(_release(_VALUES % "False"))
+    _chart(program, _POD)
+    program.up()
+    other = write(_release(_VALUES % "False"), namespace=False)
+    _chart(other, _POD)
+    refused = other.run("up", "--yes", "--skip-preview")
+    assert "cannot re-use a name that is still in use" in refused.stdout
+    assert not any(r["urn"].endswith("::r") for r in other.state())
+    _change(other, f"values={_VALUES % 'False'}", f"values={_VALUES % 'False'}, opts=Options(import_=space + '/r')")
+    other.up()
+    assert other.resource("r")["outputs"]["status"]["revision"] == 1
+
+
+def test_a_release_changed_by_hand_is_found_by_refresh_and_put_right(bench: Bench, write: Write) -> None:
+    program = write(_release('{"size": 1, "pw": "x", "stuck": False}'))
+    _chart(program, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {size: {{ .Values.size | quote }} }\n")
+    program.up()
+    space = _space(program)
+    upgraded = bench.run(
+        ["helm", "upgrade", "r", str(program.folder / "chart"), "--namespace", space, "--set", "size=9"]
+    )
+    assert upgraded.returncode == 0, upgraded.stderr
+    refreshed = program.pulumi("refresh", "--yes", "--skip-preview")
+    assert "1 updated" in refreshed
+    assert "[diff: ~values]" in program.up()
+    found = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{space}/configmaps/c")')
+    assert found["data"] == {"size": "1"}
+
+
+def test_a_release_that_is_gone_is_found_by_refresh_and_destroy_does_not_mind(bench: Bench, write: Write) -> None:
+    program = write(_release('{"pw": "x", "stuck": False}'))
+    _chart(program, _POD)
+    program.up()
+    assert bench.run(["helm", "uninstall", "r", "--namespace", _space(program), "--wait"]).returncode == 0
+    program.destroy()
+
+
+def test_the_program_that_helm_runs_for_sees_no_secret_in_any_process(bench: Bench, write: Write) -> None:
+    program = write(_release(_VALUES % "True"))
+    _chart(program, _POD)
+    seen: list[str] = []
+    run = subprocess.Popen(
+        bench.cluster.exec_argv(["pulumi", "--non-interactive", "up", "--yes", "--skip-preview"]),
+        cwd=program.folder,
+        env=program.environment,
+        stdout=subprocess.DEVNULL,
+    )
+    while run.poll() is None:
+        for process in psutil.process_iter():
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if "helm install" in line:
+                seen.append(line)
+        time.sleep(0.05)
+    assert seen
+    assert not any("rosebud" in line or base64.b64encode(b"rosebud").decode() in line for line in seen)
+
+
+def test_an_interrupted_run_stops_waiting_and_records_what_it_made(bench: Bench, write: Write) -> None:
+    program = write(_deployment({}, _NOWHERE))
+    run = subprocess.Popen(
+        bench.cluster.exec_argv(["pulumi", "--non-interactive", "up", "--yes", "--skip-preview"]),
+        cwd=program.folder,
+        env=program.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    for line in run.stdout:
+        if "Waiting for app ReplicaSet" in line:
+            run.send_signal(signal.SIGINT)
+            break
+    said, _ = run.communicate(timeout=60)
+    assert "cancelled" in said
+    assert program.resource("dep")["initErrors"]
+
+
+def test_a_cluster_that_does_not_answer_is_named(write: Write, tmp_path: Path) -> None:
+    program = write(_CONFIG_MAP % "")
+    nowhere: dict[str, Any] = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c"}}],
+        "current-context": "x",
+    }
+    kubeconfig = tmp_path / "nowhere"
+    kubeconfig.write_text(json.dumps(nowhere))
+    failed = program.run("up", "--yes", "--skip-preview", KUBECONFIG=str(kubeconfig))
+    assert "configured Kubernetes cluster is unreachable" in failed.stdout
+    assert "Connection refused" in failed.stdout
+    assert "Traceback" not in failed.stdout
