@@ -84,7 +84,7 @@ def run() -> None:
     """
     owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     chosen, planned, cluster = prepare(settings.read_config(), pulumi.get_stack(), owner)
-    pulumi.runtime.register_stack_transformation(_transformation(chosen, owner, cluster))
+    pulumi.runtime.register_stack_transformation(transformation(chosen, owner, cluster))
     later = deploy(planned, provider(chosen.cluster))
     for name, value in (outputs(planned) | later).items():
         pulumi.export(name, value)
@@ -213,7 +213,7 @@ def _conflicts(cluster: Cluster, wanted: list[Kept], owner: str) -> list[Diagnos
     return ownership.conflicts(wanted, there, owner)
 
 
-def _transformation(chosen: Settings, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
+def transformation(chosen: Settings, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
     """Mark every object with its stack, keep secret values secret, and clear what was left of interrupted releases."""
     hooks = pulumi.ResourceHookBinding(
         before_create=[pulumi.ResourceHook("clear-release-record", _cleaner(cluster, "create"))],
@@ -236,6 +236,16 @@ def _transformation(chosen: Settings, owner: str, cluster: Cluster) -> pulumi.Re
     return transform
 
 
+def clear(
+    cluster: Cluster, release: str, namespace: str, operation: Literal["create", "update"], say: Callable[[str], None]
+) -> None:
+    """Delete the records of a release that an interrupted run left behind (docs/decisions/0001-recovery.md)."""
+    records = cluster.metadata("v1", "secrets", namespace)
+    for record in ownership.stale_records(release, operation, records):
+        say(f"Removing {record}, which an interrupted run left behind.")
+        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{record}")
+
+
 def _cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
     """A hook that runs only in `up`, right before the operation on a release."""
 
@@ -243,10 +253,7 @@ def _cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callab
         inputs = cast("dict[str, Any]", args.new_inputs)
         name, namespace = str(inputs["name"]), str(inputs["namespace"])
         try:
-            records = cluster.metadata("v1", "secrets", namespace)
-            for record in ownership.stale_records(name, operation, records):
-                pulumi.log.info(f"Removing {record}, which an interrupted run left behind.")
-                cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{record}")
+            clear(cluster, name, namespace, operation, pulumi.log.info)
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             raise pulumi.RunError(
                 f"Can't look at the Helm release {namespace}/{name}: {target.reason(error)}"

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pulumi
 from google.protobuf import json_format
 from pulumi.runtime import mocks
+from pulumi.runtime import settings as runtime_settings
 
 
 @dataclass
@@ -66,6 +67,8 @@ class _Monitor(mocks.MockMonitor):
 def recorded(build: Callable[[], None], *, stack: str = "dev") -> list[Record]:
     """Run `build` under mocks and return the registrations in order of arrival."""
     records: list[Record] = []
+    # The stack of an earlier test would hand its transformations on to this one.
+    cast("Any", runtime_settings).set_root_resource(None)
     pulumi.runtime.set_mocks(_Mocks(), project="meshup", stack=stack, monitor=_Monitor(records))
 
     cast("Any", pulumi.runtime).test(build)()

@@ -1,0 +1,176 @@
+"""The thin shell against an API server that answers like Kubernetes, as far as it is asked."""
+
+import json
+import threading
+from collections.abc import Generator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pulumi
+import pytest
+import yaml
+
+from components.routing import ConfigurationError
+from stacks import program, settings
+from stacks.charts import Charts
+from stacks.ownership import ANNOTATION
+from stacks.plan import plan
+from tests.components.recorder import recorded
+from tests.unit.stacks.configs import raw
+
+OWNER = "organization/meshup/dev"
+
+
+class Api(ThreadingHTTPServer):
+    """Answers GET from `answers` (404 for anything else) and notes what is deleted."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[str, Any] = {"/version": {"gitVersion": "v1.36.3"}}
+        self.status = 200
+        self.deleted: list[str] = []
+
+    def kubeconfig(self) -> str:
+        server = f"http://127.0.0.1:{self.server_address[1]}"
+        return yaml.safe_dump(
+            {
+                "current-context": "kind-dev",
+                "contexts": [{"name": "kind-dev", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": server}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+            }
+        )
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        api = cast("Api", self.server)
+        self.answer(api.status if self.path in api.answers else 404, api.answers.get(self.path, {}))
+
+    def do_DELETE(self) -> None:
+        cast("Api", self.server).deleted.append(self.path)
+        self.answer(200, {})
+
+    def answer(self, status: int, body: Any) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
+    server = Api()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    file = tmp_path / "kubeconfig"
+    file.write_text(server.kubeconfig(), encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def refused(**keys: Any) -> list[tuple[str, str]]:
+    with pytest.raises(ConfigurationError) as caught:
+        program.prepare(raw(**keys), "dev", OWNER)
+    return [(fault.code, fault.path) for fault in caught.value.diagnostics]
+
+
+def namespaces(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"items": [{"metadata": item} for item in found]}
+
+
+def test_a_cluster_that_has_nothing_of_the_plan_is_taken(api: Api) -> None:
+    api.answers["/api/v1/namespaces"] = {"items": None}
+    chosen, planned, _ = program.prepare(raw(), "dev", OWNER)
+    assert (chosen.mesh, planned.mesh.kind) == ("istio", "istio")
+
+
+def test_what_an_interrupted_run_of_this_stack_made_is_taken_over(api: Api) -> None:
+    api.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo", "annotations": {ANNOTATION: OWNER}})
+    _, planned, _ = program.prepare(raw(), "dev", OWNER)
+    assert [namespace["name"] for namespace in planned.namespaces] == ["bookinfo"]
+
+
+def test_what_belongs_to_somebody_else_is_refused(api: Api) -> None:
+    api.answers["/api/v1/namespaces"] = namespaces(
+        {"name": "bookinfo"}, {"name": "istio-system", "annotations": {ANNOTATION: "a/meshup/prod"}}, {"name": "x"}
+    )
+    assert refused() == [("MSH026", "Namespace/bookinfo"), ("MSH026", "Namespace/istio-system")]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_the_cluster_refuses_are_one_fault(api: Api, status: int) -> None:
+    api.status = status
+    assert refused() == [("MSH024", "kubernetes:context")]
+
+
+def test_an_old_cluster_is_one_fault(api: Api) -> None:
+    api.answers["/version"] = {"gitVersion": "v1.29.1"}
+    assert refused() == [("MSH025", "kubernetes:context")]
+
+
+def test_faults_of_configuration_charts_traffic_and_cluster_come_in_one_report(api: Api, tmp_path: Path) -> None:
+    del api
+    traffic = {"reviews": {"namespace": "bookinfo", "split": {"v1": 99}}}
+    charts = {"directory": str(tmp_path / "none")}
+    found = refused(mesh="isto", charts=charts, traffic=traffic, kubernetes={"context": "prod"})
+    assert found == [
+        ("MSH022", "kubernetes:context"),
+        ("MSH301", "meshup:charts.directory"),
+        ("MSH004", "meshup:mesh"),
+        ("MSH110", "meshup:traffic.reviews.split"),
+    ]
+
+
+def shell(api: Api, **keys: Any) -> list[Any]:
+    """Everything that `run` registers, with the transformation of the stack."""
+    chosen, _ = settings.load(raw(**keys), "dev")
+    planned, _ = plan(chosen, Charts())
+    api.answers["/api/v1/namespaces"] = {"items": []}
+    cluster = program.prepare(raw(), "dev", OWNER)[2]
+
+    def build() -> None:
+        pulumi.runtime.register_stack_transformation(program.transformation(chosen, OWNER, cluster))
+        program.deploy(planned, program.provider(chosen.cluster))
+
+    return recorded(build)
+
+
+def test_every_object_carries_the_stack_that_made_it(api: Api) -> None:
+    objects = [record for record in shell(api) if "metadata" in record.inputs]
+    assert objects
+    assert all(record.inputs["metadata"]["annotations"][ANNOTATION] == OWNER for record in objects)
+
+
+def test_every_release_has_the_hooks_that_clear_what_was_interrupted_and_nothing_else_has(api: Api) -> None:
+    for record in shell(api):
+        expected = ["clear-release-record", "clear-pending-release-record"] if "Release" in record.type else []
+        assert record.hooks == expected
+
+
+def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
+    def secrets(**keys: Any) -> list[bool]:
+        records = [record for record in shell(api, **keys) if "Release" in record.type]
+        return ["4dabf18193072939515e22adb298388d" in record.inputs["values"] for record in records]
+
+    assert secrets(secret=("meshup:istio",)) == [True, True]
+    assert secrets() == [False, False]
+
+
+def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
+    api.answers["/api/v1/namespaces"] = {"items": []}
+    cluster = program.prepare(raw(), "dev", OWNER)[2]
+    api.answers["/api/v1/namespaces/istio-system/secrets"] = namespaces(
+        {"name": "sh.helm.release.v1.istiod.v1", "labels": {"status": "pending-install"}},
+        {"name": "sh.helm.release.v1.istio-base.v1", "labels": {"status": "deployed"}},
+        {"name": "istio-ca-secret"},
+    )
+    said: list[str] = []
+    program.clear(cluster, "istiod", "istio-system", "create", said.append)
+    assert api.deleted == ["/api/v1/namespaces/istio-system/secrets/sh.helm.release.v1.istiod.v1"]
+    assert len(said) == 1
