@@ -16,7 +16,8 @@ alone (istio.io/istio, tools/istio-iptables: traffic of an application to its ow
 
 | request | effect |
 | --- | --- |
-| `GET /requests` | `{"total", "byHost", "byPath", "recent"}`; a mirrored request shows by its Host, `NAME-shadow` |
+| `GET /requests` | `{"total", "byHost", "byPath", "recent"}`; a mirrored request shows by its Host, which is \
+the other Service's |
 | `DELETE /requests` | count from zero again |
 | `PUT /behaviour` with `{"status": 503, "delay": 0.5, "share": 0.3}` | this is done to that share of all requests |
 | `DELETE /behaviour` | answer normally again |

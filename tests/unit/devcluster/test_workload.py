@@ -55,10 +55,10 @@ def test_no_wish_of_a_request_is_a_crash(status: str, delay: str) -> None:
 def test_a_mirrored_request_is_counted_under_its_own_host() -> None:
     seen = Seen()
     seen.count(a_request("/reviews/0?x=1", host="reviews"))
-    seen.count(a_request("/reviews/0", host="reviews-shadow"))
+    seen.count(a_request("/reviews/0", host="ratings"))
     report = seen.report()
     assert report["total"] == 2
-    assert report["byHost"] == {"reviews": 1, "reviews-shadow": 1}
+    assert report["byHost"] == {"reviews": 1, "ratings": 1}
     assert report["byPath"] == {"/reviews/0": 2}
 
 
