@@ -18,9 +18,9 @@ from components.routing.gateway_api import (
     route_kind,
 )
 from components.routing.manifests import version_service_name
-from components.routing.model import Destination, Match, Route, Rule, Service
-from components.routing.overlap import covers
-from components.routing.precedence import Inversion, inversions
+from components.routing.model import Destination, Match, Rewrite, Route, Rule, Service
+from components.routing.overlap import EVERY_PATH, covers
+from components.routing.precedence import Inversion, every_path, inversions
 from components.routing.reader import DNS_LABEL, duration_text
 
 HTTP_PREFIXES = ("http", "http2", "grpc", "grpc-web")
@@ -193,14 +193,20 @@ def _check_rewrite(rule: Rule) -> Iterator[Diagnostic]:
     if not (rule.rewrite and rule.rewrite.prefix):
         return
     path = rule.matches[0].path if len(rule.matches) == 1 else None
-    if path is None or path.kind != "prefix":
-        yield Diagnostic(
-            "MSH149",
-            f"{rule.rewrite.where}.prefix",
-            rule.rewrite.prefix,
-            "It is not clear which prefix is replaced: the rule must have exactly one match, on a path prefix.",
-            remedy="Give the rule one match with 'path: {prefix: ...}'.",
-        )
+    # A rule without a match has the prefix '/'.
+    if rule.matches and (path is None or path.kind != "prefix"):
+        yield _prefix_not_clear(rule, rule.rewrite)
+
+
+def _prefix_not_clear(rule: Rule, rewrite: Rewrite) -> Diagnostic:
+    return Diagnostic(
+        "MSH149",
+        f"{rewrite.where}.prefix",
+        rewrite.prefix,
+        f"It is not clear which prefix is replaced: the rule '{rule.name}' must have exactly one match, on a path "
+        f"prefix.",
+        remedy="Give the rule one match with 'path: {prefix: ...}'.",
+    )
 
 
 def _check_mirrors(rule: Rule) -> Iterator[Diagnostic]:
@@ -288,6 +294,10 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
         yield from _check_limits(route, target)
         yield from _check_version_names(route)
         yield from (_inversion(inversion, target) for inversion in inversions(route, target))
+    if every_path(route, target) != EVERY_PATH:
+        for rule in route.rules:
+            if rule.rewrite and rule.rewrite.prefix and not rule.matches:
+                yield _prefix_not_clear(rule, rule.rewrite)
     if target == LINKERD_ROUTE:
         yield from _check_linkerd(route)
     if (

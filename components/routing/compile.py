@@ -21,6 +21,7 @@ from typing import Any
 
 from components.routing import gateway_api, istio, linkerd
 from components.routing.capability import (
+    ISTIO_ROUTE,
     LINKERD_ROUTE,
     SERVICE_PROFILE,
     VIRTUAL_SERVICE,
@@ -267,31 +268,32 @@ class _Writer:
 
     def _destination_rules(self) -> None:
         for service, plans in self._users().values():
-            own = [plan for plan in plans if plan.route.service is service or plan.route.service == service]
-            owner = next((plan for plan in own if istio.has_policy(plan.route)), None)
+            own = [plan for plan in plans if plan.route.service == service]
             if not any(plan.target.mesh == "istio" for plan in plans):
                 self._breaker(own)
                 continue
-            if any(plan.target == VIRTUAL_SERVICE and plan.route.rules for plan in plans) or not any(
-                plan.route.rules for plan in plans
-            ):
+            owner = next((plan for plan in own if istio.has_policy(plan.route)), None)
+            routed = [plan for plan in plans if plan.route.rules]
+            by_backend = owner is not None and owner.target == ISTIO_ROUTE and bool(owner.route.rules)
+            if any(plan.target == VIRTUAL_SERVICE for plan in routed) or (owner and not routed):
                 item = istio.destination_rule(service, owner.route if owner else None)
                 if len(item["spec"]) > 1:
                     self._add(item, *(plan.route.key for plan in plans))
-            elif owner:
+            if owner and by_backend:
                 self._backend_rules(owner)
 
     def _backend_rules(self, owner: Planned) -> None:
         """Behind an HTTPRoute, Istio takes the policies of each backend Service."""
+        service = owner.route.service
         for rule in owner.route.rules:
             for backend in rule.backends:
                 destination = backend.destination
-                if destination.service != owner.route.service:
-                    continue
                 name = gateway_api.version_service_name(destination)
-                host = f"{name}.{destination.service.namespace}.svc.cluster.local"
-                item = istio.backend_rule(host, name, destination.service.namespace, owner.route)
-                self._add(item, owner.route.key)
+                item = istio.backend_rule(name, service.namespace, owner.route)
+                # The Service itself may have its rule already, with subsets for a VirtualService that names them.
+                done = f"DestinationRule/{service.namespace}/{name}" in self.owners and not destination.version
+                if destination.service == service and not done:
+                    self._add(item, owner.route.key)
 
     def _breaker(self, own: Sequence[Planned]) -> None:
         for plan in own:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from components.routing.manifests import Manifest, all_headers, manifest, quote
 from components.routing.model import (
+    CLUSTER_DOMAIN,
     Backend,
     Destination,
     Egress,
@@ -352,13 +353,13 @@ def egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
     return entries
 
 
-def backend_rule(host: str, name: str, namespace: str, route: Route) -> Manifest:
-    """A DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not to the
+def backend_rule(name: str, namespace: str, route: Route) -> Manifest:
+    """A DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not the
     parent.
     """
-    return manifest(
-        API_VERSION, "DestinationRule", name, namespace, {"host": host, "trafficPolicy": _traffic_policy(route)}
-    )
+    host = f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
+    spec = {"host": host, "trafficPolicy": _traffic_policy(route)}
+    return manifest(API_VERSION, "DestinationRule", name, namespace, spec)
 
 
 def has_policy(route: Route) -> bool:

@@ -183,3 +183,74 @@ requests = st.builds(
     st.dictionaries(st.sampled_from(["group", "id"]), st.sampled_from(["b", "beta", "c"])),
     st.dictionaries(st.sampled_from(["q", "r"]), st.sampled_from([*VALUES, "other"])),
 )
+
+
+printable = st.text(alphabet=[chr(code) for code in range(32, 127)], min_size=1, max_size=12)
+wild_texts: st.SearchStrategy[Any] = st.one_of(
+    printable,
+    st.fixed_dictionaries({"prefix": printable}),
+    st.fixed_dictionaries({"exact": printable}),
+    st.fixed_dictionaries({"regex": printable}),
+    st.just({"present": True}),
+)
+wild_paths: st.SearchStrategy[Any] = st.one_of(
+    *(st.fixed_dictionaries({kind: printable.map(lambda text: f"/{text}")}) for kind in ("exact", "prefix", "regex"))
+)
+wild_durations = st.builds("{}{}".format, st.integers(0, 100_000), st.sampled_from(["ms", "s", "m", "h"]))
+wild_headers: st.SearchStrategy[Any] = st.dictionaries(printable, printable, max_size=2)
+wild_rules: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {"backends": splits()},
+    optional={
+        "match": st.one_of(
+            *(
+                st.fixed_dictionaries({key: values})
+                for key, values in (
+                    ("path", wild_paths),
+                    ("headers", st.dictionaries(printable, wild_texts, min_size=1, max_size=2)),
+                    ("cookies", st.dictionaries(printable, wild_texts, min_size=1, max_size=2)),
+                    ("query", st.dictionaries(printable, wild_texts, min_size=1, max_size=2)),
+                    ("source", st.dictionaries(printable, printable, min_size=1, max_size=2)),
+                    ("sourceNamespace", printable),
+                    ("grpc", st.fixed_dictionaries({"service": printable}, optional={"method": printable})),
+                )
+            )
+        ),
+        "name": st.sampled_from(["a", "b", "x" * 63]),
+        "timeout": wild_durations,
+        "headers": st.fixed_dictionaries({"request": st.fixed_dictionaries({"set": wild_headers})}),
+        "rewrite": st.fixed_dictionaries(
+            {"path": printable.map(lambda text: f"/{text}")}, optional={"host": printable}
+        ),
+        "mirror": st.fixed_dictionaries({"version": st.just("v3"), "percent": st.floats(0, 100)}),
+        "fault": st.fixed_dictionaries(
+            {"abort": st.fixed_dictionaries({"status": st.integers(199, 600), "percent": st.floats(0, 100)})}
+        ),
+        "retries": st.fixed_dictionaries(
+            {"attempts": st.integers(0, 11)}, optional={"conditions": st.lists(st.integers(399, 600), max_size=2)}
+        ),
+    },
+)
+wild_configurations: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {
+        "reviews": st.fixed_dictionaries(
+            {"rules": st.lists(wild_rules, min_size=1, max_size=2)},
+            optional={
+                "circuitBreaker": st.fixed_dictionaries(
+                    {"consecutiveErrors": st.integers(0, 2**40), "ejection": wild_durations}
+                ),
+                "sessionAffinity": st.fixed_dictionaries(
+                    {"cookie": st.fixed_dictionaries({"name": printable, "ttl": wild_durations})}
+                ),
+                "rateLimit": st.fixed_dictionaries({"requests": st.integers(0, 2**40), "per": wild_durations}),
+                "retryBudget": st.fixed_dictionaries({"percent": st.floats(0, 100)}),
+                "egress": st.lists(
+                    st.fixed_dictionaries(
+                        {"host": printable, "port": st.integers(0, 65536), "protocol": st.sampled_from(["HTTP", "TLS"])}
+                    ),
+                    max_size=2,
+                ),
+            },
+        )
+    }
+)
+"""Any printable text and any number where one is taken: many are refused, and what is not must hold."""

@@ -20,7 +20,7 @@ from components.routing.model import Match, Mesh, Route, Rule, TextMatch
 from components.routing.overlap import covers, disjoint, path_covers, path_disjoint, path_matches
 from tests.unit.routing.helpers import PATH, SERVICES
 from tests.unit.routing.schemas import faults_of_object
-from tests.unit.routing.strategies import PATHS, PATTERNS, configurations, nonsense, requests
+from tests.unit.routing.strategies import PATHS, PATTERNS, configurations, nonsense, requests, wild_configurations
 
 MESHES: tuple[Mesh, ...] = ("istio", "linkerd")
 meshes = st.sampled_from(MESHES)
@@ -60,6 +60,12 @@ def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any]
 def test_every_object_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
     compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
     for item in compilation.objects:
+        assert not faults_of_object(item)
+
+
+@given(wild_configurations, meshes)
+def test_every_object_of_wild_values_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
+    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).objects:
         assert not faults_of_object(item)
 
 
