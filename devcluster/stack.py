@@ -20,7 +20,7 @@ from typing import cast
 
 import psutil
 
-from devcluster import recovery, stackfile
+from devcluster import stackfile
 from devcluster.stackfile import Setting
 
 TEMPLATE = "Pulumi.dev.yaml"
@@ -147,25 +147,24 @@ class Stack:
         return cast("dict[str, object]", json.loads(self.run(["stack", "output", "--json"], quiet=True) or "{}"))
 
     def recover(self) -> None:
-        """Undo what an interrupted run left: its lock, its orphaned plugins, its unfinished creations.
+        """Clear away what a killed run left on this machine: its lock and its orphaned plugins.
+
+        What it left in the cluster is the program's affair, on every cluster (docs/decisions/0001-recovery.md).
 
         Raises:
             StackError: A live run holds the stack.
         """
-        self._release_stale_locks()
-        if not self._exists():
-            return
-        exported = cast("dict[str, object]", json.loads(self.run(["stack", "export"], quiet=True)))
-        pending = recovery.pending_operations(exported)
-        if not pending:
-            return
-        self._end_orphans()
-        arguments: list[str] = []
-        for operation in pending:
-            identifier = recovery.identifier(operation)
-            if operation.kind == "creating" and identifier is not None and self._survived(operation):
-                arguments += ["--import-pending-creates", operation.urn, "--import-pending-creates", identifier]
-        self.run(["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *arguments])
+        locks = [read for file in (self.backend / _LOCKS).rglob("*.json") if (read := read_lock(file)) is not None]
+        for lock in locks:
+            if holder_lives(lock):
+                since = datetime.fromtimestamp(lock.since).astimezone().strftime("%H:%M:%S")
+                raise StackError(
+                    f"Another run works on this stack: pid {lock.pid} on {lock.host}, since {since}.\n"
+                    f"Wait for it, or end it with `kill {lock.pid}`, and run the same command again."
+                )
+        if locks:
+            self.run(["cancel", "--yes", self.name], quiet=True)
+            self._end_orphans()
 
     def run(self, arguments: Sequence[str], *, quiet: bool = False) -> str:
         """Run `pulumi` on this stack and return what it printed, or show it, unless `quiet`, as it comes.
@@ -194,18 +193,6 @@ class Stack:
     def _exists(self) -> bool:
         return any((self.backend / ".pulumi" / "stacks").glob(f"*/{self.name}.json"))
 
-    def _release_stale_locks(self) -> None:
-        locks = [read for file in (self.backend / _LOCKS).rglob("*.json") if (read := read_lock(file)) is not None]
-        for lock in locks:
-            if holder_lives(lock):
-                since = datetime.fromtimestamp(lock.since).astimezone().strftime("%H:%M:%S")
-                raise StackError(
-                    f"Another run works on this stack: pid {lock.pid} on {lock.host}, since {since}.\n"
-                    f"Wait for it, or end it with `kill {lock.pid}`, and run the same command again."
-                )
-        if locks:
-            self.run(["cancel", "--yes", self.name], quiet=True)
-
     def _end_orphans(self) -> None:
         """End the plugins of a killed run. A helm at work is waited for: cut short, it leaves half a release."""
         deadline = time.monotonic() + _HELM_SECONDS
@@ -220,19 +207,6 @@ class Stack:
         for process in stuck:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-
-    def _survived(self, operation: recovery.Operation) -> bool:
-        """Say whether the cluster has what a killed run was creating. Half-installed releases are taken away."""
-        probe = recovery.probe(operation)
-        if probe is None:
-            return False
-        done = subprocess.run(
-            self.wrap(probe.argv), env=self.env(), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
-        verdict = recovery.judge(operation, done.returncode, done.stdout)
-        if verdict == "half":
-            subprocess.run(self.wrap(probe.undo), env=self.env(), capture_output=True, check=False)
-        return verdict == "there"
 
 
 _FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_CONFIG")
