@@ -85,7 +85,13 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def register(resource_name: str, release: HelmRelease, opts: pulumi.ResourceOptions) -> kubernetes.helm.v3.Release:
+KEPT_REVISIONS = 3
+"""Of a release that is not awaited: each revision is a Secret of up to 1 MiB, and Pulumi's state is the history."""
+
+
+def register(
+    resource_name: str, release: HelmRelease, opts: pulumi.ResourceOptions, *, awaited: bool = True
+) -> kubernetes.helm.v3.Release:
     """Register a release that is awaited and, when it must be replaced, deleted first.
 
     Args:
@@ -93,6 +99,7 @@ def register(resource_name: str, release: HelmRelease, opts: pulumi.ResourceOpti
         release: What to install. All of it is known before deployment: the provider looks at a chart's CRDs during
             preview only if no input of the release is an output of something else.
         opts: Options made fresh for this resource. It must depend on the Namespace of the release.
+        awaited: False for a release of custom objects only: Helm has nothing to wait for, and would ask for each.
     """
     repository = release.get("repository")
     return kubernetes.helm.v3.Release(
@@ -105,7 +112,8 @@ def register(resource_name: str, release: HelmRelease, opts: pulumi.ResourceOpti
         values=release["values"],
         timeout=release["timeout"],
         create_namespace=False,
-        skip_await=False,
+        skip_await=not awaited,
+        max_history=None if awaited else KEPT_REVISIONS,
         # Not atomic: a failed upgrade is kept, so that its pods and events can be looked at. The next `up` upgrades it
         # again, and new objects of a failed upgrade are taken away.
         cleanup_on_fail=True,

@@ -81,9 +81,11 @@ class Plan:
     apps: tuple[AppPlan, ...] = ()
     traffic: Compilation = field(default_factory=Compilation)
     gateway_api: tuple[Manifest, ...] = ()
+    release: str = ""
+    """The name of the Helm releases of the traffic; "" if each object is a resource."""
 
     def objects(self) -> list[Kept]:
-        """Return every object that Pulumi itself will make, so without those of the Helm releases."""
+        """Return every object that the stack will make, so without those of other people's charts."""
         namespaces = [Kept("v1", "Namespace", item["name"]) for item in (*self.mesh.namespaces, *self.namespaces)]
         apps = [kept(item) for app in self.apps for item in app.objects]
         crds = [kept(item) for item in self.gateway_api]

@@ -22,9 +22,9 @@ from components.istio import Istio, IstioArgs
 from components.linkerd import RESTART_KEY, Linkerd, node_faults, trust_domain
 from components.namespace import MeshNamespace
 from components.routing import ConfigurationError, Diagnostic, errors, render
-from components.traffic import Traffic
+from components.traffic import Traffic, TrafficArgs
 from components.viz import Viz
-from stacks import charts, gateway_api, identity, ownership, settings, target, versions
+from stacks import charts, delivery, gateway_api, identity, ownership, settings, target, versions
 from stacks.outputs import outputs
 from stacks.ownership import Kept
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
@@ -101,6 +101,8 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
     found += faults
     planned, said = plan(chosen, source)
     found += said
+    planned, said = delivery.decide(planned, chosen.delivery, owner)
+    found += said
     if chosen.mesh == "linkerd":
         planned, faults = _with_identity(chosen, planned)
         found += faults
@@ -115,7 +117,9 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         planned, faults = _with_gateway_api(chosen, planned, cluster, owner)
         found += [*faults, *_linkerd_faults(chosen, planned, cluster)]
     if cluster is not None and not errors(found):
-        found += _conflicts(cluster, planned.objects(), owner)
+        wanted = planned.objects()
+        there = _existing(cluster, wanted)
+        found += [*ownership.conflicts(wanted, there, owner), *delivery.mixed(planned, there, owner)]
     if errors(found) or cluster is None:
         raise ConfigurationError(found)
     if found:
@@ -182,7 +186,10 @@ def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> dict[str, pulu
         for app in planned.apps
     ]
     if planned.traffic.objects:
-        Traffic("traffic", {"objects": list(planned.traffic.objects)}, options(*before, *namespaces.values(), *apps))
+        traffic: TrafficArgs = {"objects": list(planned.traffic.objects)}
+        if planned.release:
+            traffic["release"] = planned.release
+        Traffic("traffic", traffic, options(*before, *namespaces.values(), *apps))
     return dict(mesh.outputs)
 
 
@@ -201,7 +208,8 @@ def provider(cluster: ClusterSettings) -> pulumi.ProviderResource:
     )
 
 
-def _conflicts(cluster: Cluster, wanted: list[Kept], owner: str) -> list[Diagnostic]:
+def _existing(cluster: Cluster, wanted: list[Kept]) -> dict[Kept, dict[str, Any]]:
+    """Those of the objects that are in the cluster, with their metadata."""
     there: dict[Kept, dict[str, Any]] = {}
     for api_version, plural, namespace in sorted({(i.api_version, i.plural, i.namespace) for i in wanted}):
         listed = {item["name"]: item for item in cluster.metadata(api_version, plural, namespace or None)}
@@ -210,7 +218,7 @@ def _conflicts(cluster: Cluster, wanted: list[Kept], owner: str) -> list[Diagnos
                 metadata = listed.get(item.name)
                 if metadata is not None:
                     there[item] = metadata
-    return ownership.conflicts(wanted, there, owner)
+    return there
 
 
 def transformation(chosen: Settings, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
@@ -224,7 +232,8 @@ def transformation(chosen: Settings, owner: str, cluster: Cluster) -> pulumi.Res
         props = dict(cast("dict[str, Any]", args.props))
         opts = args.opts
         if args.type_ == RELEASE_TYPE:
-            if chosen.mesh in chosen.secret:
+            # Routes are never secret, and hidden values would hide what a preview changes.
+            if chosen.mesh in chosen.secret and props["name"] != delivery.release_name(owner):
                 props["values"] = pulumi.Output.secret(props["values"])
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks))
         elif "metadata" in props:

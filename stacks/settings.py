@@ -303,6 +303,7 @@ class Settings(Section):
     environment: Literal["dev", "staging", "prod"]
     mesh: Literal["istio", "linkerd"] = "istio"
     mtls: Literal["strict", "permissive"] = "strict"
+    delivery: Literal["objects", "release"] = "objects"
     apps: Annotated[tuple[Literal["bookinfo", "emojivoto"], ...], Strict(False)] = ()
     charts: ChartSettings = ChartSettings()
     istio: IstioSettings = IstioSettings()

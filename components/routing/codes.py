@@ -144,6 +144,27 @@ CONFIGURATION: tuple[Code, ...] = (
         "later, so it is left alone.",
         "Rename one of the two, delete the object, or import it into the stack with `pulumi import`.",
     ),
+    Code(
+        "MSH027",
+        "Many routes, one resource each",
+        "Pulumi writes the state of the stack twice for each resource that it makes, so the time of a first `up` grows "
+        "with the square of their number on a backend of files.",
+        "Set meshup:delivery to release before the first `up`, if that `up` takes too long: "
+        "docs/decisions/0002-scale.md.",
+    ),
+    Code(
+        "MSH028",
+        "Release too large",
+        "Helm keeps its record of a release in one Secret, and Kubernetes takes no Secret above 1 MiB.",
+        "Set meshup:delivery to objects, or move some of the Services to another namespace or stack.",
+    ),
+    Code(
+        "MSH029",
+        "Delivered the other way",
+        "The objects in the cluster were delivered in the other way. If both ways held them, one would delete what "
+        "the other has just made, and requests would fail.",
+        "Set meshup:delivery back, or hand the objects over as docs/decisions/0002-scale.md describes.",
+    ),
 )
 
 TRAFFIC: tuple[Code, ...] = (
