@@ -1,0 +1,240 @@
+"""Every value that meshup sets is one that the charts of edge-26.8.3 read: a misspelt key would pass in silence."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from components import linkerd, viz
+from components.helm import nested
+from components.linkerd import LinkerdArgs
+from components.namespace import metadata, proxy_annotations
+from devcluster import paths
+
+_DATA = paths.repository().parent / "shared" / "data"
+
+# Keys that the charts read and their values.yaml does not list: of values-ha.yaml, and heartbeatSchedule
+# (templates/heartbeat.yaml).
+_UNLISTED = {"heartbeatSchedule"}
+
+FULL: LinkerdArgs = {
+    "version": "2026.8.3",
+    "namespace": "linkerd",
+    "cluster_domain": "cluster.local",
+    "trust_domain": "mesh.example",
+    "high_availability": True,
+    "webhook_failure_policy": "Fail",
+    "mtls": "strict",
+    "proxy_resources": {"requests": {"cpu": "10m", "ephemeral-storage": "1Gi"}, "limits": {"memory": "1Gi"}},
+    "proxy_log_level": "warn",
+    "log_format": "json",
+    "log_level": "debug",
+    "native_sidecar": False,
+    "opaque_ports": "25,3306",
+    "skip_inbound_ports": "4567",
+    "skip_outbound_ports": "4568",
+    "cluster_networks": "10.0.0.0/8",
+    "tracing": {"endpoint": "collector.tracing:4317", "service_account": "collector", "namespace": "tracing"},
+    "registry": "registry.example/linkerd",
+    "image_pull_secrets": ["pull"],
+    "cni": True,
+    "external_ca": True,
+}
+
+
+def defaults(chart: str) -> dict[str, Any]:
+    file = _DATA / f"values-{chart}.yaml"
+    if not file.is_file():
+        pytest.skip("the default values of Linkerd's charts are in ../shared/data, which is absent")
+    return cast("dict[str, Any]", yaml.safe_load(file.read_text()))
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(cast("dict[str, Any]", value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def strange(values: dict[str, Any], *known: dict[str, Any]) -> set[str]:
+    listed = {path for layer in known for path, _ in leaves(layer)}
+    return {path for path, _ in leaves(values) if path not in listed} - _UNLISTED
+
+
+def values_of(args: LinkerdArgs) -> dict[str, dict[str, Any]]:
+    return {item["chart"]: item["values"] for item in linkerd.releases(args)}
+
+
+def by_default(args: LinkerdArgs) -> dict[str, Any]:
+    return values_of(args)["linkerd-control-plane"]
+
+
+@pytest.mark.parametrize("args", [FULL, {**FULL, "high_availability": False}, {"version": "2026.8.3"}])
+def test_every_value_of_the_control_plane_is_one_that_the_chart_has(args: LinkerdArgs) -> None:
+    known = defaults("linkerd-control-plane"), defaults("linkerd-control-plane-ha")
+    assert strange(by_default(args), *known) == set()
+
+
+def test_a_misspelt_value_would_be_seen() -> None:
+    known = defaults("linkerd-control-plane")
+    assert strange({"proxy": {"nativeSidecars": True}}, known) == {"proxy.nativeSidecars"}
+
+
+def test_every_value_of_the_other_charts_is_one_that_the_chart_has() -> None:
+    found = values_of(FULL)
+    assert strange(found["linkerd-crds"], defaults("linkerd-crds")) == set()
+    assert strange(found["linkerd2-cni"], defaults("linkerd2-cni")) == set()
+    release = viz.releases({"linkerd": FULL, "prometheus_url": "http://p:9090", "dashboard_hosts": "^x$"})[0]
+    assert strange(release["values"], defaults("linkerd-viz")) == set()
+
+
+@pytest.mark.parametrize(
+    ("chart", "paths"),
+    [
+        (
+            "linkerd-control-plane",
+            [
+                "identityTrustAnchorsPEM",
+                "identity.issuer.tls.crtPEM",
+                "identity.issuer.tls.keyPEM",
+                "podAnnotations",
+                *(
+                    f"{key}.{field}"
+                    for key in linkerd.CONTROL_PLANE_WEBHOOKS
+                    for field in ("crtPEM", "keyPEM", "caBundle")
+                ),
+            ],
+        ),
+        (
+            "linkerd-viz",
+            [
+                "podLabels",
+                *(f"{key}.{field}" for key in viz.VIZ_WEBHOOKS for field in ("crtPEM", "keyPEM", "caBundle")),
+            ],
+        ),
+    ],
+)
+def test_the_values_of_the_certificates_are_ones_that_the_chart_has(chart: str, paths: list[str]) -> None:
+    assert {path for path, _ in leaves(defaults(chart))} >= set(paths)
+
+
+def test_high_availability_is_what_the_charts_own_file_sets() -> None:
+    ours = dict(leaves(by_default({"version": "2026.8.3", "high_availability": True})))
+    for path, value in leaves(defaults("linkerd-control-plane-ha")):
+        if value != "":
+            assert ours[path] == value, path
+
+
+def test_linkerd_never_installs_the_gateway_api_by_itself() -> None:
+    assert values_of(FULL)["linkerd-crds"] == {"installGatewayAPI": False}
+
+
+def test_the_order_is_crds_cni_control_plane_with_fixed_names() -> None:
+    assert [item["name"] for item in linkerd.releases(FULL)] == ["linkerd-crds", "linkerd-cni", "linkerd-control-plane"]
+    assert [item["name"] for item in linkerd.releases({"version": "2026.8.3"})] == [
+        "linkerd-crds",
+        "linkerd-control-plane",
+    ]
+
+
+def test_the_same_arguments_give_the_same_values_and_a_fixed_heartbeat() -> None:
+    assert linkerd.releases(FULL) == linkerd.releases(FULL)
+    assert by_default(FULL)["heartbeatSchedule"] == linkerd.HEARTBEAT
+    off = by_default({"version": "2026.8.3", "heartbeat": False})
+    assert off["disableHeartBeat"] is True
+    assert "heartbeatSchedule" not in off
+
+
+@pytest.mark.parametrize(("mtls", "policy"), [("strict", "all-authenticated"), ("permissive", "all-unauthenticated")])
+def test_the_mode_of_mutual_tls_is_the_default_inbound_policy(mtls: str, policy: str) -> None:
+    assert by_default({"version": "2026.8.3", "mtls": mtls})["proxy"]["defaultInboundPolicy"] == policy
+
+
+def test_raw_values_are_merged_last() -> None:
+    args: LinkerdArgs = {
+        "version": "2026.8.3",
+        "high_availability": True,
+        "values": {"control-plane": {"controllerReplicas": 5, "proxy": {"cores": 2}}},
+    }
+    values = by_default(args)
+    assert values["controllerReplicas"] == 5
+    assert values["proxy"]["cores"] == 2
+    assert values["proxy"]["defaultInboundPolicy"] == "all-authenticated"
+
+
+def test_raw_values_win_over_certificates_and_keep_the_others() -> None:
+    laid = linkerd.under(
+        {"identity": {"issuer": {"scheme": "x"}}, "a": 1}, {"identity": {"issuer": {"tls": "t"}}, "a": 2}
+    )
+    assert laid == {"identity": {"issuer": {"scheme": "x", "tls": "t"}}, "a": 1}
+
+
+def test_the_namespace_has_what_helm_does_not_set() -> None:
+    control, cni = (metadata(item) for item in linkerd.namespaces(FULL))
+    assert control["labels"] == {
+        "linkerd.io/is-control-plane": "true",
+        "config.linkerd.io/admission-webhooks": "disabled",
+        "linkerd.io/control-plane-ns": "linkerd",
+        "pod-security.kubernetes.io/enforce": "restricted",
+    }
+    assert control["annotations"] == {"linkerd.io/inject": "disabled"}
+    assert cni["name"] == "linkerd-cni"
+    without = metadata(linkerd.namespaces({"version": "2026.8.3"})[0])
+    assert without["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_injection_is_an_annotation_and_never_a_label() -> None:
+    made = metadata({"name": "shop", "mesh": "linkerd", "inject": "ingress", "proxy": {"opaque_ports": "25"}})
+    assert made["annotations"] == {"linkerd.io/inject": "ingress", "config.linkerd.io/opaque-ports": "25"}
+    assert not any(key.startswith("linkerd.io") for key in made["labels"])
+
+
+def test_proxy_settings_are_written_as_linkerd_reads_them() -> None:
+    written = proxy_annotations({"native_sidecar": True, "wait_for_proxy": False, "cpu_request": "10m"})
+    assert written == {
+        "config.linkerd.io/proxy-enable-native-sidecar": "true",
+        "config.linkerd.io/proxy-await": "disabled",
+        "config.linkerd.io/proxy-cpu-request": "10m",
+    }
+
+
+def test_resources_are_turned_round() -> None:
+    assert linkerd.chart_resources({"requests": {"cpu": "1", "memory": "2"}, "limits": {"memory": "3"}}) == {
+        "cpu": {"request": "1"},
+        "memory": {"request": "2", "limit": "3"},
+    }
+
+
+@pytest.mark.parametrize(("nodes", "codes"), [(1, ["MSH316"]), (2, ["MSH316"]), (3, []), (9, [])])
+def test_high_availability_needs_three_nodes(nodes: int, codes: list[str]) -> None:
+    assert [fault.code for fault in linkerd.node_faults(True, nodes)] == codes
+    assert linkerd.node_faults(False, nodes) == []
+
+
+def test_charts_come_from_linkerds_repository_or_from_where_one_says() -> None:
+    assert linkerd.releases({"version": "2026.8.3"})[0].get("repository") == linkerd.REPOSITORY
+    local = linkerd.releases({"version": "2026.8.3", "charts": {"directory": "/c"}})
+    assert [item["chart"] for item in local] == ["/c/linkerd-crds", "/c/linkerd-control-plane"]
+
+
+def test_an_existing_prometheus_takes_the_place_of_the_built_in_one() -> None:
+    args: viz.VizArgs = {"linkerd": {"version": "2026.8.3"}, "prometheus_url": "http://p:9090"}
+    values = viz.releases(args)[0]["values"]
+    assert values["prometheus"] == {"enabled": False}
+    assert values["prometheusUrl"] == "http://p:9090"
+    assert viz.namespace(args).get("annotations") == {"viz.linkerd.io/external-prometheus": "http://p:9090"}
+
+
+def test_the_names_of_linkerds_crds_are_those_of_the_chart() -> None:
+    file = _DATA / "linkerd-crds.yaml"
+    if not file.is_file():
+        pytest.skip("Linkerd's CRDs are in ../shared/data, which is absent")
+    there = [item["metadata"]["name"] for item in yaml.safe_load_all(Path(file).read_text()) if item]
+    assert sorted(there) == sorted(linkerd.CRDS)
+
+
+def test_dotted_paths_are_nested_once() -> None:
+    assert nested({"a.b": 1, "a.c": 2}) == {"a": {"b": 1, "c": 2}}
