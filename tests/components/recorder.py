@@ -4,6 +4,7 @@ A wrong assertion inside `.apply` passes unseen, and "nothing was created" is tr
 their way. So tests build inside `recorded`, which waits for all registrations, and assert on the records afterwards.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -67,11 +68,16 @@ class _Monitor(mocks.MockMonitor):
 def recorded(build: Callable[[], None], *, stack: str = "dev") -> list[Record]:
     """Run `build` under mocks and return the registrations in order of arrival."""
     records: list[Record] = []
-    # The stack of an earlier test would hand its transformations on to this one.
-    cast("Any", runtime_settings).set_root_resource(None)
-    pulumi.runtime.set_mocks(_Mocks(), project="meshup", stack=stack, monitor=_Monitor(records))
-
-    cast("Any", pulumi.runtime).test(build)()
+    # A test that ran before may have closed the main thread's event loop (asyncio.run), and Pulumi asks for one.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        # The stack of an earlier test would hand its transformations on to this one.
+        cast("Any", runtime_settings).set_root_resource(None)
+        pulumi.runtime.set_mocks(_Mocks(), project="meshup", stack=stack, monitor=_Monitor(records))
+        cast("Any", pulumi.runtime).test(build)()
+    finally:
+        loop.close()
     return records
 
 

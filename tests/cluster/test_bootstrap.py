@@ -7,7 +7,7 @@ import pytest
 from devcluster import bootstrap
 from devcluster.bootstrap import BootstrapError
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
