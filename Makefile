@@ -29,7 +29,7 @@ tools: ## build every tool of the embedded cluster into the cache
 	$(DEVCLUSTER) tools $(ARGS)
 
 test: tools lint ## lint, and all four levels of tests
-	.venv/bin/pytest $(ARGS)
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(ARGS)
 
 test-unit: .venv ## the tests that need no tools: seconds
 	.venv/bin/pytest -q tests/unit tests/components $(ARGS)

@@ -285,8 +285,8 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "MSH131",
                 where,
-                None,
-                f"{target.title} can't do this ({feature.title}). {reason}",
+                feature.title,
+                f"{target.title} can't do this. {reason}",
                 f"on {', '.join(others)}" if others else "",
                 REMEDIES.get(feature.name, "Remove it, or choose a mesh and 'api' that can."),
             )
