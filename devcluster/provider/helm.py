@@ -286,7 +286,8 @@ class ReleaseResources:
         current = release.applied(outputs, found)
         live_inputs = release.as_inputs(current)
         marked = properties.mark_secrets(live_inputs, old_inputs)
-        new_state = release.checkpoint(current, old_inputs or live_inputs)
+        # The inputs of the record, not of the program: so what was changed by hand shows as a difference.
+        new_state = release.checkpoint(current, marked)
         return resource_id or f"{outputs['namespace']}/{outputs['name']}", new_state, marked
 
     def delete(self, state: JsonObject, log: Log) -> None:
