@@ -156,7 +156,7 @@ class Identity(pulumi.ComponentResource):
                 signer,
                 self.trust_bundle,
             )
-            self.issuer = KeyPair(issuer.certificatePEM, issuer.privateKeyPEM)
+            self.issuer = KeyPair(issuer.certificatePEM, pulumi.Output.secret(issuer.privateKeyPEM))
             listed.append(("issuer", issuer.certificatePEM))
         elif plan.source == "provided":
             bundle = certificates.bundle([plan.anchors_pem])
@@ -180,7 +180,7 @@ class Identity(pulumi.ComponentResource):
                 certificates.webhook_profile(service, namespace, plan.webhook.validity, plan.webhook.renew_before),
                 pulumi.ResourceOptions(parent=self),
             )
-            self.webhooks[key] = KeyPair(made.certificatePEM, made.privateKeyPEM)
+            self.webhooks[key] = KeyPair(made.certificatePEM, pulumi.Output.secret(made.privateKeyPEM))
             listed.append((service, made.certificatePEM))
         if plan.source == "external":
             self.restart_hash = pulumi.Output.from_input("")

@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import pulumi
 from google.protobuf import json_format
-from pulumi.runtime import mocks
+from pulumi.runtime import mocks, rpc
 from pulumi.runtime import settings as runtime_settings
+
+from components.identity.resource import CertificateProvider
 
 
 @dataclass
@@ -35,6 +37,10 @@ class Record:
 
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        if args.typ == "pulumi-python:dynamic/meshup:Certificate":
+            inputs = cast("dict[str, Any]", cast("Any", args).inputs)
+            made = CertificateProvider().create({key: rpc.unwrap_rpc_secret(value) for key, value in inputs.items()})
+            return made.id, cast("Any", made.outs)
         return f"{args.name}-id", cast("Any", args).inputs
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:

@@ -1,0 +1,148 @@
+"""What is registered for Linkerd: order, secrets, restarts."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from stacks import identity, program, settings
+from stacks.charts import Charts
+from stacks.plan import Plan, plan
+from tests.components.recorder import Record, by_name, recorded
+from tests.components.test_program import behind
+from tests.unit.identity.material import NOW, make
+from tests.unit.stacks.configs import raw
+
+_SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - the mark of a secret on Pulumi's wire
+_CRD = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: httproutes.x}\nspec: {}\n"
+APPS = ["bookinfo", "emojivoto"]
+
+
+def made(**keys: Any) -> Plan:
+    wanted: dict[str, Any] = {"mesh": "linkerd", "apps": APPS, "linkerd": {"viz": {"enabled": True}}} | keys
+    chosen, found = settings.load(raw(**wanted), "dev")
+    planned, said = plan(chosen, Charts())
+    domain = "cluster.local"
+    certificates, faults = identity.inspect(chosen.identity, domain, NOW, Path.cwd(), is_secret=True)
+    assert [fault for fault in (*found, *said, *faults) if fault.severity == "error"] == []
+    bundle = (cast("dict[str, Any]", yaml.safe_load(_CRD)),)
+    return replace(planned, mesh=replace(planned.mesh, identity=certificates), gateway_api=bundle)
+
+
+def registered(**keys: Any) -> dict[str, Record]:
+    planned = made(**keys)
+
+    def build() -> None:
+        program.deploy(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
+
+    return by_name(recorded(build))
+
+
+def release(records: dict[str, Record], name: str) -> dict[str, Any]:
+    values = records[name].inputs["values"]
+    return values["value"] if _SECRET in values else values
+
+
+def plain(value: Any) -> Any:
+    return cast("dict[str, Any]", value)["value"] if isinstance(value, dict) and _SECRET in value else value
+
+
+def provided(**more: Any) -> dict[str, Any]:
+    end = datetime(2030, 1, 1, tzinfo=UTC)
+    root = make("root", end=end)
+    issuer = make("issuer", root, path_length=0)
+    return {
+        "trustAnchors": root.pem,
+        "issuerCertificate": issuer.pem,
+        "issuerKey": issuer.key_pem,
+    } | more
+
+
+def test_nothing_is_created_before_what_it_needs() -> None:
+    records = registered()
+    bundle = "gateway-api-httproutes"
+    assert bundle in behind(records, "linkerd-crds")
+    assert {bundle, "linkerd-crds", "identity-issuer"} <= behind(records, "linkerd-control-plane")
+    assert {"linkerd-control-plane", "identity-tap"} <= behind(records, "viz-release")
+    for app in ("bookinfo-reviews-v1-deployment", "emojivoto-web-deployment"):
+        assert "linkerd-control-plane" in behind(records, app)
+    route = next(name for name in records if name.endswith("httproute"))
+    assert {bundle, "linkerd-control-plane", "bookinfo-reviews-v2-deployment"} <= behind(records, route)
+
+
+def test_the_release_of_the_crds_waits_for_no_output() -> None:
+    values = registered()["linkerd-crds"].inputs["values"]
+    assert values == {"installGatewayAPI": False}
+
+
+def test_every_private_key_reaches_helm_as_a_secret() -> None:
+    records = registered()
+    text = json.dumps([record.inputs for record in records.values()])
+    assert "PRIVATE KEY" in text, "the mocks make real keys, otherwise this test proves nothing"
+    for record in records.values():
+        shown = json.dumps(without_secrets(record.inputs))
+        assert "PRIVATE KEY" not in shown, record.name
+
+
+def without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        if _SECRET in fields:
+            return "[secret]"
+        return {key: without_secrets(item) for key, item in fields.items()}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def test_a_brought_key_is_a_secret_and_no_anchor_is_made() -> None:
+    records = registered(identity=provided())
+    assert not any("anchor" in name for name in records)
+    assert "identity-linkerd-proxy-injector" in records
+    assert "PRIVATE KEY" not in json.dumps([without_secrets(record.inputs) for record in records.values()])
+
+
+def test_with_an_external_ca_only_the_webhooks_certificates_are_made() -> None:
+    records = registered(identity={"externalCA": True})
+    kinds = [name for name, record in records.items() if record.type.endswith(":Certificate")]
+    assert sorted(kinds) == [
+        "identity-linkerd-policy-validator",
+        "identity-linkerd-proxy-injector",
+        "identity-linkerd-sp-validator",
+        "identity-tap",
+        "identity-tap-injector",
+    ]
+    values = release(records, "linkerd-control-plane")
+    assert values["identity"] == {"externalCA": True, "issuer": {"scheme": "kubernetes.io/tls"}}
+    assert "identityTrustAnchorsPEM" not in values
+
+
+def test_control_plane_extension_and_workloads_restart_together() -> None:
+    records = registered()
+    control = plain(release(records, "linkerd-control-plane")["podAnnotations"])["meshup/trust"]
+    extension = plain(release(records, "viz-release")["podLabels"])["meshup/trust"]
+    web = records["emojivoto-web-deployment"].inputs["spec"]["template"]["metadata"]["annotations"]["meshup/trust"]
+    assert plain(control) == plain(extension) == plain(web)
+
+
+def test_during_a_rotation_both_anchors_are_in_the_bundle_and_one_signs() -> None:
+    records = registered(identity={"anchors": ["2026", "2027"], "signer": "2027"})
+    bundle = plain(release(records, "linkerd-control-plane")["identityTrustAnchorsPEM"])
+    assert bundle.count("BEGIN CERTIFICATE") == 2
+    issuer = records["identity-issuer"].inputs
+    assert plain(issuer["signerCertificatePEM"]) in bundle
+
+
+def test_no_null_reaches_the_values_of_a_release() -> None:
+    for record in registered().values():
+        if record.type == "kubernetes:helm.sh/v3:Release":
+            assert "null" not in json.dumps(record.inputs)
+
+
+def test_namespaces_of_applications_are_annotated_and_not_labelled() -> None:
+    metadata = registered()["namespace-bookinfo-namespace"].inputs["metadata"]
+    assert metadata["annotations"]["linkerd.io/inject"] == "enabled"
+    assert "istio-injection" not in metadata["labels"]
