@@ -1,0 +1,402 @@
+"""What compiled routes do with requests, counted through the real sidecars: by VirtualService and by HTTPRoute.
+
+Each feature has a Service of its own for each API, in front of the pods of Bookinfo, so all routes are pushed at once.
+Rules tell their requests by header or path.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from components.routing import Compilation, compile_routes, errors, parse, render
+from devcluster import traffic
+from tests.dataplane.routing.bench import NAMESPACE, PORT, SIGNIFICANCE, Bench, host, kubernetes_service, until
+from tests.dataplane.routing.request_batch import Answer, Sent
+
+pytestmark = [pytest.mark.dataplane, pytest.mark.usefixtures("routed")]
+
+VIRTUAL_SERVICE, HTTP_ROUTE = "istio", "gateway-api"
+BOTH = (VIRTUAL_SERVICE, HTTP_ROUTE)
+REVIEWS: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "ports": [{"number": PORT, "protocol": "http"}],
+    "selector": {"app": "reviews"},
+    "versions": {version: {"version": version} for version in ("v1", "v2", "v3")},
+}
+SPLITS: tuple[dict[str, int], ...] = (
+    {"v1": 90, "v2": 10},
+    {"v1": 50, "v2": 50},
+    {"v1": 25, "v3": 75},
+    {"v1": 34, "v2": 33, "v3": 33},
+    {"v1": 0, "v2": 100},
+)
+ABORTED, DELAYED, SECONDS = 40, 30, 0.8
+LIMIT = 10
+ERRORS = 5
+
+
+def rule(name: str, **body: Any) -> dict[str, Any]:
+    """A rule that names itself in the answer."""
+    return {"name": name, "headers": {"response": {"set": {"x-rule": name}}}, **body}
+
+
+SPLIT: dict[str, Any] = {
+    "rules": [
+        rule(f"split-{number}", match={"headers": {"x-split": str(number)}}, backends=weights)
+        for number, weights in enumerate(SPLITS)
+    ]
+}
+GROUPS: dict[str, Any] = {
+    "rules": [
+        rule("b", match=[{"cookies": {"group": "b"}}, {"headers": {"x-group": "b"}}], backends={"v2": 100}),
+        rule("a", backends={"v1": 100}),
+    ]
+}
+PATHS: dict[str, Any] = {
+    "rules": [
+        rule("exact", match={"path": "/a/b"}, backends={"v3": 100}),
+        rule("post", match={"path": {"prefix": "/a"}, "method": "POST"}, backends={"v2": 100}),
+        rule("prefix", match={"path": {"prefix": "/a"}}, backends={"v1": 100}),
+        rule("regex", match={"path": {"regex": "/c/[0-9]+"}}, backends={"v2": 100}),
+        rule("delete", match={"method": "DELETE"}, backends={"v3": 100}),
+        rule("query", match={"query": {"beta": "1"}}, backends={"v2": 100}),
+        rule("rest", backends={"v1": 100}),
+    ]
+}
+MIRROR: dict[str, Any] = {
+    "rules": [
+        rule(
+            f"mirror-{percent}",
+            match={"path": {"prefix": f"/mirror-{percent}"}},
+            backends={"v1": 100},
+            mirror={"version": "v3", "percent": percent},
+        )
+        for percent in (100, 25)
+    ]
+}
+FAULT: dict[str, Any] = {
+    "rules": [
+        {
+            "match": {"path": "/abort"},
+            "backends": {"v1": 100},
+            "fault": {"abort": {"status": 418, "percent": ABORTED}},
+        },
+        {
+            "match": {"path": "/delay"},
+            "backends": {"v1": 100},
+            "fault": {"delay": {"duration": f"{SECONDS * 1000:.0f}ms", "percent": DELAYED}},
+        },
+    ]
+}
+RETRIES: dict[str, Any] = {
+    "rules": [
+        {
+            "match": {"path": {"prefix": "/three"}},
+            "backends": {"v1": 100},
+            "retries": {"attempts": 2, "conditions": [503], "backoff": "10ms"},
+        },
+        {"match": {"path": {"prefix": "/once"}}, "backends": {"v1": 100}, "retries": 0},
+        {
+            "match": {"path": {"prefix": "/per-try"}},
+            "backends": {"v1": 100},
+            "timeout": {"request": "10s", "perTry": "200ms"},
+            "retries": {"attempts": 2, "conditions": ["gateway-error"], "backoff": "10ms"},
+        },
+    ]
+}
+TIMEOUT: dict[str, Any] = {"rules": [{"match": {"path": "/slow"}, "backends": {"v1": 100}, "timeout": "400ms"}]}
+OUTLIER: dict[str, Any] = {
+    "rules": [{"backends": {"v3": 100}}],
+    "circuitBreaker": {
+        "consecutiveErrors": ERRORS,
+        "ejection": "4s",
+        "interval": "500ms",
+        "maxEjectionPercent": 100,
+    },
+}
+STICKY_HEADER: dict[str, Any] = {"rules": [{"name": "all"}], "sessionAffinity": {"header": "x-user"}}
+STICKY_COOKIE: dict[str, Any] = {
+    "rules": [{"name": "all"}],
+    "sessionAffinity": {"cookie": {"name": "session", "ttl": "1h"}},
+}
+CHANGES: dict[str, Any] = {
+    "rules": [
+        {"match": {"path": {"prefix": "/old"}}, "backends": {"v1": 100}, "rewrite": {"prefix": "/new"}},
+        {
+            "match": {"path": "/whole"},
+            "backends": {"v1": 100},
+            "rewrite": {"path": "/fixed", "host": "example.com"},
+        },
+        {
+            "match": {"path": {"prefix": "/headers"}},
+            "backends": {"v1": 100},
+            "headers": {
+                "request": {"set": {"x-set": "new"}, "add": {"x-add": "second"}, "remove": ["x-gone"]},
+                "response": {"set": {"x-answer": "1"}, "remove": ["x-workload-pod"]},
+            },
+        },
+        {
+            "match": {"path": "/moved"},
+            "redirect": {"path": "/target", "host": "example.com", "scheme": "https", "status": 301},
+        },
+    ]
+}
+# The limit holds at the pods, whatever Service they are called by; so it gets pods that no other rule needs.
+LIMITED: dict[str, Any] = {"versions": {}, "rateLimit": {"requests": LIMIT, "per": "60s"}}
+FEATURES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
+    "split": (SPLIT, BOTH),
+    "groups": (GROUPS, BOTH),
+    "paths": (PATHS, BOTH),
+    "mirror": (MIRROR, BOTH),
+    "fault": (FAULT, (VIRTUAL_SERVICE,)),
+    "retries": (RETRIES, (VIRTUAL_SERVICE,)),
+    "timeout": (TIMEOUT, BOTH),
+    "outlier": (OUTLIER, BOTH),
+    "sticky-header": (STICKY_HEADER, BOTH),
+    "sticky-cookie": (STICKY_COOKIE, BOTH),
+    "changes": (CHANGES, BOTH),
+}
+BY_API = pytest.mark.parametrize("api", BOTH)
+
+
+def named(feature: str, api: str) -> str:
+    """The Service of a feature for an API."""
+    return f"{feature}-{api}"
+
+
+def configuration() -> dict[str, Any]:
+    """The value of meshup:traffic for all of it."""
+    raw = {
+        named(feature, api): {**REVIEWS, **body, "api": api}
+        for feature, (body, apis) in FEATURES.items()
+        for api in apis
+    }
+    for api, app in zip(BOTH, ("details", "ratings"), strict=True):
+        raw[named("limited", api)] = {**REVIEWS, **LIMITED, "selector": {"app": app}, "api": api}
+    return raw
+
+
+@pytest.fixture(scope="module")
+def routed(bench: Bench) -> Iterator[Compilation]:
+    """All routes, in the Envoys."""
+    routes, faults = parse(configuration(), "meshup:traffic", [])
+    compilation = compile_routes(routes, "istio")
+    assert not errors([*faults, *compilation.diagnostics]), render([*faults, *compilation.diagnostics])
+    objects = [*(kubernetes_service(route.service) for route in routes), *compilation.objects]
+    try:
+        bench.apply(objects)
+        bench.until_routed(compilation)
+        for app in ("details", "ratings"):
+            until(lambda app=app: "meshup_rate_limit" in bench.envoy_has(bench.pod(app=app), "dynamic_listeners"))
+        yield compilation
+    finally:
+        bench.delete(objects)
+
+
+def once() -> str:
+    """A path segment that no other request has."""
+    return uuid.uuid4().hex
+
+
+def likely(count: int, total: int, percent: float) -> bool:
+    """Whether a count is as likely as a right share makes it."""
+    return traffic.binomial_p_value(count, total, percent / 100) >= SIGNIFICANCE
+
+
+def rules_taken(answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    """The rule and the version that answered, by request."""
+    return [(answer.headers.get("x-rule", ""), answer.version) for answer in answers]
+
+
+@BY_API
+@pytest.mark.parametrize("number", range(len(SPLITS)), ids=[" ".join(map(str, s.values())) for s in SPLITS])
+def test_a_split_holds_in_counted_requests(bench: Bench, api: str, number: int) -> None:
+    answers = bench.send([Sent(host(named("split", api)), headers=[("x-split", str(number))])] * 500)
+    assert {answer.headers.get("x-rule") for answer in answers} == {f"split-{number}"}
+    counts = Counter(answer.version for answer in answers)
+    assert traffic.p_value(counts, SPLITS[number]) >= SIGNIFICANCE, counts
+
+
+@BY_API
+def test_a_group_is_known_by_its_header_or_by_its_cookie_among_others(bench: Bench, api: str) -> None:
+    cases: list[tuple[list[tuple[str, str]], str]] = [
+        ([("x-group", "b")], "b"),
+        ([("cookie", "group=b")], "b"),
+        ([("cookie", "id=7; group=b")], "b"),
+        ([("cookie", "group=b; id=7")], "b"),
+        ([("cookie", "x=1; group=b; id=7"), ("x-group", "a")], "b"),
+        ([], "a"),
+        ([("x-group", "a")], "a"),
+        ([("x-group", "bb")], "a"),
+        ([("cookie", "group=a")], "a"),
+        ([("cookie", "group=bb")], "a"),
+        ([("cookie", "mygroup=b")], "a"),
+        ([("cookie", "group=a; other=group=b")], "a"),
+        ([("cookie", "id=group")], "a"),
+    ]
+    wanted = [(group, {"a": "v1", "b": "v2"}[group]) for _, group in cases]
+    answers = bench.send([Sent(host(named("groups", api)), headers=headers) for headers, _ in cases] * 5)
+    assert rules_taken(answers) == wanted * 5
+
+
+@BY_API
+def test_of_several_rules_that_match_the_first_takes_the_request(bench: Bench, api: str) -> None:
+    cases = [
+        ("GET", "/a/b", "exact"),
+        ("POST", "/a/b", "exact"),
+        ("DELETE", "/a/b?beta=1", "exact"),
+        ("POST", "/a", "post"),
+        ("POST", "/a/c", "post"),
+        ("GET", "/a", "prefix"),
+        ("GET", "/a/", "prefix"),
+        ("GET", "/a/b/", "prefix"),
+        ("DELETE", "/a/c?beta=1", "prefix"),
+        ("GET", "/c/12", "regex"),
+        ("DELETE", "/c/12", "regex"),
+        ("DELETE", "/c/x", "delete"),
+        ("DELETE", "/?beta=1", "delete"),
+        ("GET", "/ab?beta=1", "query"),
+        ("GET", "/ab?x=2&beta=1", "query"),
+        ("GET", "/ab?beta=2", "rest"),
+        ("GET", "/ab", "rest"),
+        ("POST", "/b", "rest"),
+        ("GET", "/c/12/x", "rest"),
+        ("GET", "/x/c/12", "rest"),
+    ]
+    answers = bench.send([Sent(host(named("paths", api)), target, method) for method, target, _ in cases])
+    assert [(*case[:2], taken) for case, (taken, _) in zip(cases, rules_taken(answers), strict=True)] == cases
+    versions = {item["name"]: next(iter(item["backends"])) for item in PATHS["rules"]}
+    assert [version for _, version in rules_taken(answers)] == [versions[taken] for *_, taken in cases]
+
+
+@BY_API
+def test_the_mirror_target_gets_its_share_of_copies_and_answers_nobody(bench: Bench, api: str) -> None:
+    sent, mark = 400, once()
+    service = host(named("mirror", api))
+    answers = bench.send([Sent(service, f"/mirror-{percent}/{mark}") for percent in (25, 100) for _ in range(sent)])
+    assert Counter(answer.version for answer in answers) == {"v1": 2 * sent}
+    target, origin = bench.pod(app="reviews", version="v3"), bench.pod(app="reviews", version="v1")
+    # Copies are sent beside the requests, so the last ones may still be under way.
+    until(lambda: bench.requests_by_path(target).get(f"/mirror-100/{mark}") == sent)
+    copies = bench.requests_by_path(target)[f"/mirror-25/{mark}"]
+    assert likely(copies, sent, 25), copies
+    assert bench.requests_by_path(origin)[f"/mirror-25/{mark}"] == sent
+
+
+def test_an_abort_takes_its_percentage_of_the_requests(bench: Bench) -> None:
+    answers = bench.send([Sent(host(named("fault", VIRTUAL_SERVICE)), "/abort")] * 500)
+    counts = Counter(answer.status for answer in answers)
+    assert set(counts) == {200, 418}
+    assert likely(counts[418], 500, ABORTED), counts
+
+
+def test_a_delay_holds_its_percentage_of_the_requests_back(bench: Bench) -> None:
+    answers = bench.send([Sent(host(named("fault", VIRTUAL_SERVICE)), "/delay")] * 240, connections=40)
+    assert {answer.status for answer in answers} == {200}
+    delayed = sum(answer.seconds >= SECONDS for answer in answers)
+    assert likely(delayed, len(answers), DELAYED), delayed
+
+
+def test_a_503_is_tried_again_as_often_as_declared_and_nothing_else_is(bench: Bench) -> None:
+    mark, sent = once(), 10
+    service, workload = host(named("retries", VIRTUAL_SERVICE)), bench.pod(app="reviews", version="v1")
+
+    def asked(path: str, **wishes: str) -> list[Answer]:
+        headers = [(f"x-workload-{name.replace('_', '-')}", value) for name, value in wishes.items()]
+        return bench.send([Sent(service, path, headers=headers)] * sent)
+
+    lost = asked(f"/three/{mark}/503", status="503")
+    other = asked(f"/three/{mark}/500", status="500")
+    saved = asked(f"/three/{mark}/saved", fail_attempts="2")
+    once_only = asked(f"/once/{mark}", status="503")
+    assert [{a.status for a in answers} for answers in (lost, other, saved, once_only)] == [{503}, {500}, {200}, {503}]
+    attempts = bench.requests_by_path(workload)
+    assert attempts[f"/three/{mark}/503"] == 3 * sent
+    assert attempts[f"/three/{mark}/500"] == sent
+    assert attempts[f"/three/{mark}/saved"] == 3 * sent
+    assert attempts[f"/once/{mark}"] == sent
+
+
+def test_each_attempt_has_its_own_timeout(bench: Bench) -> None:
+    path = f"/per-try/{once()}"
+    (answer,) = bench.send([Sent(host(named("retries", VIRTUAL_SERVICE)), path, headers=[("x-workload-delay", "9")])])
+    assert answer.status == 504
+    assert 0.6 <= answer.seconds < 5
+    assert bench.requests_by_path(bench.pod(app="reviews", version="v1"))[path] == 3
+
+
+@BY_API
+def test_a_request_that_takes_longer_than_its_timeout_is_ended(bench: Bench, api: str) -> None:
+    service = host(named("timeout", api))
+    slow = Sent(service, "/slow", headers=[("x-workload-delay", "5")])
+    patient = Sent(service, "/other", headers=[("x-workload-delay", "0.6")])
+    answers = bench.send([slow, slow, Sent(service, "/slow"), patient])
+    assert [answer.status for answer in answers] == [504, 504, 200, 200]
+    assert all(0.4 <= answer.seconds < 5 for answer in answers[:2])
+    assert answers[3].seconds >= 0.6
+
+
+@BY_API
+def test_an_endpoint_that_keeps_failing_is_ejected_and_comes_back(bench: Bench, api: str) -> None:
+    service, path = host(named("outlier", api)), f"/{once()}"
+    answers = bench.send([Sent(service, path, headers=[("x-workload-status", "500")])] * (2 * ERRORS), connections=1)
+    # The workload answered until it was ejected; after that, Envoy itself does: there is no other endpoint.
+    assert [answer.status for answer in answers] == [500] * ERRORS + [503] * ERRORS
+    assert bench.requests_by_path(bench.pod(app="reviews", version="v3"))[path] == ERRORS
+    until(lambda: bench.send([Sent(service, path)], connections=1)[0].status == 200)
+
+
+@BY_API
+def test_the_pods_of_a_service_answer_as_many_requests_as_the_rate_limit_allows(bench: Bench, api: str) -> None:
+    answers = bench.send([Sent(host(named("limited", api)), f"/{once()}")] * (3 * LIMIT))
+    assert Counter(answer.status for answer in answers) == {200: LIMIT, 429: 2 * LIMIT}
+
+
+@BY_API
+def test_requests_with_one_header_value_meet_one_pod(bench: Bench, api: str) -> None:
+    users = [f"user-{number}" for number in range(60)]
+    answers = bench.send([Sent(host(named("sticky-header", api)), headers=[("x-user", user)]) for user in users * 4])
+    pods = [{answers[start + 60 * turn].pod for turn in range(4)} for start in range(60)]
+    assert all(len(met) == 1 for met in pods)
+    assert len({answer.pod for answer in answers}) == 3
+
+
+@BY_API
+def test_a_session_cookie_is_given_once_and_leads_back_to_its_pod(bench: Bench, api: str) -> None:
+    service = host(named("sticky-cookie", api))
+    first = bench.send([Sent(service)] * 40)
+    cookies = [answer.headers["set-cookie"].split(";")[0] for answer in first]
+    assert all(cookie.startswith("session=") for cookie in cookies)
+    assert "max-age=3600" in first[0].headers["set-cookie"].lower()
+    again = bench.send([Sent(service, headers=[("cookie", cookie)]) for cookie in cookies] * 2)
+    assert [answer.pod for answer in again] == [answer.pod for answer in first] * 2
+    assert not any("set-cookie" in answer.headers for answer in again)
+    assert len({answer.pod for answer in first}) > 1
+
+
+@BY_API
+def test_paths_hosts_and_headers_are_changed_on_the_way(bench: Bench, api: str) -> None:
+    service = host(named("changes", api))
+    cases = [("/old", "/new"), ("/old/x?q=1", "/new/x?q=1"), ("/older", "/older"), ("/whole", "/fixed")]
+    answers = bench.send([Sent(service, target) for target, _ in cases])
+    assert [answer.body["path"] for answer in answers] == [seen for _, seen in cases]
+    assert answers[3].body["headers"]["host"] == "example.com"
+    sent = [("x-set", "old"), ("x-add", "first"), ("x-gone", "1"), ("x-kept", "1")]
+    (changed,) = bench.send([Sent(service, "/headers", headers=sent)])
+    seen = changed.body["headers"]
+    assert (seen["x-set"], seen["x-kept"]) == ("new", "1")
+    assert [part.strip() for part in seen["x-add"].split(",")] == ["first", "second"]
+    assert "x-gone" not in seen
+    assert changed.headers["x-answer"] == "1"
+    assert "x-workload-pod" not in changed.headers
+
+
+@BY_API
+def test_a_redirect_is_answered_by_the_sidecar(bench: Bench, api: str) -> None:
+    (answer,) = bench.send([Sent(host(named("changes", api)), "/moved?q=1")])
+    assert answer.status == 301
+    assert answer.headers["location"] == "https://example.com/target?q=1"
+    assert not answer.body
