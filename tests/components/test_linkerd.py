@@ -42,12 +42,12 @@ def registered(**keys: Any) -> dict[str, Record]:
 
 
 def release(records: dict[str, Record], name: str) -> dict[str, Any]:
-    values = records[name].inputs["values"]
-    return values["value"] if _SECRET in values else values
+    return plain(records[name].inputs["values"])
 
 
 def plain(value: Any) -> Any:
-    return cast("dict[str, Any]", value)["value"] if isinstance(value, dict) and _SECRET in value else value
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return fields["value"] if _SECRET in fields else value
 
 
 def provided(**more: Any) -> dict[str, Any]:
