@@ -5,17 +5,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pulumi
-import urllib3
-from kubernetes.client.exceptions import ApiException
 
 from components import gateway_api as bundle
 from components.apps.bookinfo import Bookinfo, BookinfoArgs
 from components.apps.emojivoto import Emojivoto, EmojivotoArgs
 from components.gateway_api import GatewayApi
-from components.helm import RELEASE_TYPE
 from components.identity import clock
 from components.identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from components.istio import Istio, IstioArgs
@@ -25,6 +22,7 @@ from components.routing import ConfigurationError, Diagnostic, errors, render
 from components.traffic import Traffic, TrafficArgs
 from components.viz import Viz
 from stacks import charts, delivery, gateway_api, identity, ownership, settings, target, versions
+from stacks.hooks import transformation
 from stacks.outputs import outputs
 from stacks.ownership import Kept
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
@@ -84,7 +82,7 @@ def run() -> None:
     """
     owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     chosen, planned, cluster = prepare(settings.read_config(), pulumi.get_stack(), owner)
-    pulumi.runtime.register_stack_transformation(transformation(chosen, owner, cluster))
+    pulumi.runtime.register_stack_transformation(transformation(chosen, planned, owner, cluster))
     later = deploy(planned, provider(chosen.cluster))
     for name, value in (outputs(planned) | later).items():
         pulumi.export(name, value)
@@ -219,53 +217,3 @@ def _existing(cluster: Cluster, wanted: list[Kept]) -> dict[Kept, dict[str, Any]
                 if metadata is not None:
                     there[item] = metadata
     return there
-
-
-def transformation(chosen: Settings, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
-    """Mark every object with its stack, keep secret values secret, and clear what was left of interrupted releases."""
-    hooks = pulumi.ResourceHookBinding(
-        before_create=[pulumi.ResourceHook("clear-release-record", _cleaner(cluster, "create"))],
-        before_update=[pulumi.ResourceHook("clear-pending-release-record", _cleaner(cluster, "update"))],
-    )
-
-    def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-        props = dict(cast("dict[str, Any]", args.props))
-        opts = args.opts
-        if args.type_ == RELEASE_TYPE:
-            # Routes are never secret, and hidden values would hide what a preview changes.
-            if chosen.mesh in chosen.secret and props["name"] != delivery.release_name(owner):
-                props["values"] = pulumi.Output.secret(props["values"])
-            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks))
-        elif "metadata" in props:
-            props["metadata"] = ownership.marked(props["metadata"], owner)
-        else:
-            return None
-        return pulumi.ResourceTransformationResult(props, opts)
-
-    return transform
-
-
-def clear(
-    cluster: Cluster, release: str, namespace: str, operation: Literal["create", "update"], say: Callable[[str], None]
-) -> None:
-    """Delete the records of a release that an interrupted run left behind (docs/decisions/0001-recovery.md)."""
-    records = cluster.metadata("v1", "secrets", namespace)
-    for record in ownership.stale_records(release, operation, records):
-        say(f"Removing {record}, which an interrupted run left behind.")
-        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{record}")
-
-
-def _cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
-    """A hook that runs only in `up`, right before the operation on a release."""
-
-    def clean(args: pulumi.ResourceHookArgs) -> None:
-        inputs = cast("dict[str, Any]", args.new_inputs)
-        name, namespace = str(inputs["name"]), str(inputs["namespace"])
-        try:
-            clear(cluster, name, namespace, operation, pulumi.log.info)
-        except (ApiException, urllib3.exceptions.HTTPError) as error:
-            raise pulumi.RunError(
-                f"Can't look at the Helm release {namespace}/{name}: {target.reason(error)}"
-            ) from None
-
-    return clean

@@ -21,6 +21,8 @@ from stacks.settings import HIDDEN, ClusterSettings
 
 ANSWER_SECONDS = 5.0
 """How long a connection to the API server may take; reading an answer may take four times that."""
+NOT_FOUND = HTTPStatus.NOT_FOUND.value
+"""The status of what the API server does not have."""
 
 
 def kubeconfig(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Diagnostic]]:
@@ -123,7 +125,16 @@ class Cluster:
             config, persist_config=False, client_configuration=settings
         )
 
-    def request(self, method: str, path: str, accept: str = "application/json", **query: str) -> dict[str, Any]:
+    def request(
+        self,
+        method: str,
+        path: str,
+        accept: str = "application/json",
+        *,
+        query: Mapping[str, str] | None = None,
+        body: str | None = None,
+        content: str = "application/json",
+    ) -> dict[str, Any]:
         """Call the API and return its JSON answer.
 
         Raises:
@@ -133,8 +144,9 @@ class Cluster:
         prepared = self._client.param_serialize(
             method,
             path,
-            query_params=list(query.items()),
-            header_params={"Accept": accept},
+            query_params=list((query or {}).items()),
+            header_params={"Accept": accept, "Content-Type": content},
+            body=body,
             auth_settings=["BearerToken"],
         )
         answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
@@ -142,6 +154,17 @@ class Cluster:
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise ApiException(status=answer.status, reason=answer.reason)
         return cast("dict[str, Any]", json.loads(data))
+
+    def apply(self, path: str, manifest: Mapping[str, Any], manager: str) -> None:
+        """Apply a manifest on the server under a field manager, and take over the fields that it sets.
+
+        Raises:
+            ApiException: The server refuses.
+            urllib3.exceptions.HTTPError: The server can't be reached.
+        """
+        query = {"fieldManager": manager, "force": "true"}
+        # JSON is YAML. The client only serialises what it knows to be JSON.
+        self.request("PATCH", path, query=query, body=json.dumps(manifest), content="application/apply-patch+yaml")
 
     def metadata(self, api_version: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
         """Return the metadata of all objects of a kind, in a namespace or cluster-wide. An unknown kind has none."""
@@ -151,7 +174,7 @@ class Cluster:
         try:
             answer = self.request("GET", f"{group}{place}/{plural}", accept)
         except ApiException as error:
-            if cast("Any", error).status == HTTPStatus.NOT_FOUND:
+            if cast("Any", error).status == NOT_FOUND:
                 return []
             raise
         items: list[dict[str, Any]] = answer.get("items") or []

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from components.routing import ConfigurationError
-from stacks import program, settings
+from stacks import hooks, program, settings
 from stacks.charts import Charts
 from stacks.ownership import ANNOTATION
 from stacks.plan import plan
@@ -135,7 +135,7 @@ def shell(api: Api, **keys: Any) -> list[Any]:
     cluster = program.prepare(raw(), "dev", OWNER)[2]
 
     def build() -> None:
-        pulumi.runtime.register_stack_transformation(program.transformation(chosen, OWNER, cluster))
+        pulumi.runtime.register_stack_transformation(hooks.transformation(chosen, planned, OWNER, cluster))
         program.deploy(planned, program.provider(chosen.cluster))
 
     return recorded(build)
@@ -147,10 +147,15 @@ def test_every_object_carries_the_stack_that_made_it(api: Api) -> None:
     assert all(record.inputs["metadata"]["annotations"][ANNOTATION] == OWNER for record in objects)
 
 
-def test_every_release_has_the_hooks_that_clear_what_was_interrupted_and_nothing_else_has(api: Api) -> None:
-    for record in shell(api):
-        expected = ["clear-release-record", "clear-pending-release-record"] if "Release" in record.type else []
-        assert record.hooks == expected
+def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any(api: Api) -> None:
+    expected = {
+        "kubernetes:helm.sh/v3:Release": ["clear-release-record", "clear-pending-release-record"],
+        "kubernetes:networking.istio.io/v1:DestinationRule": ["routes-before-subsets"],
+    }
+    records = shell(api)
+    assert set(expected) <= {record.type for record in records}
+    for record in records:
+        assert record.hooks == expected.get(record.type, [])
 
 
 def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
@@ -171,6 +176,6 @@ def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
         {"name": "istio-ca-secret"},
     )
     said: list[str] = []
-    program.clear(cluster, "istiod", "istio-system", "create", said.append)
+    hooks.clear(cluster, "istiod", "istio-system", "create", said.append)
     assert api.deleted == ["/api/v1/namespaces/istio-system/secrets/sh.helm.release.v1.istiod.v1"]
     assert len(said) == 1
