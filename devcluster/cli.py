@@ -14,6 +14,7 @@ from rich.table import Table
 
 from devcluster import paths, traffic
 from devcluster.artefacts import ToolError
+from devcluster.bench import command as bench
 from devcluster.catalogue import ON_DEMAND
 from devcluster.cluster import ClusterError, Status
 from devcluster.embedded import Embedded
@@ -219,6 +220,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     builder = command("tools", tools, "find or build every tool of the embedded cluster")
     builder.add_argument("tool", nargs="*", help="only these, for example istioctl")
+    bencher = command("bench", bench.run, "measure `up` and `preview`, as ratios")
+    bench.add_options(bencher)
     command("venv", venv, "make the virtual environment and nothing else")
     return parser
 

@@ -1,0 +1,224 @@
+"""The measurements: each brings its things up and takes them away again."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from devcluster import paths
+from devcluster.bench import scenario
+from devcluster.bench.figures import Figure, Run
+from devcluster.bench.measure import BenchError, timed
+from devcluster.bench.scenario import Apply, Json
+from devcluster.embedded import Embedded
+from devcluster.progress import Progress
+from devcluster.stack import Stack
+
+PROGRAM = "meshup"
+BARE = "bare program"
+TOOLS = "helm + kubectl"
+KUBECTL = "kubectl"
+OBJECTS = "meshup, objects"
+RELEASE = "meshup, release"
+WAYS = {"kubectl": KUBECTL, "objects": OBJECTS, "release": RELEASE}
+_UP = ("up", "--yes", "--skip-preview")
+_DESTROY = ("destroy", "--yes", "--skip-preview")
+_PREVIEW = ("preview", "--expect-no-changes")
+_BARE_PROJECT = "name: bare\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
+
+
+@dataclass
+class Bench:
+    """One cluster, what is said meanwhile, and what was measured so far."""
+
+    embedded: Embedded
+    progress: Progress
+    folder: Path
+    """For what the bench writes: objects, values, the bare program."""
+    figures: list[Figure] = field(default_factory=list[Figure])
+
+    def pulumi(self, stack: Stack, *arguments: str) -> Run:
+        """Run pulumi and time it."""
+        return timed(stack.wrap(["pulumi", "--non-interactive", *arguments]), stack.project, stack.env())
+
+    def tool(self, *argv: str) -> Run:
+        """Run helm or kubectl and time it."""
+        return timed(self.embedded.cluster.exec_argv(argv), paths.repository(), self.embedded.environment())
+
+    def file(self, name: str, content: object) -> str:
+        """Write JSON into the folder and return its path."""
+        path = self.folder / name
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return str(path)
+
+    def configure(self, stack: Stack, **keys: object) -> None:
+        """Set keys of the program."""
+        content = yaml.safe_load(stack.file.read_text(encoding="utf-8"))
+        content["config"] |= {f"meshup:{key}": value for key, value in keys.items()}
+        stack.file.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    def clear_kept(self, stack: Stack) -> list[list[str]]:
+        """Return the commands that remove what the charts keep after a destroy, by the stack's own output."""
+        mesh = cast("Json", stack.outputs().get("mesh") or {})
+        kept = cast("Mapping[str, Sequence[str]]", mesh.get("keptOnDestroy") or {})
+        return [shlex.split(command) for command in kept.get("commands", ())]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Where figures are noted that belong together."""
+
+    bench: Bench
+    name: str
+    baseline: str
+
+    def note(self, work: str, way: str, run: Run, *, baseline: str | None = None) -> None:
+        """Keep a figure, and show it."""
+        chosen = self.baseline if baseline is None else baseline
+        self.bench.figures.append(Figure(self.name, work, way, (run,), chosen))
+        self.bench.progress.say(f"  {self.name}: {work}, {way}: {run.seconds:.2f} s")
+
+
+def compile_time(bench: Bench, services: Sequence[int]) -> None:
+    """The routing core alone: time and peak memory, without Pulumi and without a cluster."""
+    group = Group(bench, "compile", "")
+    for count in services:
+        done = compiled(count)
+        seconds = cast("float", done["seconds"])
+        group.note(f"{count} Services", PROGRAM, Run(seconds, seconds, cast("float", done["mib"])))
+
+
+def compiled(services: int, weight: int = 90) -> Json:
+    """Compile routes in a process of their own; returns seconds, MiB and the objects.
+
+    Raises:
+        BenchError: They do not compile.
+    """
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=scenario.compiler(services, weight),
+        cwd=paths.repository(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BenchError(f"{services} Services do not compile:\n{done.stderr.strip()}")
+    return cast("Json", json.loads(done.stdout))
+
+
+def install(bench: Bench) -> None:
+    """`up` from nothing and previews, against helm and kubectl, and against a bare program of the same resources."""
+    group = Group(bench, "install", TOOLS)
+    stack = bench.embedded.stack
+    group.note("up from nothing", PROGRAM, bench.pulumi(stack, *_UP))
+    group.note("preview, no change", PROGRAM, bench.pulumi(stack, *_PREVIEW), baseline=BARE)
+    group.note("up, no change", PROGRAM, bench.pulumi(stack, *_UP), baseline=BARE)
+    found = scenario.resources(cast("Json", json.loads(stack.run(["stack", "export"], quiet=True))))
+    kept = bench.clear_kept(stack)
+    group.note("destroy", PROGRAM, bench.pulumi(stack, *_DESTROY))
+    _clear(bench, kept)
+    _bare(bench, group, scenario.bare_program(found))
+    _clear(bench, kept)
+    _tools(bench, group, scenario.baseline(found))
+    _clear(bench, kept)
+
+
+def _clear(bench: Bench, kept: Sequence[Sequence[str]]) -> None:
+    for command in kept:
+        bench.tool(*command)
+
+
+def _bare(bench: Bench, group: Group, program: str) -> None:
+    project = bench.folder / "bare"
+    project.mkdir(exist_ok=True)
+    (project / "Pulumi.yaml").write_text(_BARE_PROJECT, encoding="utf-8")
+    (project / "__main__.py").write_text(program, encoding="utf-8")
+    if not (project / ".venv").exists():
+        (project / ".venv").symlink_to(paths.repository() / ".venv")
+    state = bench.folder / "bare-state"
+    stack = bench.embedded.stack_of(project, state, bench.folder / "bare.passphrase", "bare")
+    stack.prepare({"kubernetes:context": bench.embedded.cluster.context})
+    group.note("up from nothing", BARE, bench.pulumi(stack, *_UP))
+    group.note("preview, no change", BARE, bench.pulumi(stack, *_PREVIEW), baseline=BARE)
+    group.note("up, no change", BARE, bench.pulumi(stack, *_UP), baseline=BARE)
+    group.note("destroy", BARE, bench.pulumi(stack, *_DESTROY))
+
+
+def _tools(bench: Bench, group: Group, steps: Sequence[scenario.Apply | scenario.Install]) -> None:
+    """What a script would do: the steps one after the other, then wait until all is there."""
+    made: list[Run] = []
+    undo: list[list[str]] = []
+    for position, step in enumerate(steps):
+        if isinstance(step, Apply):
+            file = bench.file(f"step-{position}.json", scenario.listed(step.objects))
+            made.append(bench.tool("kubectl", "apply", "--server-side", "--filename", file))
+            undo.append(["kubectl", "delete", "--ignore-not-found", "--filename", file])
+        else:
+            values = bench.file(f"step-{position}.json", step.values)
+            where = ["--namespace", step.namespace, "--wait"]
+            made.append(bench.tool("helm", "install", step.name, step.chart, *where, "--values", values))
+            undo.append(["helm", "uninstall", step.name, *where])
+    ready = ["--for=condition=Available", "deployments", "--all", "--all-namespaces", "--timeout=300s"]
+    made.append(bench.tool("kubectl", "wait", *ready))
+    group.note("up from nothing", TOOLS, _sum(made))
+    group.note("destroy", TOOLS, _sum([bench.tool(*command) for command in reversed(undo)]))
+
+
+def _sum(runs: Sequence[Run]) -> Run:
+    return Run(sum(run.seconds for run in runs))
+
+
+def scale(bench: Bench, wanted: Mapping[int, Sequence[str]]) -> None:
+    """Routes for a growing number of Services in one namespace, on a mesh that is there already.
+
+    Args:
+        bench: The cluster.
+        wanted: For each number of Services, the ways (keys of WAYS) to measure.
+    """
+    stack = bench.embedded.stack
+    bench.configure(stack, apps=[], traffic={})
+    stack.run(list(_UP), quiet=True)
+    bench.tool("kubectl", "create", "namespace", scenario.NAMESPACE)
+    for count, ways in wanted.items():
+        group = Group(bench, f"scale {count}", KUBECTL)
+        for way in ways:
+            if way == "kubectl":
+                _applied(bench, group, count)
+            else:
+                _delivered(bench, group, count, way)
+    bench.tool("kubectl", "delete", "namespace", scenario.NAMESPACE)
+    kept = bench.clear_kept(stack)
+    stack.run(list(_DESTROY), quiet=True)
+    _clear(bench, kept)
+
+
+def _applied(bench: Bench, group: Group, count: int) -> None:
+    first = bench.file("routes.json", scenario.listed(_objects(count, 90)))
+    changed = bench.file("changed.json", scenario.listed(_objects(count, 80)))
+    apply = ("kubectl", "apply", "--server-side", "--filename")
+    group.note("first up", KUBECTL, bench.tool(*apply, first))
+    group.note("preview, no change", KUBECTL, bench.tool("kubectl", "diff", "--server-side", "--filename", first))
+    group.note("one weight changed", KUBECTL, bench.tool(*apply, changed))
+    group.note("routes removed", KUBECTL, bench.tool("kubectl", "delete", "--filename", first))
+
+
+def _objects(count: int, weight: int) -> Sequence[Json]:
+    return cast("Sequence[Json]", compiled(count, weight)["objects"])
+
+
+def _delivered(bench: Bench, group: Group, count: int, way: str) -> None:
+    stack, title = bench.embedded.stack, WAYS[way]
+    bench.configure(stack, delivery=way, traffic=scenario.routes(count))
+    group.note("first up", title, bench.pulumi(stack, *_UP))
+    group.note("preview, no change", title, bench.pulumi(stack, *_PREVIEW))
+    bench.configure(stack, traffic=scenario.routes(count, 80))
+    group.note("one weight changed", title, bench.pulumi(stack, *_UP))
+    bench.configure(stack, traffic={})
+    group.note("routes removed", title, bench.pulumi(stack, *_UP))

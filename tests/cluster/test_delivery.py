@@ -1,0 +1,241 @@
+"""Routes as one Helm release per namespace: the chart under helm itself, the whole way on a real API server."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devcluster import stackfile
+from devcluster.embedded import Embedded
+from devcluster.stack import Stack, StackError
+from devcluster.toolchain import Toolbox
+from tests.conftest import prepared_program
+
+pytestmark = pytest.mark.cluster
+
+ROUTES = Path(__file__).resolve().parents[2] / "components" / "charts" / "routes"
+KINDS = "virtualservices.networking.istio.io,destinationrules.networking.istio.io"
+SERVICES = 20
+HANDED_OVER: dict[str, Any] = {
+    "manager": "handover",
+    "operation": "Update",
+    "apiVersion": "networking.istio.io/v1",
+    "fieldsType": "FieldsV1",
+    "fieldsV1": {"f:metadata": {"f:annotations": {"f:meshup/stack": {}}}},
+}
+"""Leaves helm no field: two managers of one field could not change it by server-side apply."""
+
+
+def routes(weight: int = 90, count: int = SERVICES) -> dict[str, Any]:
+    """Services in a namespace that is there already; the weight is that of the first one."""
+    return {
+        f"s{number}": {
+            "namespace": "default",
+            "port": 80,
+            "versions": {"v1": {"version": "v1"}, "v2": {"version": "v2"}},
+            "split": {"v1": weight if number == 0 else 90, "v2": 100 - (weight if number == 0 else 90)},
+        }
+        for number in range(count)
+    }
+
+
+def set_keys(stack: Stack, **keys: Any) -> None:
+    named = {f"meshup:{key}": value for key, value in keys.items()}
+    stack.file.write_text(stackfile.with_settings(stack.file.read_text(), named))
+
+
+def command(stack: Stack, *argv: str) -> str:
+    done = subprocess.run(
+        stack.wrap(argv), cwd=stack.project, env=stack.env(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def live(stack: Stack) -> dict[str, dict[str, Any]]:
+    items = json.loads(command(stack, "kubectl", "get", KINDS, "--namespace", "default", "--output", "json"))["items"]
+    return {f"{item['kind']}/{item['metadata']['name']}": item for item in items}
+
+
+def versions(stack: Stack) -> dict[str, str]:
+    return {name: item["metadata"]["resourceVersion"] for name, item in live(stack).items()}
+
+
+def release_of(stack: Stack) -> str:
+    (found,) = json.loads(command(stack, "helm", "list", "--namespace", "default", "--output", "json"))
+    return found["name"]
+
+
+@pytest.fixture(scope="module")
+def stack(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A mesh without webhooks and without applications: the routes are what is looked at."""
+    embedded.toolbox.ensure(["kubectl"])
+    settings: dict[str, Any] = {
+        "meshup:apps": "[]",
+        "meshup:traffic": routes(),
+        "meshup:istio": {"webhooks": False},
+        "meshup:delivery": "release",
+    }
+    subject = prepared_program(embedded, tmp_path_factory.mktemp("delivery"), settings)
+    text = subject.file.read_text().replace('meshup:apps: "[]"', "meshup:apps: []")
+    subject.file.write_text(text)
+    subject.up()
+    yield subject
+    subject.recover()
+    subject.run(["destroy", "--yes", "--skip-preview"], quiet=True)
+    assert live_is_gone(subject)
+
+
+def live_is_gone(stack: Stack) -> bool:
+    return "VirtualService" not in command(
+        stack, "kubectl", "get", KINDS, "--namespace", "default", "--ignore-not-found", "--output", "name"
+    )
+
+
+def test_every_number_and_text_arrives_as_it_was_compiled(tmp_path: Path) -> None:
+    spec: dict[str, Any] = {
+        "big": 429496729,
+        "million": 1000000,
+        "largest": 4294967295,
+        "percent": 0.1,
+        "zero": 0,
+        "off": False,
+        "text": '1e6 {{ .Values }} <b> "quoted" \\d+\n---\n: #',
+        "empty": {},
+        "list": ["*", "~", "yes"],
+    }
+    objects: dict[str, Any] = {
+        f"Kind/{name}": {"apiVersion": "v1", "kind": "Kind", "metadata": {"name": name}, "spec": spec}
+        for name in ("egress-api.example.com", "reviews")
+    }
+    # The engine hands every number over as a float.
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps({"objects": objects}).replace("1000000,", "1000000.0,"))
+    toolbox = Toolbox()
+    toolbox.ensure(["helm"])
+    done = subprocess.run(
+        [toolbox.path("helm"), "template", "r", ROUTES, "--values", values], capture_output=True, text=True, check=True
+    )
+    assert "e+" not in done.stdout
+    rendered = [document for document in yaml.safe_load_all(done.stdout) if document]
+    assert [item["metadata"]["name"] for item in rendered] == ["egress-api.example.com", "reviews"]
+    assert all(item["spec"] == spec for item in rendered)
+    assert all(type(item["spec"]["million"]) is int for item in rendered)
+
+
+def test_a_second_preview_finds_nothing_to_do(stack: Stack) -> None:
+    assert len(live(stack)) == 2 * SERVICES
+    stack.run(["preview", "--expect-no-changes"], quiet=True)
+
+
+def test_a_weight_is_shown_in_the_preview_and_changes_exactly_one_object(stack: Stack) -> None:
+    before = versions(stack)
+    set_keys(stack, traffic=routes(80))
+    shown = stack.run(["preview", "--diff"], quiet=True)
+    assert "VirtualService/s0" in shown
+    assert "VirtualService/s1" not in shown
+    assert "90 => 80" in shown
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    after = versions(stack)
+    assert {name for name in after if after[name] != before[name]} == {"VirtualService/s0"}
+    weights = [item["weight"] for item in live(stack)["VirtualService/s0"]["spec"]["http"][0]["route"]]
+    assert weights == [80, 20]
+
+
+def test_a_route_that_is_taken_out_goes_and_the_others_stay(stack: Stack) -> None:
+    before = versions(stack)
+    set_keys(stack, traffic=routes(80, SERVICES - 1))
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    gone = {f"VirtualService/s{SERVICES - 1}", f"DestinationRule/s{SERVICES - 1}"}
+    assert versions(stack) == {name: version for name, version in before.items() if name not in gone}
+    set_keys(stack, traffic=routes(80))
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    assert len(live(stack)) == 2 * SERVICES
+
+
+def test_the_other_way_of_delivery_is_refused_before_anything_happens(stack: Stack) -> None:
+    before = versions(stack)
+    set_keys(stack, delivery="objects")
+    with pytest.raises(StackError, match="MSH029"):
+        stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    assert versions(stack) == before
+    set_keys(stack, delivery="release")
+
+
+def test_a_killed_up_is_taken_up_again(stack: Stack) -> None:
+    set_keys(stack, traffic=routes(70, SERVICES + 20))
+    name = release_of(stack)
+    argv = stack.wrap(["pulumi", "--non-interactive", "up", "--yes", "--skip-preview"])
+    running = subprocess.Popen(
+        argv, cwd=stack.project, env=stack.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    selector = f"owner=helm,name={name},status=pending-upgrade"
+    query = ("kubectl", "get", "secrets", "--namespace", "default", "--selector", selector, "--output", "name")
+    end = time.monotonic() + 120
+    while running.poll() is None and not command(stack, *query) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert running.poll() is None, "the upgrade was over before it could be killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    stack.up()
+    assert len(live(stack)) == 2 * (SERVICES + 20)
+    stack.run(["preview", "--expect-no-changes"], quiet=True)
+
+
+def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touched(stack: Stack) -> None:
+    name = release_of(stack)
+    there = live(stack)
+    identities = {key: item["metadata"]["uid"] for key, item in there.items()}
+    specs = {key: item["spec"] for key, item in there.items()}
+
+    def unchanged() -> bool:
+        now = live(stack)
+        same = {key: item["metadata"]["uid"] for key, item in now.items()} == identities
+        return same and {key: item["spec"] for key, item in now.items()} == specs
+
+    # docs/decisions/0002-scale.md, "Changing the way".
+    forget_traffic(stack)
+    command(stack, "kubectl", "delete", "secrets", "--namespace", "default", "--selector", f"owner=helm,name={name}")
+    where = [KINDS, "--namespace", "default", "--selector", "app.kubernetes.io/managed-by=Helm"]
+    command(stack, "kubectl", "annotate", *where, "meta.helm.sh/release-name-", "meta.helm.sh/release-namespace-")
+    clean = json.dumps([{"op": "replace", "path": "/metadata/managedFields", "value": [HANDED_OVER]}])
+    for item in command(stack, "kubectl", "get", *where, "--output", "name").split():
+        command(stack, "kubectl", "patch", item, "--namespace", "default", "--type", "json", "--patch", clean)
+    set_keys(stack, delivery="objects")
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    assert unchanged()
+    stack.run(["preview", "--expect-no-changes"], quiet=True)
+
+    # Pulumi alone holds the fields now, so it may change them.
+    set_keys(stack, traffic=routes(60, SERVICES + 20))
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    specs = {key: item["spec"] for key, item in live(stack).items()}
+
+    forget_traffic(stack)
+    where = [KINDS, "--namespace", "default", "--selector", "app.kubernetes.io/managed-by=meshup"]
+    command(
+        stack,
+        "kubectl",
+        "annotate",
+        *where,
+        f"meta.helm.sh/release-name={name}",
+        "meta.helm.sh/release-namespace=default",
+    )
+    command(stack, "kubectl", "label", "--overwrite", *where, "app.kubernetes.io/managed-by=Helm")
+    set_keys(stack, delivery="release")
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    assert unchanged()
+    stack.run(["preview", "--expect-no-changes"], quiet=True)
+
+
+def forget_traffic(stack: Stack) -> None:
+    """Take the routes out of Pulumi's state, and leave them in the cluster."""
+    resources = json.loads(stack.run(["stack", "export"], quiet=True))["deployment"]["resources"]
+    (traffic,) = [item["urn"] for item in resources if item["type"] == "meshup:index:Traffic"]
+    stack.run(["state", "delete", "--yes", "--target-dependents", traffic], quiet=True)
