@@ -3,9 +3,11 @@ PYTHON ?= python3
 DEVCLUSTER = $(PYTHON) -m devcluster
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 ARGS ?=
+# Most tests wait for a cluster most of the time, so four workers suit two cores. Each has clusters of its own.
+WORKERS ?= --numprocesses=4 --dist=loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status traffic shell tools test test-unit bench lint format lock
+.PHONY: help up down status traffic shell tools test tests test-tools test-unit bench lint format lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +30,13 @@ shell: ## a shell with the cluster, the tools and the stack at hand
 tools: ## build every tool of the embedded cluster into the cache
 	$(DEVCLUSTER) tools $(ARGS)
 
-test: tools lint ## lint, and all four levels of tests
-	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(ARGS)
+test: test-tools lint tests ## lint, and all four levels of tests
+
+tests: .venv ## all four levels of tests, without lint
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) --durations=15 $(ARGS)
+
+test-tools: ## build every tool that some test needs into the cache
+	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl
 
 test-unit: .venv ## the tests that need no tools: seconds
 	.venv/bin/pytest -q tests/unit tests/components $(ARGS)

@@ -1,4 +1,7 @@
-"""What tests at several levels share: the tools, one embedded cluster per session, copies of the program."""
+"""What tests at several levels share: embedded clusters, copies of the program, and how tests spread over workers.
+
+With pytest-xdist every worker has a session, so its own clusters; their names carry the worker's process id.
+"""
 
 import os
 import shutil
@@ -7,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import paths
+from devcluster import netns, paths
+from devcluster.cluster import Mode
 from devcluster.embedded import Embedded
 from devcluster.progress import Progress
 from devcluster.stack import Stack
@@ -18,26 +22,63 @@ _PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "stac
 
 Programs = Callable[..., Stack]
 
+# What takes longest begins first; what is not here needs no cluster and fills the time in which the others wait.
+_LONGEST_FIRST = (
+    "dataplane/test_make_up.py",
+    "dataplane",
+    "cluster/test_linkerd_mesh.py",
+    "cluster/test_provider_features.py",
+    "cluster/test_provider_parity.py",
+    "cluster/test_embedded_cluster.py",
+    "cluster",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under xdist, keep together what shares a cluster, and order the groups."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    tests = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(tests)
+        found = (number for number, start in enumerate(_LONGEST_FIRST) if path.is_relative_to(start))
+        return next(found, len(_LONGEST_FIRST))
+
+    items.sort(key=rank)
+    for item in items:
+        path = item.path.relative_to(tests)
+        if path.parts[0] in ("cluster", "dataplane") and item.get_closest_marker("xdist_group") is None:
+            # Tests of the data plane share one mesh; the others share a cluster by module.
+            item.add_marker(pytest.mark.xdist_group("mesh" if path.parts[0] == "dataplane" else path.stem))
+
 
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[Embedded]:
-    """One embedded cluster for the whole session, empty of any mesh until a test installs one."""
-    subject = Embedded(f"test-{os.getpid()}")
-    with Progress() as progress:
-        subject.toolbox.ensure(progress=progress)
-        try:
-            subject.cluster.up(subject.toolbox, progress)
-            yield subject
-        finally:
-            subject.down(progress)
+    """One cluster for all tests of a session that need an API and no real pod, empty of any mesh between modules."""
+    yield from _cluster(f"test-{os.getpid()}", "api")
 
 
 @pytest.fixture(scope="session")
-def full(embedded: Embedded) -> Embedded:
-    """The cluster where pods are real; the tests that need it skip where namespaces are not allowed."""
-    if embedded.cluster.mode != "full":
-        pytest.skip(f"needs network namespaces: {embedded.cluster.reason}")
-    return embedded
+def full() -> Iterator[Embedded]:
+    """One cluster where pods are real; the tests that need it skip where namespaces are not allowed."""
+    support = netns.supported()
+    if not support.full:
+        pytest.skip(f"needs network namespaces: {support.reason}")
+    yield from _cluster(f"mesh-{os.getpid()}", "full")
+
+
+def _cluster(name: str, mode: Mode) -> Iterator[Embedded]:
+    subject = Embedded(name)
+    with Progress() as progress:
+        subject.toolbox.ensure(progress=progress)
+        if mode == "full" and (reason := subject.toolbox.reason("iptables")):
+            pytest.skip(f"needs iptables: {reason}")
+        try:
+            subject.cluster.up(subject.toolbox, progress, mode=mode)
+            yield subject
+        finally:
+            subject.down(progress)
 
 
 def copied_program(folder: Path) -> Path:
