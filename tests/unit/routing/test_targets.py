@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -177,8 +178,6 @@ def test_a_prefix_of_a_virtual_service_counts_whole_segments() -> None:
 def test_a_prefix_rewrite_neither_doubles_nor_loses_a_slash(
     prefix: str, replacement: str, path: str, rewritten: str
 ) -> None:
-    import re  # noqa: PLC0415 -- only here
-
     rule = {"match": {"path": {"prefix": prefix}}, "rewrite": {"prefix": replacement}}
     http = objects({"reviews": {"rules": [rule]}}, "istio")["VirtualService/bookinfo/reviews"]["spec"]["http"]
     regex = http[0]["rewrite"]["uriRegexRewrite"]
@@ -301,6 +300,40 @@ def test_a_virtual_service_keeps_the_order_so_auto_takes_it() -> None:
 def test_rules_that_exclude_each_other_may_stand_in_any_order() -> None:
     one, two = {"method": "GET", "headers": {"x": "1"}}, {"method": "POST", "headers": {"x": "1", "y": "2"}}
     assert codes(order(one, two), "linkerd") == codes(order(two, one), "linkerd") == set()
+
+
+def test_different_values_of_a_query_parameter_exclude_each_other() -> None:
+    one, two = {"query": {"q": "1"}}, {"query": {"q": "2"}, "headers": {"x": "1"}}
+    assert codes(order(one, two), "linkerd") == set()
+    assert "MSH142" in codes(order(one, {**two, "query": {"q": "1"}}), "linkerd")
+    assert codes(order(one, {"headers": {"x": "1"}}), "linkerd") == {"MSH134"}
+
+
+def test_texts_become_patterns_in_which_they_stand_for_themselves() -> None:
+    match = {"headers": {"x": {"prefix": "a.b"}}, "cookies": {"c": "1.5"}}
+    made = objects({"reviews": {"rules": [{"match": match}]}}, "linkerd")["HTTPRoute/bookinfo/reviews"]
+    headers = {header["name"]: header["value"] for header in made["spec"]["rules"][0]["matches"][0]["headers"]}
+    assert re.search(headers["x"], "a.bc")
+    assert not re.search(headers["x"], "axbc")
+    assert all(
+        re.search(headers["cookie"], cookie) for cookie in ("c=1.5", "a=b; c=1.5", "c=1.5; a=b", "a=b;c=1.5;d=e")
+    )
+    assert not any(re.search(headers["cookie"], cookie) for cookie in ("c=1x5", "cc=1.5", "c=1.55", "d=c=1.5"))
+
+
+def test_two_cookies_are_found_in_any_order() -> None:
+    rule = {"match": {"cookies": {"a": "1", "b": {"prefix": "2"}}}}
+    made = objects({"reviews": {"rules": [rule]}}, "istio")["VirtualService/bookinfo/reviews"]
+    pattern = made["spec"]["http"][0]["match"][0]["headers"]["cookie"]["regex"]
+    assert all(re.fullmatch(pattern, cookie) for cookie in ("a=1; b=2x", "b=2; a=1", "b=2; c=3; a=1; d=4"))
+    assert not any(re.fullmatch(pattern, cookie) for cookie in ("a=1", "b=2", "a=1; b=3", "aa=1; b=2"))
+
+
+@pytest.mark.parametrize(("asked", "shares"), [("/?q=1", "v1"), ("/?q=2", "v2"), ("/?q=2&q=1", "v2"), ("/?p=1", "v2")])
+def test_the_query_of_a_request_is_decided_by_its_first_value(asked: str, shares: str) -> None:
+    rules = [{"match": {"query": {"q": "1"}}, "backends": {"v1": 100}}, {"backends": {"v2": 100}}]
+    (plan,) = compiled({"reviews": {"rules": rules}}, "istio").planned
+    assert evaluate(plan, request_from(asked)).shares == ((shares, 100),)
 
 
 def test_an_unknown_service_in_one_route_does_not_hide_the_faults_of_another() -> None:
