@@ -4,7 +4,7 @@ A mesh is a function in MESHES, an application one in APPS. Both take the settin
 classes that register it are in stacks/program.py under the same names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -318,6 +318,7 @@ def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
     said = [*faults, *traffic.diagnostics]
     if errors(said):
         traffic = Compilation()
+    said += _unowned(apps, traffic)
     return Plan(mesh, tuple(namespaces), tuple(_patched(app, traffic) for app in apps), traffic), said
 
 
@@ -329,6 +330,22 @@ def _patched(app: AppPlan, traffic: Compilation) -> AppPlan:
         if patch["metadata"]["namespace"] == app.namespace
     }
     return replace(app, args={**app.args, "service_annotations": annotations}) if annotations else app
+
+
+def _unowned(apps: Sequence[AppPlan], traffic: Compilation) -> list[Diagnostic]:
+    """Annotations that the traffic asks for on Services which no application of the stack makes."""
+    ours = {(service.namespace, service.name) for app in apps for service in app.services}
+    return [
+        Diagnostic(
+            "MSH320",
+            "meshup:traffic",
+            f"{metadata['namespace']}/{metadata['name']}",
+            "The Service needs " + ", ".join(f"{key}={value}" for key, value in metadata["annotations"].items()) + ".",
+            severity="warning",
+        )
+        for metadata in (patch["metadata"] for patch in traffic.patches)
+        if (metadata["namespace"], metadata["name"]) not in ours
+    ]
 
 
 def needs_gateway_api(settings: Settings, planned: Plan) -> bool:

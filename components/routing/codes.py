@@ -165,6 +165,12 @@ CONFIGURATION: tuple[Code, ...] = (
         "the other has just made, and requests would fail.",
         "Set meshup:delivery back, or hand the objects over as docs/decisions/0002-scale.md describes.",
     ),
+    Code(
+        "MSH030",
+        "File of routes not usable",
+        "The file that meshup:trafficFile names is not there, is no YAML mapping, or has a route that stands elsewhere.",
+        "Correct the path or the file: it holds routes as they stand under meshup:traffic.",
+    ),
 )
 
 TRAFFIC: tuple[Code, ...] = (
@@ -738,6 +744,12 @@ MESH: tuple[Code, ...] = (
         "linkerd-viz settings without linkerd-viz",
         "Settings of the extension are there, and it is not enabled.",
         "Set meshup:linkerd.viz.enabled to true, or remove the settings.",
+    ),
+    Code(
+        "MSH320",
+        "Service of another owner needs annotations",
+        "Linkerd reads circuit breaking from annotations of the Service, and meshup does not make this Service.",
+        "Set the annotations on the Service where it is made.",
     ),
 )
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,7 +131,22 @@ def key_material(embedded: Embedded) -> list[str]:
     return lines + [base64.b64encode(key.encode()).decode()[40:120] for key in keys]
 
 
-def test_linkerd_comes_up_stays_as_it_is_and_shows_no_key(embedded: Embedded, linkerd: Stack) -> None:
+def rendered(embedded: Embedded, charts: Path, *, later: bool = False) -> str:
+    """Render the control plane's chart again with the values of the release. It draws certificates and reads the
+    clock, unless the values give it both."""
+    if later:
+        time.sleep(1.1)
+    helm = str(embedded.toolbox.path("helm"))
+    release, namespace = "linkerd-control-plane", "linkerd"
+    values = embedded.cluster.exec_argv([helm, "get", "values", release, "-n", namespace, "-o", "yaml"])
+    render = [helm, "template", release, str(charts / release), "-n", namespace, "--values", "-"]
+    given = subprocess.run(values, env=embedded.environment(), capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        render, env=embedded.environment(), input=given, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_linkerd_comes_up_stays_as_it_is_and_shows_no_key(embedded: Embedded, linkerd: Stack, charts: Path) -> None:
     with Arguments() as arguments:
         said = must(linkerd, "up", "--yes", "--skip-preview", "--logtostderr", "-v=3")
     outputs = cast("dict[str, Any]", linkerd.outputs())
@@ -172,6 +188,8 @@ def test_linkerd_comes_up_stays_as_it_is_and_shows_no_key(embedded: Embedded, li
     for line in key_material(embedded):
         for text in (said, state, masked, "\n".join(arguments.seen)):
             assert line not in text
+
+    assert rendered(embedded, charts) == rendered(embedded, charts, later=True)
 
     must(linkerd, "config", "set", "--path", "meshup:traffic.reviews.split.v1", "50")
     must(linkerd, "config", "set", "--path", "meshup:traffic.reviews.split.v2", "50")

@@ -1,5 +1,6 @@
 """What docs/identity.md, docs/linkerd.md and docs/walkthrough tell the reader to type is understood."""
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -42,7 +43,7 @@ def apply(config: dict[str, Any], command: list[str]) -> None:
     arguments = [word for word in command[3:] if not word.startswith("--") and word != "<"]
     *way, last = parts(arguments[0])
     place: Any = config
-    for here, following in zip(way, [*way[1:], last], strict=True):
+    for here, following in itertools.pairwise([*way, last]):
         place = place.setdefault(here, [] if isinstance(following, int) else {})
     if command[2] == "rm":
         del place[last]

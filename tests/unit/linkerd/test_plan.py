@@ -1,0 +1,124 @@
+"""What a Linkerd stack plans, from configuration alone."""
+
+from typing import Any
+
+import pytest
+
+from components.routing import Diagnostic
+from stacks import settings
+from stacks.charts import Charts, unreachable
+from stacks.outputs import outputs
+from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
+from stacks.settings import Settings
+from tests.unit.stacks.configs import raw
+
+BREAKER = {"consecutiveErrors": 5}
+
+
+def planned(**keys: Any) -> tuple[Settings, Plan, list[Diagnostic]]:
+    wanted: dict[str, Any] = {"mesh": "linkerd", **keys}
+    chosen, found = settings.load(raw(**wanted), "dev")
+    made, said = plan(chosen, Charts())
+    return chosen, made, [*found, *said]
+
+
+def test_the_same_traffic_compiles_for_both_meshes() -> None:
+    for mesh, kinds in (
+        ("istio", ["DestinationRule", "VirtualService"]),
+        ("linkerd", ["HTTPRoute", "Service", "Service", "Service"]),
+    ):
+        _, made, said = planned(mesh=mesh)
+        assert said == []
+        assert sorted(item["kind"] for item in made.traffic.objects) == kinds
+        assert made.traffic.summaries["reviews"]["rules"][0]["backends"] == [
+            {"name": "v1", "weight": 90},
+            {"name": "v2", "weight": 10},
+        ]
+
+
+def test_the_outputs_have_the_same_keys_on_both_meshes() -> None:
+    istio, linkerd = (outputs(planned(mesh=mesh)[1]) for mesh in ("istio", "linkerd"))
+    assert set(istio) == set(linkerd)
+    assert set(istio["mesh"]) <= set(linkerd["mesh"])
+    assert set(istio["trafficSplits"]["reviews"]) == set(linkerd["trafficSplits"]["reviews"])
+
+
+def test_the_gateway_api_is_needed_on_linkerd_and_where_a_route_is_of_its_kind() -> None:
+    assert needs_gateway_api(*planned()[:2])
+    assert not needs_gateway_api(*planned(mesh="istio")[:2])
+    route = {"reviews": {"namespace": "bookinfo", "api": "gateway-api", "split": {"v1": 90, "v2": 10}}}
+    assert needs_gateway_api(*planned(mesh="istio", traffic=route)[:2])
+
+
+def test_prod_is_highly_available_and_fails_closed() -> None:
+    for environment, available in (("dev", False), ("staging", False), ("prod", True)):
+        _, made, _ = planned(environment=environment)
+        values = made.mesh.releases[1]["values"]
+        assert made.mesh.output["highAvailability"] is available
+        assert values.get("controllerReplicas", 1) == (3 if available else 1)
+        assert values.get("webhookFailurePolicy") == (None if environment == "dev" else "Fail")
+
+
+def test_charts_and_releases_follow_what_is_switched_on() -> None:
+    chosen, made, _ = planned(linkerd={"cni": True, "viz": {"enabled": True}})
+    assert set(CHARTS["linkerd"](chosen)) == {"linkerd-crds", "linkerd-control-plane", "linkerd2-cni", "linkerd-viz"}
+    assert [item["name"] for item in made.mesh.releases] == [
+        "linkerd-crds",
+        "linkerd-cni",
+        "linkerd-control-plane",
+        "linkerd-viz",
+    ]
+    assert {item["name"] for item in made.mesh.namespaces} == {"linkerd", "linkerd-cni", "linkerd-viz"}
+    assert set(made.mesh.dashboards) == {"linkerd-viz"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "path"),
+    [
+        ({"linkerd": {"version": "2024.1.1"}}, "MSH306", "meshup:linkerd.version"),
+        ({"linkerd": {"version": "stable-2.14"}}, "MSH010", "meshup:linkerd.version"),
+        ({"linkerd": {"webhookFailurePolicy": "Retry"}}, "MSH004", "meshup:linkerd.webhookFailurePolicy"),
+        ({"linkerd": {"opaquePorts": "mysql"}}, "MSH001", "meshup:linkerd.opaquePorts"),
+        ({"linkerd": {"highAvailable": True}}, "MSH002", "meshup:linkerd.highAvailable"),
+        ({"linkerd": {"values": {"controlplane": {}}}}, "MSH002", "meshup:linkerd.values.controlplane"),
+        ({"linkerd": {"viz": {"prometheusUrl": "http://p"}}}, "MSH319", "meshup:linkerd.viz"),
+        ({"linkerd": {"namespace": "kube-system"}}, "MSH009", "meshup:linkerd.namespace"),
+        ({"linkerd": {"namespace": "bookinfo"}}, "MSH009", "meshup:bookinfo.namespace"),
+        ({"linkerd": {"tracing": {"endpoint": "x:1"}}}, "MSH003", "meshup:linkerd.tracing.serviceAccount"),
+        ({"mesh": "linkered"}, "MSH004", "meshup:mesh"),
+        ({"emojivoto": {"webVersions": {"v 1": "x"}}}, "MSH006", "meshup:emojivoto.webVersions"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_code_and_field(keys: dict[str, Any], code: str, path: str) -> None:
+    found = planned(**keys)[2]
+    assert any(fault.code == code and fault.path.startswith(path) and fault.remedy for fault in found), found
+
+
+def test_circuit_breaking_reaches_the_service_of_an_application() -> None:
+    route = {"reviews": {"namespace": "bookinfo", "split": {"v1": 90, "v2": 10}, "circuitBreaker": BREAKER}}
+    _, made, said = planned(traffic=route)
+    assert [fault for fault in said if fault.severity == "error"] == []
+    annotations = made.apps[0].args["service_annotations"]["reviews"]
+    assert annotations["balancer.linkerd.io/failure-accrual"] == "consecutive"
+
+
+def test_circuit_breaking_on_a_service_of_another_owner_says_which_annotations_it_needs() -> None:
+    route = {
+        "shop": {
+            "namespace": "shop",
+            "port": 80,
+            "versions": {"v1": {"version": "v1"}, "v2": {"version": "v2"}},
+            "split": {"v1": 90, "v2": 10},
+            "circuitBreaker": BREAKER,
+        }
+    }
+    found = [fault for fault in planned(traffic=route)[2] if fault.code == "MSH320"]
+    assert len(found) == 1
+    assert "balancer.linkerd.io/failure-accrual=consecutive" in found[0].message
+
+
+def test_a_repository_that_does_not_answer_is_said_before_the_first_resource() -> None:
+    _, made, _ = planned(charts={"repository": "http://127.0.0.1:9"})
+    assert [fault.code for fault in unreachable(made.mesh.releases)] == ["MSH318"]
+    _, local, _ = planned(charts={"directory": "/c"})
+    assert unreachable(local.mesh.releases[:0]) == []
