@@ -210,6 +210,8 @@ def _prefix_not_clear(rule: Rule, rewrite: Rewrite) -> Diagnostic:
 
 
 def _check_mirrors(rule: Rule) -> Iterator[Diagnostic]:
+    if not rule.mirrors:
+        return
     live = {backend.destination: backend for backend in rule.backends if backend.weight}
     for mirror in rule.mirrors:
         if mirror.destination in live:
@@ -315,6 +317,8 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
 
 
 def _check_limits(route: Route, target: Target) -> Iterator[Diagnostic]:
+    if len(route.rules) <= MOST_RULES and matches_in_all(route.rules) <= MOST_MATCHES_IN_ALL:
+        return
     parts = [rules for _, _, rules in linkerd.grouped(route)] if target == LINKERD_ROUTE else [list(route.rules)]
     for rules in parts:
         counted = (("rules", len(rules), MOST_RULES), ("matches", matches_in_all(rules), MOST_MATCHES_IN_ALL))
