@@ -16,7 +16,7 @@ from components.routing.evaluate import Request, request_from
 from components.routing.model import Mesh
 from operate import explain as explaining
 from operate import stackfile
-from stacks import settings
+from stacks import settings, traffic_file
 from stacks.plan import APPS
 
 REFUSED = 1
@@ -73,7 +73,7 @@ def explain(
         _fail(str(error), USAGE)
     if mesh not in ("", "istio", "linkerd"):
         _fail(f"--mesh is {mesh!r}; allowed: istio, linkerd.", USAGE)
-    compilation, found = compiled(raw, name, mesh)
+    compilation, found = compiled(raw, name, mesh, directory)
     known = [plan.route.key for plan in compilation.planned]
     for wanted in services or []:
         if wanted not in known and not errors(found):
@@ -88,9 +88,11 @@ def explain(
         explaining.show(explanation, Console())
 
 
-def compiled(raw: settings.RawConfig, stack: str, mesh: str) -> tuple[Compilation, list[Diagnostic]]:
+def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) -> tuple[Compilation, list[Diagnostic]]:
     """The routes of a stack, compiled; and every fault of its traffic and of what its traffic rests on."""
     chosen, found = settings.load(raw, stack)
+    chosen, unreadable = traffic_file.added(chosen, directory)
+    found += unreadable
     known = [service for name in chosen.apps for service in APPS[name](chosen).services]
     routes, faults = parse(chosen.traffic, "meshup:traffic", known)
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"

@@ -16,12 +16,12 @@ from components.gateway_api import GatewayApi
 from components.identity import clock
 from components.identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from components.istio import Istio, IstioArgs
-from components.linkerd import RESTART_KEY, Linkerd, node_faults, trust_domain
+from components.linkerd import RESTART_KEY, Certificates, Linkerd, node_faults, trust_domain
 from components.namespace import MeshNamespace
 from components.routing import ConfigurationError, Diagnostic, errors, render
 from components.traffic import Traffic, TrafficArgs
 from components.viz import Viz
-from stacks import charts, delivery, gateway_api, identity, ownership, settings, target, versions
+from stacks import charts, delivery, gateway_api, identity, ownership, settings, target, traffic_file, versions
 from stacks.hooks import transformation
 from stacks.outputs import outputs
 from stacks.ownership import Kept
@@ -55,13 +55,28 @@ def _linkerd(planned: Plan, options: Callable[..., pulumi.ResourceOptions]) -> R
     if extension:
         webhooks |= {key: (service, extension["namespace"]) for key, service in VIZ_WEBHOOKS.items()}
     certificates = Identity("identity", cast("IdentityPlan", planned.mesh.identity), webhooks)
-    mesh = Linkerd("linkerd", args, certificates, options())
+    args = {**args, "certificates": _certificates(certificates)}
+    mesh = Linkerd("linkerd", args, options())
     if extension:
         # Applications do not wait for it: it watches them, and they do without.
-        Viz("viz", extension, certificates, options(mesh))
-    external = cast("IdentityPlan", planned.mesh.identity).source == "external"
-    restart = {} if external else {RESTART_KEY: certificates.restart_hash}
+        Viz("viz", {**extension, "linkerd": args}, options(mesh))
+    restart = {} if certificates.issuer is None else {RESTART_KEY: certificates.restart_hash}
     return Registered((mesh,), restart, {"identity": certificates.summary})
+
+
+def _certificates(made: Identity) -> Certificates:
+    certificates: Certificates = {
+        "webhooks": [
+            {"webhook": key, "certificate": pair.certificate_pem, "key": pair.private_key_pem}
+            for key, pair in made.webhooks.items()
+        ]
+    }
+    if made.issuer is not None:
+        certificates["trust_bundle"] = made.trust_bundle
+        certificates["issuer_certificate"] = made.issuer.certificate_pem
+        certificates["issuer_key"] = made.issuer.private_key_pem
+        certificates["restart_hash"] = made.restart_hash
+    return certificates
 
 
 MESHES: dict[str, Callable[[Plan, Callable[..., pulumi.ResourceOptions]], Registered]] = {
@@ -95,6 +110,8 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         ConfigurationError: With all of them.
     """
     chosen, found = settings.load(config, stack)
+    chosen, faults = traffic_file.added(chosen, Path.cwd())
+    found += faults
     source, faults = charts.inspect(chosen.charts, CHARTS[chosen.mesh](chosen), getattr(chosen, chosen.mesh).version)
     found += faults
     planned, said = plan(chosen, source)
@@ -139,7 +156,7 @@ def _with_identity(chosen: Settings, planned: Plan) -> tuple[Plan, list[Diagnost
 def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: str) -> tuple[Plan, list[Diagnostic]]:
     """Look for the bundle on the cluster; plan our own where there is none."""
     wanted = chosen.gateway_api.install
-    if wanted is False or not (wanted or needs_gateway_api(chosen, planned)):
+    if not (wanted or needs_gateway_api(chosen, planned)):
         return planned, []
     crds = cluster.metadata("apiextensions.k8s.io/v1", "customresourcedefinitions", None)
     guards = cluster.metadata("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", None)
@@ -147,6 +164,9 @@ def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: 
     install, faults = bundle.existing(chosen.mesh, crds, guards, ours)
     if not install or errors(faults):
         return planned, faults
+    if wanted is False:
+        message = "There is no Gateway API on the cluster, and install is false."
+        return planned, [Diagnostic("MSH313", "meshup:gatewayApi.install", False, message, "true, or a bundle")]
     objects, faults = gateway_api.load(chosen.gateway_api, chosen.charts, os.environ)
     return replace(planned, gateway_api=tuple(objects)), faults
 

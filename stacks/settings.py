@@ -314,6 +314,7 @@ class Settings(Section):
     emojivoto: EmojivotoSettings = EmojivotoSettings()
     traffic: dict[str, Any] = {}
     """As written: components.routing.parse reads it, since it needs the Services of the applications."""
+    traffic_file: Text | None = None
 
     cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()
     secret: Annotated[frozenset[str], Field(exclude=True)] = frozenset()

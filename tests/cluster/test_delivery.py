@@ -213,7 +213,7 @@ def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touch
     stack.run(["preview", "--expect-no-changes"], quiet=True)
 
     # Pulumi alone holds the fields now, so it may change them.
-    set_keys(stack, traffic=routes(60, SERVICES + 20))
+    set_keys(stack, traffic=routes(60, len(there) // 2))
     stack.run(["up", "--yes", "--skip-preview"], quiet=True)
     specs = {key: item["spec"] for key, item in live(stack).items()}
 
