@@ -168,7 +168,8 @@ CONFIGURATION: tuple[Code, ...] = (
     Code(
         "MSH030",
         "File of routes not usable",
-        "The file that meshup:trafficFile names is not there, is no YAML mapping, or has a route that stands elsewhere.",
+        "The file that meshup:trafficFile names is not there, is no YAML mapping, or has a route that stands "
+        "elsewhere.",
         "Correct the path or the file: it holds routes as they stand under meshup:traffic.",
     ),
 )

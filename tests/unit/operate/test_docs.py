@@ -12,6 +12,8 @@ import yaml
 from components.routing import compile_routes, errors, parse, render
 from components.routing.evaluate import evaluate, request_from
 from components.routing.model import Mesh
+from components.routing.parse import ROUTE_KEYS, RULE_KEYS
+from components.routing.parse_match import MATCH_KEYS
 from operate import docs
 from tests.unit.routing.schemas import faults_of_object
 
@@ -80,3 +82,9 @@ def test_the_generated_pages_are_up_to_date() -> None:
 
 def test_generating_twice_changes_nothing() -> None:
     assert docs.pages(docs.DOCS) == docs.pages(docs.DOCS)
+
+
+@pytest.mark.parametrize("keys", [ROUTE_KEYS, RULE_KEYS, MATCH_KEYS], ids=["route", "rule", "match"])
+def test_every_key_of_the_model_is_in_the_documentation(keys: tuple[str, ...]) -> None:
+    text = (docs.DOCS / "traffic.md").read_text()
+    assert [key for key in keys if f"`{key}`" not in text and f"`{key}:" not in text] == []
