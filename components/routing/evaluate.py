@@ -111,11 +111,14 @@ def _failed(match: Match, request: Request) -> str:
     method = method_of(match)
     if method and method != request.method:
         return f"method is not {method}"
-    headers = dict(request.headers)
+    # Of a header that stands twice, any value may meet a condition (seen in Envoy 1.40).
+    headers: dict[str, list[str]] = {}
+    for name, value in request.headers:
+        headers.setdefault(name, []).append(value)
     for what, conditions, values in (
         ("header", match.headers, headers),
-        ("cookie", match.cookies, cookies_of(headers.get("cookie", ""))),
-        ("query", match.query, dict(reversed(request.query))),
+        ("cookie", match.cookies, cookies_of("; ".join(headers.get("cookie", [])))),
+        ("query", match.query, {name: [value] for name, value in reversed(request.query)}),
     ):
         failed = _named(what, conditions, values)
         if failed:
@@ -129,22 +132,22 @@ def _failed(match: Match, request: Request) -> str:
     return ""
 
 
-def _named(what: str, conditions: tuple[tuple[str, TextMatch], ...], values: dict[str, str]) -> str:
+def _named(what: str, conditions: tuple[tuple[str, TextMatch], ...], values: dict[str, list[str]]) -> str:
     for name, condition in conditions:
         if name not in values:
             return f"{what} {name} is not there"
-        if not text_matches(condition, values[name]):
+        if not any(text_matches(condition, value) for value in values[name]):
             return f"{what} {name} is not {condition.kind} {condition.value}"
     return ""
 
 
-def cookies_of(header: str) -> dict[str, str]:
-    """The cookies of a Cookie header; of a repeated name the first counts."""
-    found: dict[str, str] = {}
+def cookies_of(header: str) -> dict[str, list[str]]:
+    """The cookies of a Cookie header. Of a name that stands several times, any value may meet a condition."""
+    found: dict[str, list[str]] = {}
     for part in header.split(";"):
         name, sign, value = part.strip().partition("=")
         if sign:
-            found.setdefault(name, value)
+            found.setdefault(name, []).append(value)
     return found
 
 

@@ -1,0 +1,215 @@
+"""What `meshup explain` predicts is what Envoy does: generated rule sets, generated requests, both APIs of Istio.
+
+Many rule sets are pushed at once, each with a Service of its own, and all their requests are sent together; a push for
+each would take hours. Every rule names itself in a response header, so the rule that took a request is known exactly.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from components.routing import Compilation, Port, Service, Version, compile_routes, errors, parse
+from components.routing.compile import Planned
+from components.routing.evaluate import Decision, Request, evaluate, request_from
+from tests.dataplane.routing import examples
+from tests.dataplane.routing.bench import NAMESPACE, PORT, Bench, kubernetes_service
+from tests.dataplane.routing.request_batch import Answer, Sent
+from tests.unit.routing.strategies import NAMES, PATHS, VALUES, matches
+
+pytestmark = pytest.mark.dataplane
+
+VERSIONS = ("v1", "v2", "v3")
+# Rule sets that are pushed together, and the requests that each of them is asked.
+SETS, REQUESTS = 34, 15
+BATCHES = 20 if examples.nightly() else 1
+APIS = ("istio", "gateway-api")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it is typed for `meshup explain` and sent to Envoy."""
+
+    target: str
+    method: str
+    headers: tuple[tuple[str, str], ...]
+
+    def as_request(self, caller: Service) -> Request:
+        """The request as `explain` reads it, from a pod of the caller."""
+        asked = request_from(self.target, self.method, self.headers)
+        source = (*caller.selector, *caller.versions[0].labels)
+        return Request(asked.path, asked.method, asked.headers, asked.query, source, caller.namespace)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules of one Service and the requests that are sent to it."""
+
+    rules: list[dict[str, Any]]
+    asked: list[Asked]
+
+
+CALLER = Service(
+    "productpage", NAMESPACE, (Port(PORT),), (Version("v1", (("version", "v1"),)),), (("app", "productpage"),)
+)
+"""Who sends: its labels are what `source` is compared with."""
+
+SUBJECT = Service(
+    "subject",
+    NAMESPACE,
+    (Port(PORT, f"http-{PORT}", "http"),),
+    tuple(Version(version, (("version", version),)) for version in VERSIONS),
+    (("app", "reviews"),),
+)
+"""The Service whose versions all rules send to."""
+
+sources: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [
+        {"source": {"app": "productpage"}},
+        {"source": {"app": "productpage", "version": "v2"}},
+        {"sourceNamespace": NAMESPACE},
+        {"sourceNamespace": "elsewhere"},
+    ]
+)
+
+
+@st.composite
+def some_rules(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rules of which only the last may take every request. Some ask for the caller, which only a VirtualService can."""
+    asks_for_caller = draw(st.integers(0, 3)) == 0
+    found: list[dict[str, Any]] = []
+    for _ in range(draw(st.integers(1, 4))):
+        listed = draw(st.lists(matches.filter(bool), min_size=1, max_size=2))
+        if asks_for_caller:
+            listed = [match | draw(sources) for match in listed]
+        found.append({"version": draw(st.sampled_from(VERSIONS)), "match": listed})
+    if draw(st.booleans()):
+        found.append({"version": draw(st.sampled_from(VERSIONS))})
+    return found
+
+
+paths = st.sampled_from([*PATHS, "/a/c", "/abc", "/c", "/a/", "/a/b/", "/b/", "/A", "/a/b/c", "/a%20b", "/a/b;c"])
+queries = st.sampled_from(
+    [
+        *("", "", "", "?", "?q=1", "?q=beta", "?q=b", "?q=other", "?q=", "?q", "?r=1&q=b", "?r=beta", "?x=1", "?Q=1"),
+        *("?q=other&q=1", "?q=1&q=other", "?r=b%20c", "?q=b+c"),
+    ]
+)
+values = st.sampled_from([*VALUES, "other", "B", "b1", "1 1", "b, c"])
+cookies = st.lists(
+    st.tuples(st.sampled_from(["group", "id", "x"]), st.sampled_from(["b", "beta", "c", ""])), max_size=3
+)
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Asked:
+    """A request: mostly one that some rule is about."""
+    headers = draw(st.lists(st.tuples(st.sampled_from([*NAMES, "X-Group", "x-other"]), values), max_size=3))
+    jar = draw(cookies)
+    if jar:
+        separator = draw(st.sampled_from(["; ", "; ", ";"]))
+        headers.append(("cookie", separator.join(f"{name}={value}" for name, value in jar)))
+    return Asked(draw(paths) + draw(queries), draw(st.sampled_from(["GET", "POST", "PUT", "HEAD"])), tuple(headers))
+
+
+def body(rule_set: RuleSet, api: str) -> dict[str, Any]:
+    """The rule set as the configuration of one Service."""
+    return {
+        "api": api,
+        "rules": [
+            {
+                "backends": [{"service": SUBJECT.name, "version": rule["version"]}],
+                "headers": {"response": {"set": {"x-rule": f"rule-{position}"}}},
+                **({"match": rule["match"]} if "match" in rule else {}),
+            }
+            for position, rule in enumerate(rule_set.rules)
+        ],
+    }
+
+
+def compiles(rule_set: RuleSet) -> bool:
+    """Whether a VirtualService can do it: no rule is unreachable."""
+    service = Service("set", NAMESPACE, SUBJECT.ports, (), SUBJECT.selector)
+    return examples.compilation_of({"set": body(rule_set, "istio")}, "istio", [service, SUBJECT]) is not None
+
+
+rule_sets = st.builds(RuleSet, some_rules(), st.lists(questions(), min_size=REQUESTS, max_size=REQUESTS)).filter(
+    compiles
+)
+
+
+def services(batch: int) -> list[Service]:
+    """A Service for each rule set and API of a batch."""
+    return [
+        Service(f"set-{batch}-{number}-{api}", NAMESPACE, SUBJECT.ports, (), SUBJECT.selector)
+        for number in range(SETS)
+        for api in APIS
+    ]
+
+
+def compiled(batch: int, sets: list[RuleSet]) -> tuple[Compilation, dict[str, RuleSet]]:
+    """All rule sets of a batch for each API that can do them, and the rule set of each Service."""
+    owners = services(batch)
+    known = [*owners, SUBJECT]
+    chosen: dict[str, RuleSet] = {}
+    raw: dict[str, Any] = {}
+    for number, rule_set in enumerate(sets):
+        for api in APIS:
+            name = f"set-{batch}-{number}-{api}"
+            if examples.compilation_of({name: body(rule_set, api)}, "istio", known):
+                raw[name] = body(rule_set, api)
+                chosen[name] = rule_set
+    routes, faults = parse(raw, "meshup:traffic", known)
+    assert not faults
+    compilation = compile_routes(routes, "istio", known)
+    assert not errors(compilation.diagnostics)
+    return compilation, chosen
+
+
+def outcome(decision: Decision) -> tuple[str, str]:
+    """The rule and the version that are predicted; any version for the rest that meshup adds a rule for."""
+    assert decision.rule is not None
+    return ("", "") if decision.rule.added else (decision.rule.name, decision.shares[0][0])
+
+
+def observed(answer: Answer, decision: Decision) -> tuple[str, str]:
+    """The rule and the version that answered. An answer to HEAD has no body, so the version is in a header too."""
+    assert answer.status == 200, answer
+    assert decision.rule is not None
+    version = "" if decision.rule.added else answer.headers.get("x-workload-version", "")
+    return answer.headers.get("x-rule", ""), version
+
+
+def pairs(compilation: Compilation, chosen: dict[str, RuleSet]) -> Iterator[tuple[Planned, Asked, Decision]]:
+    """Every plan with every request of its rule set, and what is predicted."""
+    for plan in compilation.planned:
+        for asked in chosen[plan.route.key].asked:
+            yield plan, asked, evaluate(plan, asked.as_request(CALLER))
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_envoy_does_what_explain_predicts(bench: Bench, batch: int) -> None:
+    seed = examples.seed_of_this_run() + batch
+    compilation, chosen = compiled(batch, examples.drawn(rule_sets, SETS, seed))
+    assert {plan.route.api for plan in compilation.planned} == set(APIS)
+    asked = list(pairs(compilation, chosen))
+    assert len(asked) >= SETS * REQUESTS
+    owners = [kubernetes_service(service) for service in (*services(batch), SUBJECT)]
+    objects = [*owners, *compilation.objects]
+    try:
+        bench.apply(objects)
+        bench.until_routed(compilation)
+        answers = bench.send([Sent(p.route.service.host, a.target, a.method, a.headers) for p, a, _ in asked])
+    finally:
+        bench.delete(objects)
+    wrong = [
+        f"{plan.target.title}: {question}\n  rules: {chosen[plan.route.key].rules}\n"
+        f"  predicted {outcome(decision)}, observed {observed(answer, decision)}"
+        for (plan, question, decision), answer in zip(asked, answers, strict=True)
+        if outcome(decision) != observed(answer, decision)
+    ]
+    assert not wrong, "\n".join(
+        [f"MESHUP_TEST_SEED={examples.seed_of_this_run()}", *wrong[:20], f"{len(wrong)} in all"]
+    )
