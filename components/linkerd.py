@@ -9,13 +9,13 @@ Two renders of the control plane's chart differ by themselves: it makes three se
 minute of the heartbeat from the clock. Both are given here, so that the same input renders the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 
 from components.helm import ChartSource, HelmRelease, located, merged, nested, register
-from components.identity.component import CONTROL_PLANE_WEBHOOKS, Identity, KeyPair
+from components.identity.component import CONTROL_PLANE_WEBHOOKS
 from components.namespace import MeshNamespace, MeshNamespaceArgs
 from components.routing import Diagnostic
 
@@ -58,6 +58,32 @@ class Tracing(TypedDict):
     """Service account of the collector."""
     namespace: str
     """Namespace of the collector."""
+
+
+class WebhookCertificate(TypedDict):
+    """A self-signed serving certificate of a webhook: it is its own CA bundle."""
+
+    webhook: str
+    """Key of the webhook in the chart's values, such as `proxyInjector`."""
+    certificate: pulumi.Input[str]
+    """PEM."""
+    key: pulumi.Input[str]
+    """PEM, a secret."""
+
+
+class Certificates(TypedDict):
+    """The certificates of the mesh, as `Identity` makes them or as they come from elsewhere."""
+
+    webhooks: list[WebhookCertificate]
+    """Of the control plane and, if it is installed, of linkerd-viz."""
+    trust_bundle: NotRequired[pulumi.Input[str]]
+    """The trust anchors, PEM. Not set with an external CA."""
+    issuer_certificate: NotRequired[pulumi.Input[str]]
+    """The issuer, PEM. Not set with an external CA."""
+    issuer_key: NotRequired[pulumi.Input[str]]
+    """Its key, PEM, a secret. Not set with an external CA."""
+    restart_hash: NotRequired[pulumi.Input[str]]
+    """Changes when pods have to restart with other trust anchors."""
 
 
 class LinkerdArgs(TypedDict):
@@ -108,6 +134,9 @@ class LinkerdArgs(TypedDict):
     """Traffic is redirected by the CNI plugin, so that pods need no privileged init container."""
     heartbeat: NotRequired[bool]
     """Whether the control plane reports its version to Linkerd once a day; True if not set."""
+    certificates: NotRequired[Certificates]
+    """The certificates. Without them, the chart makes the webhooks' anew at every upgrade, and refuses to render
+    without an issuer unless an external CA keeps it."""
     external_ca: NotRequired[bool]
     """An external CA keeps issuer and trust bundle in the cluster (cert-manager and trust-manager)."""
     timeout: NotRequired[int]
@@ -221,25 +250,24 @@ def node_faults(high_availability: bool, nodes: int) -> list[Diagnostic]:
     return [Diagnostic("MSH316", path, True, message, f"{HA_NODES} nodes or more")]
 
 
-def identity_values(identity: Identity) -> dict[str, Any]:
+def certificate_values(certificates: Certificates) -> dict[str, Any]:
     """Return the control plane's certificates as values: outputs, whose keys are secrets."""
-    values: dict[str, Any] = webhook_values({key: identity.webhooks[key] for key in CONTROL_PLANE_WEBHOOKS})
-    if identity.issuer is not None:
-        values["identityTrustAnchorsPEM"] = identity.trust_bundle
-        values["identity"] = {
-            "issuer": {
-                "tls": {"crtPEM": identity.issuer.certificate_pem, "keyPEM": identity.issuer.private_key_pem},
-            }
-        }
-        values["podAnnotations"] = {RESTART_KEY: identity.restart_hash}
+    values: dict[str, Any] = webhook_values(certificates, CONTROL_PLANE_WEBHOOKS)
+    if "issuer_certificate" in certificates:
+        pair = {"crtPEM": certificates["issuer_certificate"], "keyPEM": certificates.get("issuer_key")}
+        values["identityTrustAnchorsPEM"] = certificates.get("trust_bundle")
+        values["identity"] = {"issuer": {"tls": pair}}
+    if "restart_hash" in certificates:
+        values["podAnnotations"] = {RESTART_KEY: certificates["restart_hash"]}
     return values
 
 
-def webhook_values(webhooks: Mapping[str, KeyPair]) -> dict[str, Any]:
-    """Return the values of self-signed webhook certificates: each is its own CA bundle."""
+def webhook_values(certificates: Certificates, wanted: Container[str]) -> dict[str, Any]:
+    """Return the values of those webhook certificates that a chart has keys for."""
     return {
-        key: {"crtPEM": pair.certificate_pem, "keyPEM": pair.private_key_pem, "caBundle": pair.certificate_pem}
-        for key, pair in webhooks.items()
+        item["webhook"]: {"crtPEM": item["certificate"], "keyPEM": item["key"], "caBundle": item["certificate"]}
+        for item in certificates["webhooks"]
+        if item["webhook"] in wanted
     }
 
 
@@ -344,9 +372,7 @@ class Linkerd(pulumi.ComponentResource):
     namespace: pulumi.Output[str]
     """The namespace of the control plane."""
 
-    def __init__(
-        self, name: str, args: LinkerdArgs, identity: Identity, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: LinkerdArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("meshup:index:Linkerd", name, {}, opts)
         made: dict[str, pulumi.Resource] = {
             namespace["name"]: MeshNamespace(
@@ -356,8 +382,8 @@ class Linkerd(pulumi.ComponentResource):
         }
         before: list[pulumi.Resource] = []
         for item in releases(args):
-            if item["role"] == "control-plane":
-                item["values"] = under(item["values"], identity_values(identity))
+            if item["role"] == "control-plane" and "certificates" in args:
+                item["values"] = under(item["values"], certificate_values(args["certificates"]))
             after = [made[item["namespace"]], *before]
             before.append(
                 register(f"{name}-{item['role']}", item, pulumi.ResourceOptions(parent=self, depends_on=after))

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 
 from components.helm import HelmRelease, merged, nested, register
-from components.identity.component import VIZ_WEBHOOKS, Identity
+from components.identity.component import VIZ_WEBHOOKS
 from components.linkerd import (
     DEFAULT_NAMESPACE,
     RESTART_KEY,
@@ -30,7 +30,7 @@ class VizArgs(TypedDict):
     """Arguments of `Viz`."""
 
     linkerd: LinkerdArgs
-    """The mesh that it belongs to: version, chart source, domains, registry."""
+    """The mesh that it belongs to: version, chart source, domains, registry, certificates."""
     namespace: NotRequired[str]
     """Its namespace; `linkerd-viz` if not set."""
     prometheus_url: NotRequired[str]
@@ -94,17 +94,17 @@ def access(args: VizArgs) -> dict[str, str]:
 class Viz(pulumi.ComponentResource):
     """linkerd-viz in a namespace of its own."""
 
-    def __init__(
-        self, name: str, args: VizArgs, identity: Identity, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, args: VizArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("meshup:index:Viz", name, {}, opts)
         declared = namespace(args)
         made = MeshNamespace(f"{name}-{declared['name']}", declared, pulumi.ResourceOptions(parent=self))
         for item in releases(args):
-            certificates = webhook_values({key: identity.webhooks[key] for key in VIZ_WEBHOOKS})
-            if identity.issuer is not None:
-                # The chart has no annotations for all pods; a label restarts them as well.
-                certificates["podLabels"] = {RESTART_KEY: identity.restart_hash}
-            item["values"] = under(item["values"], certificates)
+            certificates = args["linkerd"].get("certificates")
+            if certificates is not None:
+                values = webhook_values(certificates, VIZ_WEBHOOKS)
+                if "restart_hash" in certificates:
+                    # The chart has no annotations for all pods; a label restarts them as well.
+                    values["podLabels"] = {RESTART_KEY: certificates["restart_hash"]}
+                item["values"] = under(item["values"], values)
             register(f"{name}-release", item, pulumi.ResourceOptions(parent=self, depends_on=[made]))
         self.register_outputs({})

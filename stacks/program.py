@@ -16,11 +16,11 @@ from components.gateway_api import GatewayApi
 from components.identity import clock
 from components.identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from components.istio import Istio, IstioArgs
-from components.linkerd import RESTART_KEY, Certificates, Linkerd, node_faults, trust_domain
+from components.linkerd import RESTART_KEY, Certificates, Linkerd, LinkerdArgs, node_faults, trust_domain
 from components.namespace import MeshNamespace
 from components.routing import ConfigurationError, Diagnostic, errors, render
 from components.traffic import Traffic, TrafficArgs
-from components.viz import Viz
+from components.viz import Viz, VizArgs
 from stacks import charts, delivery, gateway_api, identity, ownership, settings, target, traffic_file, versions
 from stacks.hooks import transformation
 from stacks.outputs import outputs
@@ -55,11 +55,11 @@ def _linkerd(planned: Plan, options: Callable[..., pulumi.ResourceOptions]) -> R
     if extension:
         webhooks |= {key: (service, extension["namespace"]) for key, service in VIZ_WEBHOOKS.items()}
     certificates = Identity("identity", cast("IdentityPlan", planned.mesh.identity), webhooks)
-    args = {**args, "certificates": _certificates(certificates)}
+    args = cast("LinkerdArgs", {**args, "certificates": _certificates(certificates)})
     mesh = Linkerd("linkerd", args, options())
     if extension:
         # Applications do not wait for it: it watches them, and they do without.
-        Viz("viz", {**extension, "linkerd": args}, options(mesh))
+        Viz("viz", cast("VizArgs", {**extension, "linkerd": args}), options(mesh))
     restart = {} if certificates.issuer is None else {RESTART_KEY: certificates.restart_hash}
     return Registered((mesh,), restart, {"identity": certificates.summary})
 

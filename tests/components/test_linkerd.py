@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from pulumi.provider.experimental.analyzer import Analyzer
 
+from components.apps.emojivoto import Emojivoto
+from components.gateway_api import GatewayApi
+from components.linkerd import Linkerd
+from components.viz import Viz
 from stacks import identity, program, settings
 from stacks.charts import Charts
 from stacks.plan import Plan, plan
@@ -42,12 +47,12 @@ def registered(**keys: Any) -> dict[str, Record]:
 
 
 def release(records: dict[str, Record], name: str) -> dict[str, Any]:
-    return plain(records[name].inputs["values"])
+    return cast("dict[str, Any]", plain(records[name].inputs["values"]))
 
 
 def plain(value: Any) -> Any:
-    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    return fields["value"] if _SECRET in fields else value
+    fields: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return fields["value"] if _SECRET in fields else cast("Any", value)
 
 
 def provided(**more: Any) -> dict[str, Any]:
@@ -146,3 +151,12 @@ def test_namespaces_of_applications_are_annotated_and_not_labelled() -> None:
     metadata = registered()["namespace-bookinfo-namespace"].inputs["metadata"]
     assert metadata["annotations"]["linkerd.io/inject"] == "enabled"
     assert "istio-injection" not in metadata["labels"]
+
+
+def test_the_arguments_of_every_component_can_be_described_to_other_languages() -> None:
+    found = cast("Any", Analyzer("meshup")).analyze([Linkerd, Viz, GatewayApi, Emojivoto])
+    described = {name: definition.inputs for name, definition in found["component_definitions"].items()}
+    assert sorted(described) == ["Emojivoto", "GatewayApi", "Linkerd", "Viz"]
+    assert described["Linkerd"]["highAvailability"].optional
+    assert not described["Linkerd"]["version"].optional
+    assert all(prop.description for inputs in described.values() for prop in inputs.values())
