@@ -19,7 +19,7 @@ from components.routing.gateway_api import (
 )
 from components.routing.manifests import version_service_name
 from components.routing.model import Destination, Match, Rewrite, Route, Rule, Service
-from components.routing.overlap import EVERY_PATH, covers
+from components.routing.overlap import EVERY_PATH, covers, method_of
 from components.routing.precedence import Inversion, every_path, inversions
 from components.routing.reader import DNS_LABEL, duration_text
 
@@ -295,7 +295,11 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
     if target.limits:
         yield from _check_limits(route, target)
         yield from _check_version_names(route)
-        yield from (_inversion(inversion, target) for inversion in inversions(route, target))
+        inverted = inversions(route, target)
+        yield from (_inversion(inversion, target) for inversion in inverted)
+        if target == LINKERD_ROUTE and _ranks_methods(route):
+            others = inversions(route, target, other_linkerd=True)
+            yield from (_version_dependent(inversion) for inversion in others if inversion not in inverted)
     if every_path(route, target) != EVERY_PATH:
         for rule in route.rules:
             if rule.rewrite and rule.rewrite.prefix and not rule.matches:
@@ -378,6 +382,26 @@ def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
         f"{target.title} would prefer '{later.name}' to '{earlier.name}' ({earlier.where}), which stands "
         "before it, for requests that both match.",
         remedy=f"Put '{later.name}' first if that is meant, or give them matches that exclude each other.",
+    )
+
+
+def _ranks_methods(route: Route) -> bool:
+    """True if some matches ask for a method and some for headers or query parameters: what the versions differ in."""
+    matches = [match for rule in route.rules for match in rule.matches]
+    return any(method_of(match) for match in matches) and any(m.headers or m.cookies or m.query for m in matches)
+
+
+def _version_dependent(inversion: Inversion) -> Diagnostic:
+    earlier, later = inversion.earlier.rule, inversion.later.rule
+    return Diagnostic(
+        "MSH156",
+        later.where,
+        later.name,
+        f"'{earlier.name}' ({earlier.where}) comes first on the pinned Linkerd; other versions would prefer "
+        f"'{later.name}' for "
+        "requests that both match.",
+        remedy="Give them matches that exclude each other, such as the same header in both.",
+        severity="warning",
     )
 
 

@@ -508,6 +508,15 @@ TRAFFIC: tuple[Code, ...] = (
         "The stack declares no route of this name.",
         "Name one of the routes of `meshup:traffic`.",
     ),
+    Code(
+        "MSH156",
+        "Order that versions of Linkerd differ in",
+        "Between a match on a method and one on headers or query parameters, the proxy of edge-26.8.3 prefers "
+        "the headers "
+        "(observed); other versions prefer the method, as the Gateway API says. An upgrade would change who gets "
+        "the request.",
+        "Give the rules matches that exclude each other.",
+    ),
 )
 
 IDENTITY: tuple[Code, ...] = (

@@ -8,8 +8,9 @@ headers, then more
   query parameters, then the order of the list.
 * Linkerd edge-26.8.3 (linkerd/http/route and observed): the longer matched part of the path, where exact and regex
 count the whole
-  path; then more headers, more query parameters, a method; then the order of the list within one object. For gRPC:
-  the longer service, the longer method, more headers.
+  path; then more headers, more query parameters, a method; then the order of the list within one object. Other
+  versions of the proxy rank a method before headers and query parameters (linkerd2-proxy 3865944); what was observed
+  holds. For gRPC: the longer service, the longer method, more headers.
 """
 
 from __future__ import annotations
@@ -81,18 +82,24 @@ def every_path(route: Route, target: Target) -> TextMatch:
     return EVERY_PATH
 
 
-def inversions(route: Route, target: Target) -> list[Inversion]:
-    """The pairs of rules whose order a target would not keep. Empty for targets that keep the order."""
+def inversions(route: Route, target: Target, *, other_linkerd: bool = False) -> list[Inversion]:
+    """The pairs of rules whose order a target would not keep. Empty for targets that keep the order.
+
+    Args:
+        route: The route.
+        target: Where it is compiled to.
+        other_linkerd: Rank as other versions of Linkerd's proxy do: a method before headers and query parameters.
+    """
     if target not in (ISTIO_ROUTE, LINKERD_ROUTE):
         return []
     listed = atoms(route, target)
-    kind = route_kind(route)
+    grpc = route_kind(route) == "GRPCRoute"
     found: list[Inversion] = []
     for position, later in enumerate(listed):
         for earlier in listed[:position]:
             if earlier.index == later.index:
                 continue
-            order = _compare(earlier, later, target, grpc=kind == "GRPCRoute")
+            order = _compare(earlier, later, target, grpc=grpc, other_linkerd=other_linkerd)
             tie = order == 0 and earlier.group != later.group
             if (order < 0 or tie) and not disjoint(earlier.match, later.match):
                 found.append(Inversion(earlier, later, tie))
@@ -140,17 +147,20 @@ def _linkerd_rest(atom: Atom) -> Rank:
     return (len(all_headers(atom.match)), len(atom.match.query), 1 if method_of(atom.match) else 0)
 
 
-def _compare(earlier: Atom, later: Atom, target: Target, *, grpc: bool) -> int:
+def _compare(earlier: Atom, later: Atom, target: Target, *, grpc: bool, other_linkerd: bool) -> int:
     """The worst case over the requests that both match: 1 the earlier is preferred, 0 a tie, -1 the later may be."""
     if target == ISTIO_ROUTE:
         return _sign(_istio_rank(earlier, grpc=grpc), _istio_rank(later, grpc=grpc))
     if grpc:
         return _sign(_linkerd_grpc_rank(earlier), _linkerd_grpc_rank(later))
-    return _compare_on_linkerd(earlier, later)
+    return _compare_on_linkerd(earlier, later, other_linkerd=other_linkerd)
 
 
-def _compare_on_linkerd(earlier: Atom, later: Atom) -> int:
-    rest = _sign(_linkerd_rest(earlier), _linkerd_rest(later))
+def _compare_on_linkerd(earlier: Atom, later: Atom, *, other_linkerd: bool) -> int:
+    rests = _linkerd_rest(earlier), _linkerd_rest(later)
+    if other_linkerd:
+        rests = (rests[0][2:] + rests[0][:2]), (rests[1][2:] + rests[1][:2])
+    rest = _sign(*rests)
     first, second = earlier.path, later.path
     if first.kind == "prefix" and second.kind == "prefix":
         return _sign((len(first.value),), (len(second.value),)) or rest
