@@ -73,5 +73,8 @@ def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) ->
     if not found:
         return []
     now, before = ("release", "objects") if planned.release else ("objects", "release")
-    message = f"{len(found)} objects were delivered as {before}, the first one is {found[0]}."
+    message = (
+        f"{len(found)} objects were delivered as {before}, the first one is {found[0]}. "
+        f"The releases of this stack are called {release_name(owner)}."
+    )
     return [Diagnostic("MSH029", KEY, now, message, before)]
