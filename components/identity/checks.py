@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
@@ -121,15 +122,28 @@ def _certificates(text: str, path: str, found: list[Diagnostic]) -> list[x509.Ce
                 )
             )
         else:
-            try:
-                certificate_list.append(x509.load_pem_x509_certificate(block.encode("ascii")))
-            except ValueError:
-                found.append(
-                    Diagnostic(
-                        "MSH201", path, None, "The PEM block can't be read as a certificate.", "An X.509 certificate."
-                    )
-                )
+            certificate = _readable(block)
+            if certificate is not None:
+                certificate_list.append(certificate)
+                continue
+            message = "The PEM block can't be read as a certificate, or its key is of an unknown kind."
+            found.append(Diagnostic("MSH201", path, None, message, "An X.509 certificate."))
     return certificate_list
+
+
+def _readable(block: str) -> x509.Certificate | None:
+    """The certificate, if all of it that the checks look at can be read: the library decodes lazily."""
+    try:
+        certificate = x509.load_pem_x509_certificate(block.encode("ascii"))
+        certificate.public_key()
+        _text(certificate.subject)
+        _text(certificate.issuer)
+        _extensions(certificate)
+        if certificate.not_valid_before_utc > certificate.not_valid_after_utc:
+            return None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return certificate
 
 
 def _blocks(text: str, path: str, found: list[Diagnostic]) -> list[tuple[str, str]]:
@@ -185,7 +199,7 @@ def _private_key(
         return None
     try:
         key = serialization.load_pem_private_key(block.encode("ascii"), password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         found.append(Diagnostic("MSH201", path, None, "The PEM block can't be read as a private key."))
         return None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):

@@ -1,10 +1,14 @@
 """Every wrong identity is refused before anything is deployed, with code, field and remedy."""
 
+import base64
+import textwrap
 from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from components.identity.checks import Provided, check_provided
 from components.routing.diagnostics import Diagnostic, errors
@@ -187,3 +191,24 @@ def test_an_issuer_that_outlives_its_anchor_is_a_warning() -> None:
 
 def test_the_key_is_not_in_the_representation() -> None:
     assert "PRIVATE" not in repr(pair(*good()))
+
+
+_GOOD = pair(*good())
+
+
+@given(st.text(), st.text(), st.text())
+def test_no_text_makes_the_checks_fail_themselves(anchors: str, certificate: str, key: str) -> None:
+    assert errors(check(Provided(anchors, certificate, key)))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(min_value=0), st.integers(min_value=0, max_value=255), st.sampled_from(["anchor", "issuer", "key"]))
+def test_no_damaged_byte_makes_the_checks_fail_themselves(place: int, value: int, where: str) -> None:
+    texts = {"anchor": _GOOD.anchors_pem, "issuer": _GOOD.issuer_certificate_pem, "key": _GOOD.issuer_key_pem}
+    first, *lines, last = texts[where].strip().splitlines()
+    der = bytearray(base64.b64decode("".join(lines)))
+    der[place % len(der)] = value
+    body = textwrap.fill(base64.b64encode(der).decode(), 64)
+    texts[where] = f"{first}\n{body}\n{last}\n"
+    for fault in check(Provided(texts["anchor"], texts["issuer"], texts["key"])):
+        assert fault.code.startswith("MSH2")

@@ -122,3 +122,20 @@ def test_a_repository_that_does_not_answer_is_said_before_the_first_resource() -
     assert [fault.code for fault in unreachable(made.mesh.releases)] == ["MSH318"]
     _, local, _ = planned(charts={"directory": "/c"})
     assert unreachable(local.mesh.releases[:0]) == []
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_the_front_end_of_emojivoto_is_split_over_its_versions_in_any_namespace(mesh: str) -> None:
+    _, made, said = planned(
+        mesh=mesh,
+        apps=["emojivoto"],
+        emojivoto={"namespace": "votes", "webVersions": {"v11": "v11", "v12": "v12"}},
+        traffic={"web-svc": {"namespace": "votes", "split": {"v11": 80, "v12": 20}}},
+    )
+    assert said == []
+    assert {item["metadata"]["namespace"] for item in made.traffic.objects} == {"votes"}
+    if mesh == "linkerd":
+        route = next(item for item in made.traffic.objects if item["kind"] == "HTTPRoute")
+        assert route["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "web-svc", "port": 80}]
+        selectors = [item["spec"]["selector"] for item in made.traffic.objects if item["kind"] == "Service"]
+        assert {"app": "web-svc", "version": "v12"} in selectors
