@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE
+from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE, Target
 from components.routing.compile import Planned
 from components.routing.manifests import match_text
 from components.routing.model import Match, Pairs, Route, Rule, TextMatch
@@ -80,7 +80,7 @@ def evaluate(plan: Planned, request: Request) -> Decision:
     order = ranked(atoms(route, plan.target), route, plan.target, request.path)
     passed: dict[str, str] = {}
     for position, atom in enumerate(order):
-        failed = _failed(atom.match, request)
+        failed = _failed(atom.match, request, plan.target)
         if failed:
             passed.setdefault(atom.rule.name, failed)
             continue
@@ -92,7 +92,11 @@ def evaluate(plan: Planned, request: Request) -> Decision:
 
 
 def _reason(plan: Planned, atom: Atom, rest: Sequence[Atom], request: Request) -> str:
-    also = [other.rule.name for other in rest if other.rule is not atom.rule and not _failed(other.match, request)]
+    also = [
+        other.rule.name
+        for other in rest
+        if other.rule is not atom.rule and not _failed(other.match, request, plan.target)
+    ]
     names = ", ".join(f"'{name}'" for name in dict.fromkeys(also))
     condition = match_text((atom.match,))
     text = "It takes every request." if condition == "all" else f"The request meets {condition}."
@@ -103,7 +107,7 @@ def _reason(plan: Planned, atom: Atom, rest: Sequence[Atom], request: Request) -
     return f"{text} It {why} {names}, which would match too."
 
 
-def _failed(match: Match, request: Request) -> str:
+def _failed(match: Match, request: Request, target: Target) -> str:
     """The first condition that a request does not meet, in words, or ""."""
     path = path_of(match)
     if not path_matches(path, request.path):
@@ -115,10 +119,16 @@ def _failed(match: Match, request: Request) -> str:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers:
         headers.setdefault(name, []).append(value)
+    query: dict[str, list[str]] = {}
+    for name, value in request.query:
+        query.setdefault(name, []).append(value)
+    if target.mesh == "istio":
+        # Envoy looks at the first value of a parameter, Linkerd at any (linkerd/http/route, match/query_param.rs).
+        query = {name: found[:1] for name, found in query.items()}
     for what, conditions, values in (
         ("header", match.headers, headers),
         ("cookie", match.cookies, cookies_of("; ".join(headers.get("cookie", [])))),
-        ("query", match.query, {name: [value] for name, value in reversed(request.query)}),
+        ("query", match.query, query),
     ):
         failed = _named(what, conditions, values)
         if failed:
