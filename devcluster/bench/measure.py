@@ -1,6 +1,7 @@
 """Runs a command and measures it: wall clock, and processor time and peak memory of the Pulumi program in it."""
 
 import contextlib
+import resource
 import subprocess
 import threading
 import time
@@ -27,7 +28,7 @@ def timed(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Run
     Raises:
         BenchError: It failed.
     """
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _processor()
     with subprocess.Popen(
         argv,
         cwd=cwd,
@@ -45,7 +46,13 @@ def timed(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Run
     if process.returncode != 0:
         command = " ".join(argv[-4:])
         raise BenchError(f"`{command}` failed with exit code {process.returncode}:\n{said.strip()[-4000:]}")
-    return Run(seconds, watch.seconds, watch.mib)
+    return Run(seconds, _processor() - before, watch.seconds, watch.mib)
+
+
+def _processor() -> float:
+    """Processor time of all ended children and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _Watch(threading.Thread):

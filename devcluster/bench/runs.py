@@ -91,7 +91,7 @@ def compile_time(bench: Bench, services: Sequence[int]) -> None:
     for count in services:
         done = compiled(count)
         seconds = cast("float", done["seconds"])
-        group.note(f"{count} Services", PROGRAM, Run(seconds, seconds, cast("float", done["mib"])))
+        group.note(f"{count} Services", PROGRAM, Run(seconds, seconds, seconds, cast("float", done["mib"])))
 
 
 def compiled(services: int, weight: int = 90) -> Json:
@@ -172,7 +172,7 @@ def _tools(bench: Bench, group: Group, steps: Sequence[scenario.Apply | scenario
 
 
 def _sum(runs: Sequence[Run]) -> Run:
-    return Run(sum(run.seconds for run in runs))
+    return Run(sum(run.seconds for run in runs), sum(run.processor_seconds or 0.0 for run in runs))
 
 
 def scale(bench: Bench, wanted: Mapping[int, Sequence[str]]) -> None:

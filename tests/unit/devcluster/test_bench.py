@@ -20,9 +20,10 @@ def test_a_ratio_says_how_many_times_the_baseline_it_is() -> None:
 
 
 def test_the_median_of_the_runs_is_quoted_and_the_largest_memory() -> None:
-    runs = (Run(9.0, 2.0, 80.0), Run(1.0, 1.0, 120.0), Run(4.0, 3.0, 90.0))
+    runs = (Run(9.0, 5.0, 2.0, 80.0), Run(1.0, 3.0, 1.0, 120.0), Run(4.0, 6.0, 3.0, 90.0))
     quoted = Figure("install", "preview", "meshup", runs)
     assert (quoted.seconds, quoted.program_seconds, quoted.program_mib) == (4.0, 2.0, 120.0)
+    assert quoted.processor_seconds == 5.0
     assert quoted.program_share == 0.5
 
 
@@ -57,17 +58,18 @@ def test_the_table_has_ratios_and_names_a_group_once() -> None:
 
 
 def test_the_table_shows_share_and_memory_of_the_program() -> None:
-    row = rows([Figure("install", "preview", "meshup", (Run(4.0, 1.0, 99.6),))])[0]
-    assert row[5:] == ("1.0 s, 25%", "100 MiB")
+    row = rows([Figure("install", "preview", "meshup", (Run(4.0, 3.0, 1.0, 99.6),))])[0]
+    assert row[5:] == ("3.0 s", "1.0 s, 25%", "100 MiB")
 
 
 def test_the_file_has_every_run_and_null_where_nothing_was_measured() -> None:
-    program = Figure("install", "preview", "meshup", (Run(4.0, 1.0, 90.0),), "bare")
-    bare = Figure("install", "preview", "bare", (Run(2.0, 0.5, 60.0),), "bare")
+    program = Figure("install", "preview", "meshup", (Run(4.0, 3.0, 1.0, 90.0),), "bare")
+    bare = Figure("install", "preview", "bare", (Run(2.0, 1.0, 0.5, 60.0),), "bare")
     written = json.loads(json.dumps(document([program, bare, figure("kubectl", 1.0, 3.0)], {"command": "x"})))
     assert written["command"] == "x"
     assert written["figures"][0]["ratio"] == 2.0
     assert written["figures"][0]["programMiBRatio"] == 1.5
+    assert written["figures"][0]["processorSeconds"] == 3.0
     assert written["figures"][2]["runs"] == [1.0, 3.0]
     assert written["figures"][2]["programShare"] is None
 
