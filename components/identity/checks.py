@@ -25,6 +25,15 @@ WARN_DAYS = 60
 
 _SIGNATURES = (SignatureAlgorithmOID.ECDSA_WITH_SHA256, SignatureAlgorithmOID.RSA_WITH_SHA256)
 _RSA_SIZES = (2048, 4096)
+# All that the library raises for what it can't read; these have no common base class.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 
@@ -139,9 +148,10 @@ def _readable(block: str) -> x509.Certificate | None:
         _text(certificate.subject)
         _text(certificate.issuer)
         _extensions(certificate)
-        if certificate.not_valid_before_utc > certificate.not_valid_after_utc:
+        # Go, in which Linkerd's control plane is written, reads no certificate with a negative serial number.
+        if certificate.serial_number < 0 or certificate.not_valid_before_utc > certificate.not_valid_after_utc:
             return None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         return None
     return certificate
 
@@ -199,7 +209,7 @@ def _private_key(
         return None
     try:
         key = serialization.load_pem_private_key(block.encode("ascii"), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         found.append(Diagnostic("MSH201", path, None, "The PEM block can't be read as a private key."))
         return None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
@@ -377,7 +387,7 @@ def _extensions(certificate: x509.Certificate) -> tuple[x509.BasicConstraints | 
                 constraints = extension.value
             elif isinstance(extension.value, x509.KeyUsage):
                 usage = extension.value
-    except ValueError:
+    except _UNREADABLE:
         return None
     return constraints, usage
 

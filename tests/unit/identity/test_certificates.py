@@ -5,7 +5,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.identity import certificates, clock
@@ -71,6 +71,7 @@ def test_an_issuer_needs_a_signer_and_a_webhook_takes_none() -> None:
         certificates.issue(certificates.webhook_profile("a", "b", YEAR, WINDOW), NOW, anchor())
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=-400, max_value=800))
 def test_renewal_is_due_exactly_in_the_window(day: int) -> None:
     end = certificates.read(_ISSUER.certificate_pem).not_after

@@ -196,12 +196,13 @@ def test_the_key_is_not_in_the_representation() -> None:
 _GOOD = pair(*good())
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_no_text_makes_the_checks_fail_themselves(anchors: str, certificate: str, key: str) -> None:
     assert errors(check(Provided(anchors, certificate, key)))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.integers(min_value=0), st.integers(min_value=0, max_value=255), st.sampled_from(["anchor", "issuer", "key"]))
 def test_no_damaged_byte_makes_the_checks_fail_themselves(place: int, value: int, where: str) -> None:
     texts = {"anchor": _GOOD.anchors_pem, "issuer": _GOOD.issuer_certificate_pem, "key": _GOOD.issuer_key_pem}
