@@ -24,7 +24,7 @@ Manifest = Mapping[str, Any]
 _MANAGER = "meshup-tests"
 _WORKERS = 8
 # A CustomResourceDefinition that was just made is served a moment later.
-_SECONDS = 30.0
+_SECONDS = 60.0
 
 
 def apply(embedded: Embedded, items: Iterable[Manifest]) -> None:
@@ -42,7 +42,7 @@ def dry_run(embedded: Embedded, items: Iterable[Manifest]) -> list[str]:
 
 
 def delete(embedded: Embedded, items: Iterable[Manifest]) -> None:
-    """Delete objects in the reverse of their order, if they are there."""
+    """Delete objects in the reverse of their order, if they are there, and wait until they are gone."""
     faults = [fault for fault in _run(embedded, "delete", list(items)[::-1]) if fault]
     assert not faults, "\n".join(faults)
 
@@ -91,6 +91,16 @@ class _Batch:
     def delete(self, item: Manifest) -> str:
         return self._faults("DELETE", item, {})
 
+    def gone(self, item: Manifest) -> str:
+        end = time.monotonic() + _SECONDS
+        while time.monotonic() < end:
+            try:
+                self.client.request("GET", self.path(item))
+            except ApiError as error:
+                return "" if error.not_found else str(error)
+            time.sleep(0.2)
+        return f"{item['kind']} {item['metadata']['name']} is still there"
+
     def _faults(self, method: str, item: Manifest, query: Mapping[str, str]) -> str:
         body = dict(item) if method == "PATCH" else None
         kind = "application/apply-patch+yaml" if body else "application/json"
@@ -106,15 +116,17 @@ class _Batch:
 def main(action: str) -> None:
     """Do one action to the objects on standard input, and print the faults by object."""
     batch = _Batch()
-    actions: dict[str, Callable[[Manifest], str]] = {
-        "apply": batch.apply,
-        "dry-run": batch.dry_run,
-        "delete": batch.delete,
+    actions: dict[str, Sequence[Callable[[Manifest], str]]] = {
+        "apply": [batch.apply],
+        "dry-run": [batch.dry_run],
+        "delete": [batch.delete, batch.gone],
     }
+    items: list[Manifest] = json.load(sys.stdin)
     faults: list[str] = []
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for _, group in groupby(json.load(sys.stdin), key=lambda item: item["kind"]):
-            faults.extend(pool.map(actions[action], group))
+        for act in actions[action]:
+            for _, group in groupby(items, key=lambda item: item["kind"]):
+                faults.extend(pool.map(act, group))
     print(json.dumps(faults))
 
 
