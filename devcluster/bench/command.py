@@ -40,28 +40,33 @@ def main(arguments: Sequence[str]) -> int:
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write; exit code 0 done, 1 failed, 130 interrupted."""
     errors = Console(stderr=True, highlight=False)
+    found: list[figures.Figure] = []
+    code = 0
     try:
-        found = measure(options)
+        measure(options, found)
     except (BenchError, ToolError, ClusterError, StackError) as error:
         errors.print(f"bench: {error}", markup=False, soft_wrap=True)
-        return 1
+        code = 1
     except KeyboardInterrupt:
         errors.print("bench: interrupted; its cluster is ended.")
-        return 130
-    show(found, Console(highlight=False))
+        code = 130
+    # What was measured until then is worth keeping: a full run takes long.
+    collected = figures.collected(found)
+    show(collected, Console(highlight=False))
     target = paths.repository() / RESULTS
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(figures.document(found, about(options)), indent=2) + "\n", encoding="utf-8")
+    written = figures.document(collected, about(options) | {"complete": code == 0})
+    target.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     print(f"Written to {RESULTS}.")
-    return 0
+    return code
 
 
-def measure(options: argparse.Namespace) -> list[figures.Figure]:
-    """Measure all parts that are wanted. The cluster is ended whatever happens."""
+def measure(options: argparse.Namespace, found: list[figures.Figure]) -> None:
+    """Measure all parts that are wanted, into a list. The cluster is ended whatever happens."""
     services = [*options.services, *([FULL] if options.full and FULL not in options.services else [])]
     embedded = Embedded(CLUSTER)
     with Progress() as progress, tempfile.TemporaryDirectory(prefix="meshup-bench-") as folder:
-        bench = Bench(embedded, progress, Path(folder))
+        bench = Bench(embedded, progress, Path(folder), found)
         for _ in range(options.repeat):
             if "compile" in options.only:
                 runs.compile_time(bench, services)
@@ -78,7 +83,6 @@ def measure(options: argparse.Namespace) -> list[figures.Figure]:
                     stack_file = paths.repository() / f"Pulumi.embedded-{CLUSTER}.yaml"
                     embedded.down(progress)
                     stack_file.unlink(missing_ok=True)
-    return figures.collected(bench.figures)
 
 
 def _start(embedded: Embedded, progress: Progress) -> None:
