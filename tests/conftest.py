@@ -34,6 +34,7 @@ _LONGEST_FIRST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under xdist, keep together what shares a cluster, and order the groups."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
