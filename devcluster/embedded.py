@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import yaml
 
@@ -67,8 +68,9 @@ class Embedded:
             settings(
                 context=self.cluster.context,
                 charts=self.toolbox.path("istio-charts"),
+                bundle=self.toolbox.path("gateway-api-crds") / "standard",
+                users=users_settings(text),
                 pods=self.cluster.mode == "full",
-                istio=istio_settings(text),
             )
         )
 
@@ -78,30 +80,43 @@ def authority(kubeconfig: str) -> str:
     return yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
 
 
-def settings(context: str, charts: Path, istio: Mapping[str, object], *, pods: bool) -> dict[str, Setting]:
+def settings(
+    context: str, charts: Path, bundle: Path, users: Mapping[str, object], *, pods: bool
+) -> dict[str, Setting]:
     """Return the configuration keys that belong to the cluster and not to the user.
 
     Args:
         context: The kubeconfig context.
-        charts: The folder of Istio's charts.
-        istio: What the user has set under `meshup:istio`.
+        charts: The folder of Istio's charts. A place that the user has set wins.
+        bundle: The folder of the Gateway API's CustomResourceDefinitions. A manifest that the user has set wins.
+        users: The configuration of the stack so far, by key.
         pods: Whether pods run as processes. Where they don't, no istiod would answer Istio's webhooks, and every
             pod would be refused; so they are left out by the chart's own switch.
     """
-    own: dict[str, Setting] = {
-        "kubernetes:context": context,
-        "meshup:environment": "dev",
-        "meshup:charts": {"directory": str(charts)},
-    }
+    own: dict[str, Setting] = {"kubernetes:context": context, "meshup:environment": "dev"}
+    source = _mapping(users.get("meshup:charts"))
+    if not source or _built(source.get("directory")):
+        own["meshup:charts"] = {"directory": str(charts)}
+    gateway_api = _mapping(users.get("meshup:gatewayApi"))
+    if "manifest" not in gateway_api or _built(gateway_api["manifest"]):
+        own["meshup:gatewayApi"] = {**gateway_api, "manifest": str(bundle)}
     if not pods:
-        own["meshup:istio"] = {**istio, "webhooks": False}
+        own["meshup:istio"] = {**_mapping(users.get("meshup:istio")), "webhooks": False}
     return own
 
 
-def istio_settings(text: str) -> Mapping[str, object]:
-    """Return what a stack file sets under `meshup:istio`; empty for a file that can't be read, which is said later."""
+def users_settings(text: str) -> Mapping[str, object]:
+    """Return the configuration in a stack file; empty for a file that can't be read, which is said later."""
     try:
-        found = stackfile.configuration(text).get("meshup:istio")
+        return stackfile.configuration(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType] - YAML
+
+
+def _built(place: object) -> bool:
+    """Whether a place is in the cache of tools, so that an earlier `up` wrote it."""
+    return isinstance(place, str) and Path(place).is_relative_to(paths.cache_dir())
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}

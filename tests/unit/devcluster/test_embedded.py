@@ -1,32 +1,52 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from devcluster import cli, embedded
+from devcluster import cli, embedded, paths
 
 KUBECONFIG = "clusters:\n- name: meshup-dev\n  cluster: {server: x, certificate-authority-data: QUJD}\n"
 
 
-def test_the_clusters_own_settings_name_its_context_and_its_charts() -> None:
-    assert embedded.settings("meshup-dev", Path("/c"), {"replicas": 2}, pods=True) == {
+def own(users: dict[str, object], *, pods: bool = True) -> dict[str, Any]:
+    return dict(embedded.settings("meshup-dev", Path("/c"), Path("/g"), users, pods=pods))
+
+
+def test_the_clusters_own_settings_name_its_context_its_charts_and_its_gateway_api() -> None:
+    assert own({}) == {
         "kubernetes:context": "meshup-dev",
         "meshup:environment": "dev",
         "meshup:charts": {"directory": "/c"},
+        "meshup:gatewayApi": {"manifest": "/g"},
     }
 
 
+@pytest.mark.parametrize("source", [{"directory": "/mine"}, {"repository": "oci://mine.example/charts"}])
+def test_charts_and_a_gateway_api_of_the_users_own_stay(source: dict[str, str]) -> None:
+    found = own({"meshup:charts": source, "meshup:gatewayApi": {"manifest": "/mine.yaml"}})
+    assert not {"meshup:charts", "meshup:gatewayApi"} & set(found)
+
+
+def test_places_that_an_earlier_up_wrote_are_kept_up_to_date() -> None:
+    old = str(paths.cache_dir() / "tools" / "old")
+    found = own({"meshup:charts": {"directory": old}, "meshup:gatewayApi": {"manifest": old, "install": True}})
+    assert found["meshup:charts"] == {"directory": "/c"}
+    assert found["meshup:gatewayApi"] == {"manifest": "/g", "install": True}
+
+
 def test_without_pods_the_webhooks_are_left_out_and_the_users_own_settings_of_istio_stay() -> None:
-    found = embedded.settings("meshup-dev", Path("/c"), {"replicas": 2, "webhooks": True}, pods=False)
+    found = own({"meshup:istio": {"replicas": 2, "webhooks": True}}, pods=False)
     assert found["meshup:istio"] == {"replicas": 2, "webhooks": False}
 
 
-@pytest.mark.parametrize("text", ["", "config: {}", "config:\n  meshup:istio: x\n", "config: [", "- a\n"])
-def test_a_stack_file_without_settings_of_istio_has_none(text: str) -> None:
-    assert embedded.istio_settings(text) == {}
+@pytest.mark.parametrize("text", ["", "config: {}", "config: [", "- a\n"])
+def test_a_stack_file_that_has_no_settings_or_can_not_be_read_has_none(text: str) -> None:
+    assert embedded.users_settings(text) == {}
 
 
-def test_settings_of_istio_are_read_from_a_stack_file() -> None:
-    assert embedded.istio_settings("config:\n  meshup:istio:\n    replicas: 2\n") == {"replicas": 2}
+def test_settings_are_read_from_a_stack_file() -> None:
+    text = "config:\n  meshup:istio:\n    replicas: 2\n"
+    assert embedded.users_settings(text) == {"meshup:istio": {"replicas": 2}}
 
 
 def test_a_cluster_is_told_from_another_of_its_name_by_its_certificate_authority() -> None:
