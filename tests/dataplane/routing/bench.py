@@ -24,7 +24,7 @@ PORT = 9080
 ENVOY_ADMIN = 15000
 # A right result is refused in fewer than one of 10,000 runs, all tests of this folder together.
 SIGNIFICANCE = traffic.SIGNIFICANCE
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 _FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
 

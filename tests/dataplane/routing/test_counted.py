@@ -33,7 +33,7 @@ SPLITS: tuple[dict[str, int], ...] = (
     {"v1": 34, "v2": 33, "v3": 33},
     {"v1": 0, "v2": 100},
 )
-ABORTED, DELAYED, SECONDS = 40, 30, 0.8
+ABORTED, DELAYED, SECONDS = 40, 30, 1.5
 LIMIT = 10
 ERRORS = 5
 
@@ -102,12 +102,12 @@ RETRIES: dict[str, Any] = {
         {
             "match": {"path": {"prefix": "/per-try"}},
             "backends": {"v1": 100},
-            "timeout": {"request": "10s", "perTry": "200ms"},
+            "timeout": {"request": "10s", "perTry": "500ms"},
             "retries": {"attempts": 2, "conditions": ["gateway-error"], "backoff": "10ms"},
         },
     ]
 }
-TIMEOUT: dict[str, Any] = {"rules": [{"match": {"path": "/slow"}, "backends": {"v1": 100}, "timeout": "400ms"}]}
+TIMEOUT: dict[str, Any] = {"rules": [{"match": {"path": "/slow"}, "backends": {"v1": 100}, "timeout": "1s"}]}
 OUTLIER: dict[str, Any] = {
     "rules": [{"backends": {"v3": 100}}],
     "circuitBreaker": {
@@ -145,7 +145,8 @@ CHANGES: dict[str, Any] = {
     ]
 }
 # The limit holds at the pods, whatever Service they are called by; so it gets pods that no other rule needs.
-LIMITED: dict[str, Any] = {"versions": {}, "rateLimit": {"requests": LIMIT, "per": "60s"}}
+# Envoy refills its bucket little by little, one token a minute here.
+LIMITED: dict[str, Any] = {"versions": {}, "rateLimit": {"requests": LIMIT, "per": f"{60 * LIMIT}s"}}
 FEATURES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "split": (SPLIT, BOTH),
     "groups": (GROUPS, BOTH),
@@ -324,7 +325,7 @@ def test_each_attempt_has_its_own_timeout(bench: Bench) -> None:
     path = f"/per-try/{once()}"
     (answer,) = bench.send([Sent(host(named("retries", VIRTUAL_SERVICE)), path, headers=[("x-workload-delay", "9")])])
     assert answer.status == 504
-    assert 0.6 <= answer.seconds < 5
+    assert 1.5 <= answer.seconds < 9
     assert bench.requests_by_path(bench.pod(app="reviews", version="v1"))[path] == 3
 
 
@@ -332,11 +333,11 @@ def test_each_attempt_has_its_own_timeout(bench: Bench) -> None:
 def test_a_request_that_takes_longer_than_its_timeout_is_ended(bench: Bench, api: str) -> None:
     service = host(named("timeout", api))
     slow = Sent(service, "/slow", headers=[("x-workload-delay", "5")])
-    patient = Sent(service, "/other", headers=[("x-workload-delay", "0.6")])
+    patient = Sent(service, "/other", headers=[("x-workload-delay", "1.5")])
     answers = bench.send([slow, slow, Sent(service, "/slow"), patient])
     assert [answer.status for answer in answers] == [504, 504, 200, 200]
-    assert all(0.4 <= answer.seconds < 5 for answer in answers[:2])
-    assert answers[3].seconds >= 0.6
+    assert all(1 <= answer.seconds < 5 for answer in answers[:2])
+    assert answers[3].seconds >= 1.5
 
 
 @BY_API
