@@ -4,7 +4,7 @@ DEVCLUSTER = $(PYTHON) -m devcluster
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 ARGS ?=
 # Most tests wait for a cluster most of the time, so four workers suit two cores. Each has clusters of its own.
-WORKERS ?= --numprocesses=4 --dist=loadgroup --no-loadscope-reorder
+WORKERS ?= --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status traffic shell tools test tests test-tools test-unit bench lint format lock

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] - xdist has none
+from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 
 from devcluster import netns, paths
 from devcluster.cluster import Mode
@@ -33,10 +35,12 @@ _LONGEST_FIRST = (
     "cluster",
 )
 
+# It destroys its mesh, so it has one of its own.
+_OWN_MESH = ("test_make_up.py",)
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist, keep together what shares a cluster, and order the groups."""
+    """Under xdist, begin with what takes longest."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     tests = Path(__file__).parent
@@ -47,11 +51,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(found, len(_LONGEST_FIRST))
 
     items.sort(key=rank)
-    for item in items:
-        path = item.path.relative_to(tests)
-        if path.parts[0] in ("cluster", "dataplane") and item.get_closest_marker("xdist_group") is None:
-            # Tests of the data plane share one mesh; the others share a cluster by module.
-            item.add_marker(pytest.mark.xdist_group("mesh" if path.parts[0] == "dataplane" else path.stem))
+
+
+class Groups(LoadScopeScheduling):
+    """Gives one worker a whole file at a time, or all the tests that share a mesh.
+
+    The groups of xdist itself (`--dist=loadgroup`) have no effect with pytest 9: they are written into `_nodeid`, which
+    it does not read any more (pytest-xdist 3.8.0, xdist/remote.py).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.split("::", maxsplit=1)[0])
+        return "mesh" if "dataplane" in path.parts and path.name not in _OWN_MESH else str(path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    """Spread the tests by `Groups`."""
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")

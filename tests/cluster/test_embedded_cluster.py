@@ -19,8 +19,6 @@ from devcluster.progress import Progress
 from devcluster.toolchain import Toolbox
 
 pytestmark = pytest.mark.cluster
-# These bring up a cluster each, and use none of the others'.
-alone = pytest.mark.xdist_group("embedded-alone")
 
 _TOOLS = (*CONTROL_PLANE, "pilot-agent", "pilot-discovery", "envoy-bootstrap", "iptables")
 
@@ -294,7 +292,6 @@ def test_a_running_cluster_does_not_change_its_mode(cluster: Cluster, tools: Too
         cluster.up(tools, progress, mode="api" if cluster.mode == "full" else "full")
 
 
-@alone
 def test_down_leaves_no_process_and_no_file(other: Cluster, tools: Toolbox) -> None:
     with Progress() as progress:
         other.up(tools, progress, mode="api")
@@ -307,7 +304,6 @@ def test_down_leaves_no_process_and_no_file(other: Cluster, tools: Toolbox) -> N
     other.down()
 
 
-@alone
 def test_down_leaves_what_others_keep_in_the_folder(other: Cluster, tools: Toolbox) -> None:
     with Progress() as progress:
         other.up(tools, progress, mode="api")
@@ -319,7 +315,6 @@ def test_down_leaves_what_others_keep_in_the_folder(other: Cluster, tools: Toolb
     other.directory.rmdir()
 
 
-@alone
 def test_two_ups_at_once_make_one_cluster(other: Cluster) -> None:
     both = [start_up(other.name, "api") for _ in range(2)]
     outputs = [each.communicate(timeout=120)[1] for each in both]
@@ -331,7 +326,6 @@ def test_two_ups_at_once_make_one_cluster(other: Cluster) -> None:
     assert {process.pid for process in processes.marked(marker(other))} == recorded
 
 
-@alone
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.7, 1.5, 3.0])
 def test_up_converges_after_a_kill_at_any_moment(other: Cluster, seconds: float) -> None:
     first = start_up(other.name, "full" if netns.supported().full else "api")
@@ -351,7 +345,6 @@ def test_up_converges_after_a_kill_at_any_moment(other: Cluster, seconds: float)
     assert strays == []
 
 
-@alone
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_a_process_that_a_killed_up_could_not_record_any_more_is_ended(
     other: Cluster, tools: Toolbox, command: str
@@ -370,7 +363,6 @@ def test_a_process_that_a_killed_up_could_not_record_any_more_is_ended(
     assert not unrecorded.alive
 
 
-@alone
 def test_a_component_that_can_not_start_is_reported_with_its_log(
     other: Cluster, tools: Toolbox, tmp_path: Path
 ) -> None:
@@ -389,7 +381,6 @@ def test_a_component_that_can_not_start_is_reported_with_its_log(
     assert str(other.directory / "logs" / "kwok.log") in str(raised.value)
 
 
-@alone
 def test_down_waits_for_an_up_that_is_at_work(other: Cluster) -> None:
     first = start_up(other.name, "api")
     while not (other.directory / "cluster.json").exists() and first.poll() is None:

@@ -16,8 +16,7 @@ from devcluster.kubelet import registry
 from devcluster.stack import Stack, StackError
 from devcluster.traffic import Request, Result, Split
 
-# It destroys its mesh, so it has one of its own where there are several workers.
-pytestmark = [pytest.mark.dataplane, pytest.mark.xdist_group("make-up")]
+pytestmark = pytest.mark.dataplane
 
 REQUESTS = 1000
 # Where `pulumi up` is killed: as soon as it says this. Each lies in another part of the work.
