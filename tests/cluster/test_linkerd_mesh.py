@@ -1,6 +1,7 @@
 """Linkerd on the real API server: the whole program, with charts of our own in place of Linkerd's (tests/charts)."""
 
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
@@ -85,7 +86,7 @@ def must(stack: Stack, *arguments: str, at: datetime | None = None) -> str:
 
 
 class Arguments:
-    """The command lines of all processes of this machine, seen while something runs."""
+    """The command lines of all processes that this machine starts while something runs."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -93,9 +94,13 @@ class Arguments:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self) -> None:
+        begun = time.time()
         while not self._stop.wait(0.2):
-            for process in psutil.process_iter(["cmdline"]):
-                self.seen.add("\n".join(cast("list[str]", process.info["cmdline"] or [])))
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    # The older ones are many where tests run side by side, and reading them takes its time.
+                    if process.create_time() >= begun:
+                        self.seen.add("\n".join(process.cmdline()))
 
     def __enter__(self) -> "Arguments":
         self._thread.start()
