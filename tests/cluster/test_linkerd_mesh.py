@@ -90,17 +90,16 @@ class Arguments:
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
+        self._before = set(psutil.process_iter())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self) -> None:
-        begun = time.time()
         while not self._stop.wait(0.2):
-            for process in psutil.process_iter():
+            # Those that ran before are many where tests run side by side, and reading them takes its time.
+            for process in set(psutil.process_iter()) - self._before:
                 with contextlib.suppress(psutil.Error):
-                    # The older ones are many where tests run side by side, and reading them takes its time.
-                    if process.create_time() >= begun:
-                        self.seen.add("\n".join(process.cmdline()))
+                    self.seen.add("\n".join(process.cmdline()))
 
     def __enter__(self) -> "Arguments":
         self._thread.start()
