@@ -129,8 +129,11 @@ def documents(file: Path) -> list[Manifest]:
 
 @cache
 def seed_of_this_run() -> int:
-    """The seed of generated examples: MESHUP_TEST_SEED, or a new one. A failure prints it, to be repeated with."""
-    return int(os.environ.get("MESHUP_TEST_SEED") or secrets.randbelow(2**32))
+    """The seed of generated examples: MESHUP_TEST_SEED; if it is not set, a new one by night and always one in CI.
+
+    A failure prints it, to be repeated with.
+    """
+    return int(os.environ.get("MESHUP_TEST_SEED") or (secrets.randbelow(2**32) if nightly() else 0))
 
 
 def nightly() -> bool:
