@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -261,10 +261,22 @@ def test_up_again_changes_nothing_and_adds_the_nodes_that_are_asked_for(cluster:
     assert status.nodes == {"node-1": "", "node-2": ""}
 
 
+def killed(victims: Iterable[processes.ProcessId]) -> None:
+    """Kill processes and wait until they are dead: on a busy machine SIGKILL takes its time."""
+    victims = list(victims)
+    assert victims
+    for process in victims:
+        process.send(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while any(process.alive for process in victims):
+        assert time.monotonic() < deadline, "SIGKILL has no effect"
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("role", ["etcd", "kube-apiserver", "kwok"])
 def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: Toolbox, role: str) -> None:
     before = {process.role: process.pid for process in cluster.status().processes}
-    os.kill(before[role], signal.SIGKILL)
+    killed(process for process in processes.marked(marker(cluster)) if process.pid == before[role])
     with Progress() as progress:
         cluster.up(tools, progress)
     status = cluster.status()
@@ -278,8 +290,7 @@ def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: To
 def test_after_a_power_cut_up_brings_the_same_cluster_back(cluster: Cluster, tools: Toolbox) -> None:
     create = 'show(core.create_namespaced_config_map("default", {"metadata": {"name": "kept"}}).metadata.uid)'
     uid = inside(cluster, create)
-    for process in processes.marked(marker(cluster)):
-        process.send(signal.SIGKILL)
+    killed(processes.marked(marker(cluster)))
     assert not cluster.status().ready
     with Progress() as progress:
         cluster.up(tools, progress)
