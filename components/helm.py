@@ -18,6 +18,8 @@ import pulumi_kubernetes as kubernetes
 
 RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 """Pulumi's type token of a Helm release."""
+DEFAULT_TIMEOUT = 300
+"""Seconds that a release may take to become ready, if nothing else is set."""
 
 
 class ChartSource(TypedDict):
@@ -58,6 +60,25 @@ def located(source: ChartSource, default_repository: str, chart: str) -> dict[st
     if repository.startswith("oci://"):
         return {"chart": f"{repository}/{chart}"}
     return {"chart": chart, "repository": repository}
+
+
+def chart_release(
+    chart: str, source: ChartSource, default_repository: str, *, version: str, namespace: str, values: dict[str, Any]
+) -> HelmRelease:
+    """Return the release of a chart of a mesh. Its name and role are the chart's, until the mesh says otherwise."""
+    place = located(source, default_repository, chart)
+    release: HelmRelease = {
+        "role": chart,
+        "name": chart,
+        "namespace": namespace,
+        "chart": place["chart"],
+        "version": version,
+        "values": values,
+        "timeout": DEFAULT_TIMEOUT,
+    }
+    if "repository" in place:
+        release["repository"] = place["repository"]
+    return release
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.helm import ChartSource, HelmRelease, located, merged, nested, register
+from components.helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, nested, register
 from components.namespace import MeshNamespace, MeshNamespaceArgs
 from components.security import MutualTls
 
@@ -122,7 +122,6 @@ class IstioArgs(TypedDict):
 
 DEFAULT_NAMESPACE = "istio-system"
 DEFAULT_GATEWAY_NAMESPACE = "istio-ingress"
-DEFAULT_TIMEOUT = 300
 _ACCESS_LOG = {
     "off": {"meshConfig.accessLogFile": ""},
     "text": {"meshConfig.accessLogFile": "/dev/stdout", "meshConfig.accessLogEncoding": "TEXT"},
@@ -165,19 +164,11 @@ def namespaces(args: IstioArgs) -> list[MeshNamespaceArgs]:
 
 
 def _release(args: IstioArgs, chart: str, namespace: str, values: dict[str, Any]) -> HelmRelease:
-    place = located(args.get("charts", {}), REPOSITORY, chart)
-    release: HelmRelease = {
-        "role": chart,
-        "name": chart,
-        "namespace": namespace,
-        "chart": place["chart"],
-        "version": args["version"],
-        "values": values,
-        "timeout": args.get("timeout", DEFAULT_TIMEOUT),
-    }
-    if "repository" in place:
-        release["repository"] = place["repository"]
-    return release
+    made = chart_release(
+        chart, args.get("charts", {}), REPOSITORY, version=args["version"], namespace=namespace, values=values
+    )
+    made["timeout"] = args.get("timeout", DEFAULT_TIMEOUT)
+    return made
 
 
 def _base_values(args: IstioArgs) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 
-from components.helm import ChartSource, HelmRelease, located, merged, nested, register
+from components.helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, nested, register
 from components.identity.component import CONTROL_PLANE_WEBHOOKS
 from components.namespace import MeshNamespace, MeshNamespaceArgs
 from components.routing import Diagnostic
@@ -24,7 +24,6 @@ REPOSITORY = "https://helm.linkerd.io/edge"
 
 DEFAULT_NAMESPACE = "linkerd"
 CNI_NAMESPACE = "linkerd-cni"
-DEFAULT_TIMEOUT = 300
 RESTART_KEY = "meshup/trust"
 """Annotation of pod templates that changes when workloads have to restart with other trust anchors."""
 
@@ -193,18 +192,11 @@ def releases(args: LinkerdArgs) -> list[HelmRelease]:
 
 def release(args: LinkerdArgs, role: str, chart: str, namespace: str, values: dict[str, Any]) -> HelmRelease:
     """Return one release of Linkerd's charts: all have one repository and one version, and their own name."""
-    place = located(args.get("charts", {}), REPOSITORY, chart)
-    made: HelmRelease = {
-        "role": role,
-        "name": chart,
-        "namespace": namespace,
-        "chart": place["chart"],
-        "version": args["version"],
-        "values": values,
-        "timeout": args.get("timeout", DEFAULT_TIMEOUT),
-    }
-    if "repository" in place:
-        made["repository"] = place["repository"]
+    made = chart_release(
+        chart, args.get("charts", {}), REPOSITORY, version=args["version"], namespace=namespace, values=values
+    )
+    made["role"] = role
+    made["timeout"] = args.get("timeout", DEFAULT_TIMEOUT)
     return made
 
 

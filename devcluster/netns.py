@@ -3,8 +3,8 @@
 A namespace lives as long as its holder, a sleeping process of ours. The cluster has one:
 
 - `POD_RANGE`, the addresses of pods that nothing runs for, is local in it: connections there are refused at once.
-- `KUBELET_RANGE`, the addresses of pods that run as processes. A pod with a namespace of its own is reached by a /32
-  route over a veth pair; one that runs in the cluster's namespace has its address on `lo` (`add_local_address`).
+- `KUBELET_RANGE`, the addresses of pods that run as processes. Each has a namespace of its own and is reached by a /32
+  route over a veth pair.
 - `GATEWAY` is on `lo`: the way out of every pod, and the source address of what the cluster sends to pods.
 
 A user namespace is needed where the caller isn't root, and it has to map a range of users, because the interception
@@ -128,19 +128,6 @@ class Namespace:
     def enter_argv(self, command: Sequence[str]) -> list[str]:
         """Return the argument list that runs a command inside, in the same directory and with the same files."""
         return [*_enter(self.pid, ["--net"]), *command]
-
-    def add_local_address(self, address: str) -> None:
-        """Give the namespace itself an address of KUBELET_RANGE, for a pod that runs in it. Repeating is harmless.
-
-        The caller is root outside, or any process inside.
-        """
-        with _netlink(self.pid) as link, _exists_is_fine():
-            link.addr("add", index=_index(link, "lo"), address=address, prefixlen=32)
-
-    def remove_local_address(self, address: str) -> None:
-        """Take an address of `add_local_address` away. It is harmless if it is gone."""
-        with _netlink(self.pid) as link, _gone_is_fine():
-            link.addr("del", index=_index(link, "lo"), address=address, prefixlen=32)
 
     def close(self) -> None:
         """End the holder. The kernel removes the namespace when the last process in it has ended."""
@@ -292,10 +279,6 @@ def _tolerating(*codes: int):
     except NetlinkError as error:
         if cast(Any, error).code not in codes:
             raise
-
-
-def _exists_is_fine() -> contextlib.AbstractContextManager[None]:
-    return _tolerating(errno.EEXIST)
 
 
 def _gone_is_fine() -> contextlib.AbstractContextManager[None]:
