@@ -96,7 +96,7 @@ def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) ->
     known = [service for name in chosen.apps for service in APPS[name](chosen).services]
     routes, faults = parse(chosen.traffic, "meshup:traffic", known)
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
-    compilation = compile_routes(routes, target, known)
+    compilation = compile_routes(routes, target, known, chosen.mtls)
     return compilation, [*errors(found), *faults, *errors(compilation.diagnostics)]
 
 

@@ -2,7 +2,7 @@
 
 Interface::
 
-    compile_routes(routes, mesh="istio" | "linkerd", services=()) -> Compilation
+    compile_routes(routes, mesh="istio" | "linkerd", services=(), mtls="strict" | "permissive") -> Compilation
 
 `Compilation.objects` are plain manifests (camelCase, explicit namespace, label `app.kubernetes.io/managed-by:
 meshup`) in the order in which they are to be created: what others refer to first, so destinations before the routes
@@ -32,7 +32,7 @@ from components.routing.checks import check_route, check_routes, check_target, v
 from components.routing.diagnostics import ConfigurationError, Diagnostic, errors, ordered
 from components.routing.gateway_api import Style
 from components.routing.manifests import Manifest, match_text, reference
-from components.routing.model import Backend, Destination, Egress, Mesh, Route, Rule, Service
+from components.routing.model import Backend, Destination, Egress, Mesh, Mtls, Route, Rule, Service
 from components.routing.precedence import every_path
 
 DEFAULT_RULE = "default"
@@ -77,13 +77,16 @@ class Planned:
     reason: str
 
 
-def compile_routes(routes: Sequence[Route], mesh: Mesh, services: Iterable[Service] = ()) -> Compilation:
+def compile_routes(
+    routes: Sequence[Route], mesh: Mesh, services: Iterable[Service] = (), mtls: Mtls = "strict"
+) -> Compilation:
     """Compiles routes for a mesh. Raises nothing; faults are in the result's diagnostics.
 
     Args:
         routes: What `parse` gave.
         mesh: The mesh of the stack.
         services: The Services that the stack brings; a per-version Service that is among them is not made again.
+        mtls: Whether the mesh admits callers without mutual TLS; Linkerd's rate limits must say it again.
     """
     known = tuple(services)
     found: list[Diagnostic] = [*check_routes(routes)]
@@ -99,7 +102,7 @@ def compile_routes(routes: Sequence[Route], mesh: Mesh, services: Iterable[Servi
     found.extend(_mixed_targets(planned))
     if errors(found):
         return Compilation(diagnostics=ordered(found))
-    writer = _Writer(planned, known)
+    writer = _Writer(planned, known, mtls)
     found.extend(writer.write())
     if errors(found):
         return Compilation(diagnostics=ordered(found))
@@ -182,8 +185,9 @@ def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
 class _Writer:
     """Collects the objects of all routes: each once, in order of creation."""
 
-    def __init__(self, planned: Sequence[Planned], known: Sequence[Service]) -> None:
+    def __init__(self, planned: Sequence[Planned], known: Sequence[Service], mtls: Mtls) -> None:
         self.planned = planned
+        self.mtls: Mtls = mtls
         services = (*known, *(plan.route.service for plan in planned))
         self.known = {(service.namespace, service.name): service for service in services}
         self.objects: list[Manifest] = []
@@ -312,7 +316,7 @@ class _Writer:
             if plan.target.mesh == "istio":
                 self._add(istio.rate_limit(plan.route, limit), plan.route.key)
             else:
-                for item in linkerd.rate_limit(plan.route, limit):
+                for item in linkerd.rate_limit(plan.route, limit, self.mtls):
                     self._add(item, plan.route.key)
 
     def _egress(self) -> None:

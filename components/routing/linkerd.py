@@ -12,7 +12,7 @@ from components.routing.capability import GRPC_RETRY
 from components.routing.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from components.routing.gateway_api import LINKERD, route_name, route_object
 from components.routing.manifests import Manifest, manifest, quote
-from components.routing.model import CircuitBreaker, Egress, Match, RateLimit, Retry, Route, Rule, Service
+from components.routing.model import CircuitBreaker, Egress, Match, Mtls, RateLimit, Retry, Route, Rule, Service
 from components.routing.overlap import path_of
 from components.routing.reader import duration_text
 
@@ -24,6 +24,8 @@ DEFAULT_MAX_PENALTY = 60_000
 DEFAULT_BUDGET_TTL = 10_000
 """Milliseconds; the defaults of Linkerd."""
 EGRESS_NETWORK = "meshup-egress"
+ACCESS_POLICY: dict[Mtls, str] = {"strict": "all-authenticated", "permissive": "all-unauthenticated"}
+"""Who a Server admits (Linkerd, Server accessPolicy): what proxy.defaultInboundPolicy is for the whole mesh."""
 _SECOND = 1000
 
 
@@ -142,9 +144,11 @@ def _condition(match: Match) -> Manifest:
     return condition
 
 
-def rate_limit(route: Route, limit: RateLimit) -> list[Manifest]:
-    """The Server of the pods' port and its limit. The Server admits everybody: without it there would be no
-    restriction.
+def rate_limit(route: Route, limit: RateLimit, mtls: Mtls) -> list[Manifest]:
+    """The Server of the pods' port and its limit.
+
+    A Server takes the place of the mesh's default for these pods, and admits nobody unless it is told to, so it says
+    what the mesh says.
     """
     service = route.service
     name = f"{service.name}-{route.port.number}"
@@ -156,7 +160,7 @@ def rate_limit(route: Route, limit: RateLimit) -> list[Manifest]:
         {
             "podSelector": {"matchLabels": dict(service.selector)},
             "port": route.port.container,
-            "accessPolicy": "all-unauthenticated",
+            "accessPolicy": ACCESS_POLICY[mtls],
         },
     )
     policy = manifest(

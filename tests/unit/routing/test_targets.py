@@ -12,7 +12,7 @@ from components.routing.compile import Compilation
 from components.routing.diagnostics import errors
 from components.routing.evaluate import evaluate, request_from
 from components.routing.manifests import reference
-from components.routing.model import Mesh
+from components.routing.model import Mesh, Mtls
 from tests.unit.routing.helpers import PATH, SERVICES, routes_of
 
 
@@ -196,9 +196,15 @@ def test_envoys_rate_limit_stands_at_the_pods_port_and_has_a_priority() -> None:
     assert bucket == {"max_tokens": 10, "tokens_per_fill": 10, "fill_interval": "1.500s"}
 
 
-def test_linkerds_server_for_a_rate_limit_admits_everybody() -> None:
+@pytest.mark.parametrize(("mtls", "admitted"), [("strict", "all-authenticated"), ("permissive", "all-unauthenticated")])
+def test_linkerds_server_for_a_rate_limit_admits_whom_the_mesh_admits(mtls: Mtls, admitted: str) -> None:
+    routes = routes_of({"reviews": {"rateLimit": {"requests": 60, "per": "2s"}}})
+    made = {reference(item): item for item in compile_routes(routes, "linkerd", SERVICES, mtls).objects}
+    assert made["Server/bookinfo/reviews-9080"]["spec"]["accessPolicy"] == admitted
+
+
+def test_a_rate_limit_of_linkerd_is_for_a_second() -> None:
     made = objects({"reviews": {"rateLimit": {"requests": 60, "per": "2s"}}}, "linkerd")
-    assert made["Server/bookinfo/reviews-9080"]["spec"]["accessPolicy"] == "all-unauthenticated"
     assert made["HTTPLocalRateLimitPolicy/bookinfo/reviews-9080"]["spec"]["total"] == {"requestsPerSecond": 30}
 
 
