@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.routing import capability, linkerd
+from components.routing import capability, istio, linkerd
 from components.routing.capability import FEATURES, GRPC_RETRY, LINKERD_ROUTE, MATRIX, REMEDIES, SERVICE_PROFILE, Target
 from components.routing.diagnostics import Diagnostic
 from components.routing.gateway_api import (
@@ -294,7 +294,7 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
             )
     if target.limits:
         yield from _check_limits(route, target)
-        yield from _check_version_names(route)
+        yield from _check_version_services(route)
         inverted = inversions(route, target)
         yield from (_inversion(inversion, target) for inversion in inverted)
         if target == LINKERD_ROUTE and _ranks_methods(route):
@@ -304,6 +304,8 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
         for rule in route.rules:
             if rule.rewrite and rule.rewrite.prefix and not rule.matches:
                 yield _prefix_not_clear(rule, rule.rewrite)
+    if target.mesh == "istio" and istio.has_policy(route):
+        yield from _check_policies_met(route)
     if target == LINKERD_ROUTE:
         yield from _check_linkerd(route)
     if (
@@ -338,8 +340,17 @@ def _check_limits(route: Route, target: Target) -> Iterator[Diagnostic]:
                 )
 
 
-def _check_version_names(route: Route) -> Iterator[Diagnostic]:
+def _check_version_services(route: Route) -> Iterator[Diagnostic]:
     for service in versioned(route):
+        if not service.selector:
+            yield Diagnostic(
+                "MSH138",
+                route.where,
+                service.name,
+                f"It is not known which pods the Service '{service.name}' selects. A Service for each version would "
+                "select by the labels of the version alone, in every application of the namespace.",
+                remedy="Add 'selector' with the labels that the Service selects.",
+            )
         for version in service.versions:
             name = version_service_name(Destination(service, route.port, version))
             if not DNS_LABEL.fullmatch(name) or not name[0].isalpha():
@@ -351,6 +362,27 @@ def _check_version_names(route: Route) -> Iterator[Diagnostic]:
                     "a DNS label that begins with a letter, at most 63 characters",
                     "Shorten the name of the version.",
                 )
+
+
+def _check_policies_met(route: Route) -> Iterator[Diagnostic]:
+    """Istio takes the policies of the Service that a request goes to, not of the one that was called."""
+    live = [backend for rule in route.rules for backend in rule.backends if backend.weight]
+    elsewhere = [backend for backend in live if backend.destination.service.host != route.service.host]
+    if not elsewhere:
+        return
+    nowhere = len(elsewhere) == len(live) and len(route.service.ports) == 1
+    others = {backend.destination.service.name: backend for backend in reversed(elsewhere)}
+    for name, backend in others.items():
+        yield Diagnostic(
+            "MSH157",
+            backend.where,
+            name,
+            f"Istio applies the policies of '{name}' to requests that go there, not those of '{route.service.name}'"
+            + (", and all requests go to other Services." if nowhere else "."),
+            remedy=f"Declare circuit breaking, load balancing, affinity or retry budget at '{name}'"
+            + ("." if nowhere else " too, if it should have them."),
+            severity="error" if nowhere else "warning",
+        )
 
 
 def versioned(route: Route) -> list[Service]:

@@ -395,7 +395,8 @@ TRAFFIC: tuple[Code, ...] = (
     Code(
         "MSH138",
         "Pods of the Service not known",
-        "A rate limit is placed at the pods, and the labels that the Service selects are not known.",
+        "A rate limit is placed at the pods, and the Service of a version selects some of them; the labels that the "
+        "Service selects are not known.",
         "Add `selector`.",
     ),
     Code(
@@ -516,6 +517,13 @@ TRAFFIC: tuple[Code, ...] = (
         "(observed); other versions prefer the method, as the Gateway API says. An upgrade would change who gets "
         "the request.",
         "Give the rules matches that exclude each other.",
+    ),
+    Code(
+        "MSH157",
+        "Policies that some requests do not meet",
+        "A route sends requests to another Service. On Istio the policies of the Service that a request goes to hold, "
+        "on Linkerd the circuit breaker of the Service that was called.",
+        "Declare the policies at the other Service too.",
     ),
 )
 

@@ -100,6 +100,7 @@ def compile_routes(
         if plan:
             planned.append(plan)
     found.extend(_mixed_targets(planned))
+    found.extend(_other_breakers(planned))
     if errors(found):
         return Compilation(diagnostics=ordered(found))
     writer = _Writer(planned, known, mtls)
@@ -151,8 +152,8 @@ def _choose(route: Route, mesh: Mesh) -> tuple[Planned | None, list[Diagnostic]]
         if not errors(found):
             return Planned(route, target, _reason(route, target, refused)), found
         refused.append((target, found))
-    # The target that refuses least tells the user most.
-    return None, min(refused, key=lambda pair: len(errors(pair[1])))[1]
+    # The target that lacks the fewest features tells the user most. What else is wrong with it can be mended there.
+    return None, min(refused, key=lambda pair: sum(fault.code == "MSH131" for fault in pair[1]))[1]
 
 
 def _reason(route: Route, target: Target, refused: list[tuple[Target, list[Diagnostic]]]) -> str:
@@ -180,6 +181,31 @@ def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
                 f"shadow the other.",
                 remedy=f"Set the same 'api' in '{owner.route.key}' and '{plan.route.key}'.",
             )
+
+
+def _other_breakers(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
+    """Circuit breakers that Linkerd does not look at for requests which another Service's route sends there.
+
+    The policy of the Service that clients call holds for all backends of its routes (policy-controller, outbound http).
+    """
+    breakers = {plan.route.service.host: plan.route for plan in planned if plan.route.circuit_breaker}
+    for plan in planned:
+        if plan.target != LINKERD_ROUTE:
+            continue
+        for rule in plan.route.rules:
+            for backend in rule.backends:
+                other = breakers.get(backend.destination.service.host)
+                if other and other.service.host != plan.route.service.host:
+                    called = plan.route.service.name
+                    yield Diagnostic(
+                        "MSH157",
+                        backend.where,
+                        other.service.name,
+                        f"Linkerd counts failures by the circuit breaker of the Service that clients call: requests "
+                        f"to '{called}' do not meet that of '{other.service.name}'.",
+                        remedy=f"Declare a circuit breaker at '{called}' too, if it should have one.",
+                        severity="warning",
+                    )
 
 
 class _Writer:
@@ -277,27 +303,24 @@ class _Writer:
                 self._breaker(own)
                 continue
             owner = next((plan for plan in own if istio.has_policy(plan.route)), None)
-            routed = [plan for plan in plans if plan.route.rules]
-            by_backend = owner is not None and owner.target == ISTIO_ROUTE and bool(owner.route.rules)
-            if any(plan.target == VIRTUAL_SERVICE for plan in routed) or (owner and not routed):
+            if owner or any(plan.target == VIRTUAL_SERVICE and plan.route.rules for plan in plans):
                 item = istio.destination_rule(service, owner.route if owner else None)
                 if len(item["spec"]) > 1:
                     self._add(item, *(plan.route.key for plan in plans))
-            if owner and by_backend:
-                self._backend_rules(owner)
+            if owner:
+                self._version_rules(owner, plans)
 
-    def _backend_rules(self, owner: Planned) -> None:
-        """Behind an HTTPRoute, Istio takes the policies of each backend Service."""
+    def _version_rules(self, owner: Planned, plans: Sequence[Planned]) -> None:
+        """Behind an HTTPRoute a version is a Service of its own, and Istio looks for the policies of that one.
+
+        Every known version gets them, so that weights can move between versions without a further object.
+        """
         service = owner.route.service
-        for rule in owner.route.rules:
-            for backend in rule.backends:
-                destination = backend.destination
-                name = gateway_api.version_service_name(destination)
-                item = istio.backend_rule(name, service.namespace, owner.route)
-                # The Service itself may have its rule already, with subsets for a VirtualService that names them.
-                done = f"DestinationRule/{service.namespace}/{name}" in self.owners and not destination.version
-                if destination.service == service and not done:
-                    self._add(item, owner.route.key)
+        users = [plan for plan in plans if plan.target == ISTIO_ROUTE and service in versioned(plan.route)]
+        for version in service.versions if users else ():
+            name = gateway_api.version_service_name(Destination(service, owner.route.port, version))
+            item = istio.backend_rule(name, service.namespace, owner.route)
+            self._add(item, owner.route.key, *(plan.route.key for plan in users))
 
     def _breaker(self, own: Sequence[Planned]) -> None:
         for plan in own:

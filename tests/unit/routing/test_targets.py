@@ -115,11 +115,58 @@ def test_linkerds_circuit_breaker_belongs_to_the_service_that_clients_call() -> 
     assert "Service/bookinfo/reviews" in compilation.summaries["reviews"]["objects"]
 
 
-def test_behind_an_istio_httproute_each_backend_has_its_own_destination_rule() -> None:
-    raw = {"reviews": {"api": "gateway-api", "split": {"v1": 50, "v2": 50}, "circuitBreaker": {"consecutiveErrors": 3}}}
-    made = objects(raw, "istio")
-    hosts = [item["spec"]["host"] for item in made.values() if item["kind"] == "DestinationRule"]
-    assert hosts == ["reviews-v1.bookinfo.svc.cluster.local", "reviews-v2.bookinfo.svc.cluster.local"]
+BREAKER = {"circuitBreaker": {"consecutiveErrors": 3}}
+OUTLIER = {"outlierDetection": {"consecutive5xxErrors": 3}}
+
+
+def policies(raw: object) -> dict[str, Any]:
+    """The traffic policies of the DestinationRules on Istio, by name."""
+    rules = [item for item in compiled(raw, "istio").objects if item["kind"] == "DestinationRule"]
+    return {item["metadata"]["name"]: item["spec"].get("trafficPolicy") for item in rules}
+
+
+def test_behind_an_istio_httproute_each_version_has_its_own_destination_rule() -> None:
+    raw = {"reviews": {"api": "gateway-api", "split": {"v1": 50, "v2": 50}, **BREAKER}}
+    assert policies(raw) == dict.fromkeys(("reviews", "reviews-v1", "reviews-v2", "reviews-v3"), OUTLIER)
+
+
+def test_weights_move_between_versions_behind_an_istio_httproute_without_a_further_object() -> None:
+    before, after = ({"api": "gateway-api", "split": split, **BREAKER} for split in ({"v1": 100}, {"v3": 100}))
+    one, two = objects({"reviews": before}, "istio"), objects({"reviews": after}, "istio")
+    assert [name for name in {**one, **two} if one.get(name) != two.get(name)] == ["HTTPRoute/bookinfo/reviews"]
+
+
+def test_policies_declared_at_one_port_hold_for_the_others() -> None:
+    ruled = {"service": "gateway", "port": 9000, "api": "gateway-api", "split": {"v1": 100}}
+    raw: dict[str, Any] = {"web": {"service": "gateway", "port": 80, "api": "gateway-api", **BREAKER}, "grpc": ruled}
+    assert policies(raw) == {"gateway": OUTLIER, "gateway-v1": OUTLIER}
+    raw["web"]["rules"] = [{}]
+    assert policies(raw) == {"gateway": OUTLIER, "gateway-v1": OUTLIER}
+
+
+def test_policies_hold_for_versions_that_only_another_route_names() -> None:
+    other = {"api": "gateway-api", "rules": [{"backends": [{"service": "reviews", "version": "v2"}]}]}
+    raw: dict[str, Any] = {"reviews": {"api": "gateway-api", "rules": [{}], **BREAKER}, "ratings": other}
+    assert policies(raw) == dict.fromkeys(("reviews", "reviews-v1", "reviews-v2", "reviews-v3"), OUTLIER)
+
+
+@pytest.mark.parametrize("api", ["istio", "gateway-api"])
+def test_policies_that_no_request_would_meet_on_istio_are_refused(api: str) -> None:
+    raw = {"reviews": {"api": api, "rules": [{"backends": [{"service": "ratings"}]}], **BREAKER}}
+    assert codes(raw, "istio") == {"MSH157"}
+    assert codes(raw | {"reviews": {**raw["reviews"], "api": "auto"}}, "linkerd") == set()
+
+
+def test_a_circuit_breaker_that_linkerd_does_not_look_at_is_reported() -> None:
+    raw = {"reviews": {"rules": [{"backends": [{"service": "ratings"}]}]}, "ratings": {**BREAKER}}
+    assert [d.code for d in compiled(raw, "linkerd").diagnostics] == ["MSH157"]
+    assert [d.code for d in compiled(raw, "istio").diagnostics] == []
+
+
+def test_a_service_of_unknown_pods_gets_no_services_for_its_versions() -> None:
+    raw = {"shop": {"namespace": "shop", "port": 80, "versions": {"blue": {"color": "blue"}}, "split": {"blue": 100}}}
+    assert codes(raw, "linkerd") == {"MSH138"}
+    assert codes(raw, "istio") == set()
 
 
 def test_a_service_behind_an_httproute_can_be_named_by_a_virtual_service_too() -> None:
@@ -301,6 +348,11 @@ def test_a_virtual_service_keeps_the_order_so_auto_takes_it() -> None:
     for first, second in ((METHOD, HEADER), (HEADER, METHOD), (PREFIX, REGEX)):
         (plan,) = compiled(order(first, second), "istio").planned
         assert plan.target.name == "virtual-service"
+
+
+def test_a_refusal_is_about_the_target_that_lacks_least_however_many_rules_are_out_of_order() -> None:
+    rules = [{"match": {"method": "GET"}}, *({"match": {"headers": {f"x{n}": "1"}}} for n in range(9))]
+    assert codes({"reviews": {"rules": rules}}, "linkerd") == {"MSH134"}
 
 
 def test_rules_that_exclude_each_other_may_stand_in_any_order() -> None:
