@@ -366,7 +366,7 @@ FEATURES: tuple[Feature, ...] = (
         "retry-budget-ttl",
         "Retry budget: time that it looks back",
         _policy(lambda route: route.retry_budget and route.retry_budget.ttl, "retryBudget.ttl"),
-        {"rules": [{"timeout": "2s"}], "retryBudget": {"percent": 20, "ttl": "10s"}},
+        {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20, "ttl": "10s"}},
     ),
     Feature(
         "egress-http",
@@ -378,7 +378,12 @@ FEATURES: tuple[Feature, ...] = (
         "egress-tls",
         "Egress: TLS and TCP",
         _egress(("HTTPS", "TLS", "TCP")),
-        {"egress": [{"host": "example.com", "port": 443, "protocol": "TLS"}]},
+        {
+            "egress": [
+                {"host": "example.com", "port": 443, "protocol": "TLS"},
+                {"host": "db.example.com", "port": 5432, "protocol": "TCP"},
+            ]
+        },
     ),
     Feature(
         "headless",
@@ -395,6 +400,9 @@ _NO_STANDARD_RETRY = (
 )
 _NO_FAULT = "The mesh has no fault injection."
 _DROPPED = "Linkerd drops the whole route without a word when it has this filter (observed)."
+_PRESENT_RETRIES = (
+    "A DestinationRule of Istio 1.30 counts the requests that are under way, and looks back at no others."
+)
 _NO_PROFILE_POLICY = "A ServiceProfile with routes switches the circuit breaker of its Service off."
 
 _REFUSED: dict[str, dict[TargetName, str]] = {
@@ -494,7 +502,9 @@ _REFUSED: dict[str, dict[TargetName, str]] = {
     },
     "retry-budget": {"linkerd-route": "The budget of a ServiceProfile does not hold for the retries of an HTTPRoute."},
     "retry-budget-ttl": {
-        "linkerd-route": "The budget of a ServiceProfile does not hold for the retries of an HTTPRoute."
+        "virtual-service": _PRESENT_RETRIES,
+        "istio-route": _PRESENT_RETRIES,
+        "linkerd-route": "The budget of a ServiceProfile does not hold for the retries of an HTTPRoute.",
     },
     "egress-tls": {
         "linkerd-route": "On Linkerd a TLS host needs a TLSRoute of a version that the standard channel does not "

@@ -18,7 +18,7 @@ from components.routing.gateway_api import (
     route_kind,
 )
 from components.routing.manifests import version_service_name
-from components.routing.model import Destination, Match, Rewrite, Route, Rule, Service
+from components.routing.model import Destination, Egress, Match, Rewrite, Route, Rule, Service
 from components.routing.overlap import EVERY_PATH, covers, method_of
 from components.routing.precedence import Inversion, every_path, inversions
 from components.routing.reader import DNS_LABEL, duration_text
@@ -246,6 +246,7 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
     """What is wrong between routes."""
     owners: dict[tuple[str, str], Route] = {}
     hosts: dict[tuple[str, str, int], tuple[str, str]] = {}
+    ports: dict[tuple[str, int], list[Egress]] = {}
     for route in routes:
         if any((route.circuit_breaker, route.load_balancing, route.session_affinity, route.retry_budget)):
             owner = owners.setdefault((route.service.namespace, route.service.name), route)
@@ -259,6 +260,7 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                     remedy=f"Put all of them into '{owner.key}'.",
                 )
         for egress in route.egress:
+            yield from _tcp_beside(egress, ports.setdefault((route.service.namespace, egress.port), []))
             place = (route.service.namespace, egress.host, egress.port)
             protocol, where = hosts.setdefault(place, (egress.protocol, egress.where))
             if protocol != egress.protocol:
@@ -270,6 +272,32 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                     protocol,
                     "Give one protocol for one port of a host.",
                 )
+
+
+def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
+    """A TCP host beside another host on one port of a namespace; adds the host to those that were met."""
+    beside = next((o for o in others if o.host != egress.host and "TCP" in (o.protocol, egress.protocol)), None)
+    others.append(egress)
+    if beside:
+        yield Diagnostic(
+            "MSH159",
+            egress.where,
+            egress.host,
+            f"{beside.host} ({beside.where}) has port {egress.port} in this namespace too. Connections to one of them "
+            "would reach the other.",
+            "one host on a port, if one of them is TCP",
+        )
+
+
+def _tcp_host(egress: Egress) -> Diagnostic:
+    return Diagnostic(
+        "MSH159",
+        egress.where,
+        egress.host,
+        f"Istio sends every connection on port {egress.port} from this namespace, which no other Service takes, to "
+        f"{egress.host}.",
+        severity="warning",
+    )
 
 
 _REFUSED = {
@@ -304,21 +332,35 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
         for rule in route.rules:
             if rule.rewrite and rule.rewrite.prefix and not rule.matches:
                 yield _prefix_not_clear(rule, rule.rewrite)
-    if target.mesh == "istio" and istio.has_policy(route):
-        yield from _check_policies_met(route)
+    if target.mesh == "istio":
+        if istio.has_policy(route):
+            yield from _check_policies_met(route)
+        yield from (_tcp_host(egress) for egress in route.egress if egress.protocol == "TCP")
     if target == LINKERD_ROUTE:
         yield from _check_linkerd(route)
-    if (
-        target == SERVICE_PROFILE
-        and route.retry_budget is None
-        and any(rule.retry and rule.retry.attempts is None for rule in route.rules)
-    ):
+    if target == SERVICE_PROFILE:
+        yield from _check_budget(route)
+
+
+def _check_budget(route: Route) -> Iterator[Diagnostic]:
+    retried = any(rule.retry and rule.retry.attempts is None for rule in route.rules)
+    if retried and route.retry_budget is None:
         yield Diagnostic(
             "MSH154",
             route.where,
             None,
             "A ServiceProfile retries within its budget, and no budget is set.",
             remedy="Add 'retryBudget'.",
+        )
+    if route.retry_budget and not retried:
+        yield Diagnostic(
+            "MSH158",
+            route.retry_budget.where,
+            None,
+            "The budget limits nothing: Linkerd retries what it is told to, and no rule retries."
+            + ("" if route.rules else " Without rules there is no ServiceProfile that could hold it."),
+            remedy="Add a rule with 'retries: {conditions: [5xx]}', or remove 'retryBudget'.",
+            severity="warning" if route.rules else "error",
         )
 
 

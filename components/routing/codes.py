@@ -525,6 +525,20 @@ TRAFFIC: tuple[Code, ...] = (
         "on Linkerd the circuit breaker of the Service that was called.",
         "Declare the policies at the other Service too.",
     ),
+    Code(
+        "MSH158",
+        "Retry budget without retries",
+        "Linkerd retries nothing unless a rule says so, so the budget has no effect. On Istio it limits the retries "
+        "that every route has by default.",
+        "Let a rule retry by the budget, or remove it.",
+    ),
+    Code(
+        "MSH159",
+        "TCP host takes the whole port",
+        "Plain TCP has no host name that a proxy could read. Istio sends every connection on the port that nothing "
+        "else takes to the one TCP host (istioctl analyze calls it IST0134).",
+        "Use TLS or HTTPS if the client speaks it; otherwise give the host a port that no other host has.",
+    ),
 )
 
 IDENTITY: tuple[Code, ...] = (

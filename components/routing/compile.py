@@ -32,7 +32,8 @@ from components.routing.checks import check_route, check_routes, check_target, v
 from components.routing.diagnostics import ConfigurationError, Diagnostic, errors, ordered
 from components.routing.gateway_api import Style
 from components.routing.manifests import Manifest, match_text, reference
-from components.routing.model import Backend, Destination, Egress, Mesh, Mtls, Route, Rule, Service
+from components.routing.model import Backend, Destination, Egress, Match, Mesh, Mtls, Route, Rule, Service
+from components.routing.overlap import covers
 from components.routing.precedence import every_path
 
 DEFAULT_RULE = "default"
@@ -113,7 +114,10 @@ def compile_routes(
 
 def _with_catch_all(route: Route) -> tuple[Route, list[Diagnostic]]:
     """The route with a rule for the rest. On both meshes a request that no rule matches gets 404."""
-    if not route.rules or any(not rule.matches for rule in route.rules):
+    everything = Match()
+    if not route.rules or any(
+        not rule.matches or any(covers(match, everything) for match in rule.matches) for rule in route.rules
+    ):
         return route, []
     names = {rule.name for rule in route.rules}
     name = next(n for n in (DEFAULT_RULE, *(f"{DEFAULT_RULE}-{i}" for i in range(len(names) + 1))) if n not in names)

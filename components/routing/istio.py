@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from components.routing.manifests import Manifest, all_headers, manifest, quote
+from components.routing.manifests import Manifest, all_headers, egress_name, manifest, quote
 from components.routing.model import (
     CLUSTER_DOMAIN,
     Backend,
@@ -264,10 +264,9 @@ def _traffic_policy(route: Route) -> Manifest:
                 outlier["maxEjectionPercent"] = breaker.max_ejection_percent
             policy["outlierDetection"] = outlier
     if route.retry_budget:
-        policy["retryBudget"] = {
-            "percent": route.retry_budget.percent,
-            "minRetryConcurrency": route.retry_budget.min_retries,
-        }
+        policy["retryBudget"] = {"percent": route.retry_budget.percent}
+        if route.retry_budget.min_retries is not None:
+            policy["retryBudget"]["minRetryConcurrency"] = route.retry_budget.min_retries
     return policy
 
 
@@ -351,7 +350,11 @@ def egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
             ],
             "exportTo": ["."],
         }
-        entries.append(manifest(API_VERSION, "ServiceEntry", f"egress-{host.replace('*', 'any')}", namespace, spec))
+        # MSH159 has said what IST0134 says.
+        tcp = any(egress.protocol == "TCP" for egress in ports.values())
+        answered = {"galley.istio.io/analyze-suppress": "IST0134"} if tcp else None
+        name = egress_name(host)
+        entries.append(manifest(API_VERSION, "ServiceEntry", name, namespace, spec, annotations=answered))
     return entries
 
 

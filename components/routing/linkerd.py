@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from components.routing.capability import GRPC_RETRY
 from components.routing.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from components.routing.gateway_api import LINKERD, route_name, route_object
-from components.routing.manifests import Manifest, manifest, quote
+from components.routing.manifests import Manifest, egress_name, manifest, quote
 from components.routing.model import CircuitBreaker, Egress, Match, Mtls, RateLimit, Retry, Route, Rule, Service
 from components.routing.overlap import path_of
 from components.routing.reader import duration_text
@@ -20,9 +20,12 @@ PROFILE_API_VERSION = "linkerd.io/v1alpha2"
 POLICY_API_VERSION = "policy.linkerd.io/v1alpha1"
 SERVER_API_VERSION = "policy.linkerd.io/v1beta3"
 DEFAULT_RETRY = ("gateway-error",)
+DEFAULT_MIN_PENALTY = 1000
 DEFAULT_MAX_PENALTY = 60_000
 DEFAULT_BUDGET_TTL = 10_000
 """Milliseconds; the defaults of Linkerd."""
+DEFAULT_MIN_RETRIES = 10
+"""A second; the default of Linkerd. The CRD wants a number."""
 EGRESS_NETWORK = "meshup-egress"
 ACCESS_POLICY: dict[Mtls, str] = {"strict": "all-authenticated", "permissive": "all-unauthenticated"}
 """Who a Server admits (Linkerd, Server accessPolicy): what proxy.defaultInboundPolicy is for the whole mesh."""
@@ -86,12 +89,14 @@ def breaker_annotations(breaker: CircuitBreaker) -> dict[str, str]:
     """Circuit breaking as annotations of the Service that clients call; it holds for all backends of its routes."""
     prefix = "balancer.linkerd.io/failure-accrual"
     annotations = {prefix: "consecutive", f"{prefix}-consecutive-max-failures": str(breaker.consecutive_errors)}
-    longest = breaker.max_ejection
-    if breaker.ejection is not None:
-        annotations[f"{prefix}-consecutive-min-penalty"] = duration_text(breaker.ejection)
-        if longest is None and breaker.ejection > DEFAULT_MAX_PENALTY:
-            # Linkerd refuses a shortest penalty above the longest.
-            longest = breaker.ejection
+    shortest, longest = breaker.ejection, breaker.max_ejection
+    # Linkerd ignores a breaker whose shortest penalty is above its longest, so the defaults must not get in the way.
+    if longest is None and shortest is not None and shortest > DEFAULT_MAX_PENALTY:
+        longest = shortest
+    if shortest is None and longest is not None and longest < DEFAULT_MIN_PENALTY:
+        shortest = longest
+    if shortest is not None:
+        annotations[f"{prefix}-consecutive-min-penalty"] = duration_text(shortest)
     if longest is not None:
         annotations[f"{prefix}-consecutive-max-penalty"] = duration_text(longest)
     return annotations
@@ -122,7 +127,7 @@ def service_profile(route: Route) -> Manifest:
     if budget:
         spec["retryBudget"] = {
             "retryRatio": budget.percent / 100,
-            "minRetriesPerSecond": budget.min_retries,
+            "minRetriesPerSecond": budget.min_retries or DEFAULT_MIN_RETRIES,
             "ttl": duration_text(budget.ttl or DEFAULT_BUDGET_TTL),
         }
     return manifest(PROFILE_API_VERSION, "ServiceProfile", route.service.host, route.service.namespace, spec)
@@ -192,6 +197,6 @@ def egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
             "hostnames": [host.host],
             "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}],
         }
-        name = f"egress-{host.host.replace('*', 'any')}-{host.port}"
+        name = f"{egress_name(host.host)}-{host.port}"
         objects.append(manifest(GATEWAY_API_VERSION, "HTTPRoute", name, namespace, spec))
     return objects

@@ -41,6 +41,11 @@ def version_service_name(destination: Destination) -> str:
     return f"{service}-{destination.version.name}" if destination.version else service
 
 
+def egress_name(host: str) -> str:
+    """The name of the objects for a host outside the mesh. A wildcard and a host never get the same."""
+    return f"any-egress-{host[2:]}" if host.startswith("*.") else f"egress-{host}"
+
+
 def quote(text: str) -> str:
     """The text as a literal in a regular expression that RE2 and Rust's regex crate read the same."""
     return "".join(f"\\{character}" if character in _META else character for character in text)

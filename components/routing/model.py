@@ -341,10 +341,18 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """Retries in flight as percent of the active requests, and how many are allowed anyway."""
+    """Retries as percent of the active requests.
+
+    Attributes:
+        percent: 0.0001..100.
+        min_retries: How many are allowed anyway, 1 or more: at once on Istio, a second on Linkerd; None is the mesh's
+            default, 3 and 10.
+        ttl: Milliseconds that Linkerd looks back; None for its default.
+        where: Path in the configuration.
+    """
 
     percent: float
-    min_retries: int = 0
+    min_retries: int | None = None
     ttl: int | None = None
     where: str = ""
 

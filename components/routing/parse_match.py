@@ -6,6 +6,7 @@ import re
 from typing import cast
 
 from components.routing import patterns
+from components.routing.manifests import cookie_pattern
 from components.routing.model import Match, TextMatch, TextMatchKind
 from components.routing.reader import Reader, join, labels, one_of
 
@@ -22,6 +23,11 @@ LONGEST_NAME = 256
 LONGEST_PATTERN = 500
 LONGEST_COOKIE = 128
 LONGEST_PATH = 1024
+LONGEST_PREFIX = 500
+LONGEST_REGEX = 1024
+"""Istio's webhook takes no longer regular expression, and quoting may double a text (validateStringRegexp)."""
+LONGEST_GRPC = 500
+"""Each of service and method; together they are a path."""
 LONGEST_VALUE = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _QUERY_VALUE = re.compile(r"[A-Za-z0-9._~!$'()*,;:@/-]{0,500}")
@@ -115,7 +121,11 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
             reader.fault("MSH104", place, match.value, "Envoy compares this encoded, Linkerd decoded.", allowed)
         elif match:
             pairs[folded] = match
-    return tuple(sorted(pairs.items()))
+    named = tuple(sorted(pairs.items()))
+    if key == "cookies" and len(cookie_pattern(named)) > LONGEST_REGEX:
+        message = "Together the cookies make a regular expression that is too long."
+        reader.fault("MSH105", at, len(cookie_pattern(named)), message, f"at most {LONGEST_REGEX} characters")
+    return named
 
 
 def _text_match(reader: Reader, value: object, where: str, kinds: tuple[str, ...]) -> TextMatch | None:
@@ -137,7 +147,7 @@ def _text_match(reader: Reader, value: object, where: str, kinds: tuple[str, ...
         return TextMatch("present")
     longest = LONGEST_VALUE if kind == "exact" else LONGEST_PATTERN
     if kinds == PATH_KINDS and kind != "regex":
-        longest = LONGEST_PATH
+        longest = LONGEST_PATH if kind == "exact" else LONGEST_PREFIX
     elif kinds == COOKIE_KINDS:
         longest = LONGEST_COOKIE
     text = reader.text(raw, at, longest=longest)
@@ -157,7 +167,7 @@ def _grpc(reader: Reader, body: dict[str, object], where: str) -> tuple[str, str
     grpc = reader.mapping(body["grpc"], at, ("service", "method"), ("service",)) or {}
     names = {"service": "", "method": ""}
     for key in names:
-        text = reader.text(grpc[key], join(at, key)) if key in grpc else None
+        text = reader.text(grpc[key], join(at, key), longest=LONGEST_GRPC) if key in grpc else None
         if text and not (_GRPC_SERVICE if key == "service" else _GRPC_METHOD).fullmatch(text):
             reader.fault(
                 "MSH104", join(at, key), text, "This is not a gRPC name.", "letters, digits and '_', dots in a service"

@@ -34,6 +34,7 @@ from components.routing.model import (
     SessionAffinity,
     Timeout,
 )
+from components.routing.parse_match import path_fault
 from components.routing.reader import Reader, join
 
 SERVICE_POLICY_KEYS = ("circuitBreaker", "loadBalancing", "sessionAffinity", "rateLimit", "retryBudget", "egress")
@@ -44,10 +45,18 @@ RETRY_STATUS = frozenset(str(status.value) for status in HTTPStatus if status.va
 EGRESS_PROTOCOLS: tuple[EgressProtocol, ...] = ("HTTP", "HTTPS", "TLS", "TCP")
 REDIRECT_STATUS = (301, 302, 303, 307, 308)
 MOST_ATTEMPTS = 10
+MOST_CHANGES = 16
+MOST_MIRRORS = 13
+"""Gateway API v1.5.1: a filter changes 16 headers in each way; a rule has 16 filters, three of which may be others."""
+MOST_REQUESTS = 100_000_000
+"""Linkerd keeps the requests of a second in 32 bits, and 50 ms is the shortest interval."""
+LONGEST_EGRESS_HOST = 235
+"""With what comes before and behind it, the host names an object, and a name has 253 characters at most."""
 SHORTEST_FILL = 50
 """Milliseconds; the shortest fill_interval of Envoy's local rate limit."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_IN_CLUSTER = re.compile(r".*\.svc(?:\..*)?|.*\.cluster\.local")
 _EGRESS_HOST = re.compile(r"(?:\*\.)?" + _HOST.pattern)
 _STATUS_LEAST, _STATUS_MOST = 200, 599
 _COUNT_MOST = 2**31 - 1
@@ -124,6 +133,8 @@ def _retry(reader: Reader, value: object, where: str) -> Retry | None:
         reader.integer(body["attempts"], join(where, "attempts"), 0, MOST_ATTEMPTS) if "attempts" in body else None
     )
     conditions: list[str] = []
+    if body.get("conditions") == []:
+        reader.fault("MSH103", join(where, "conditions"), [], "There is no condition.", remedy="Remove 'conditions'.")
     for item, at in reader.items(body["conditions"], join(where, "conditions")) if "conditions" in body else []:
         condition = _condition(reader, item, at)
         if condition in conditions:
@@ -185,7 +196,13 @@ def _fault(reader: Reader, value: object, where: str) -> Fault | None:
 
 
 def _mirrors(reader: Reader, value: object, where: str, destination: ReadDestination) -> tuple[Mirror, ...]:
-    items = reader.items(cast(object, value), where, most=16) if isinstance(value, (list, tuple)) else [(value, where)]
+    if value == []:
+        reader.fault("MSH103", where, [], "There is no mirror.", remedy="Remove 'mirror'.")
+    items = (
+        reader.items(cast(object, value), where, most=MOST_MIRRORS)
+        if isinstance(value, (list, tuple))
+        else [(value, where)]
+    )
     mirrors: list[Mirror] = []
     for item, at in items:
         body = reader.mapping(item, at, ("version", "service", "namespace", "port", "percent"))
@@ -202,6 +219,8 @@ def _headers(reader: Reader, value: object, where: str) -> Headers | None:
     body = reader.mapping(value, where, ("request", "response"))
     if body is None:
         return None
+    if not body:
+        reader.fault("MSH103", where, {}, "No header is changed.", "'request', 'response' or both")
     changes = {key: _change(reader, body[key], join(where, key)) for key in body}
     nothing = HeaderChange()
     return Headers(changes.get("request", nothing), changes.get("response", nothing), where)
@@ -209,6 +228,12 @@ def _headers(reader: Reader, value: object, where: str) -> Headers | None:
 
 def _change(reader: Reader, value: object, where: str) -> HeaderChange:
     body = reader.mapping(value, where, ("set", "add", "remove")) or {}
+    if value == {}:
+        reader.fault("MSH103", where, {}, "No header is changed.", "'set', 'add' or 'remove'")
+    for key, listed in body.items():
+        if isinstance(listed, (list, tuple, Mapping)) and not 0 < len(cast("list[object]", listed)) <= MOST_CHANGES:
+            count = len(cast("list[object]", listed))
+            reader.fault("MSH105", join(where, key), count, f"There are {count} headers.", f"1 to {MOST_CHANGES}")
     seen: set[str] = set()
     pairs: dict[str, Pairs] = {"set": (), "add": ()}
     for key in ("set", "add"):
@@ -257,10 +282,9 @@ def _host(reader: Reader, value: object, where: str) -> str:
 
 def _absolute(reader: Reader, value: object, where: str) -> str:
     text = reader.text(value, where)
-    if text and (not text.startswith("/") or "?" in text or "#" in text or " " in text):
-        reader.fault(
-            "MSH118", where, text, "This is not a path.", "a path that starts with '/', without '?', '#' and blanks"
-        )
+    if text and (fault := path_fault(text)):
+        allowed = "a path that starts with '/', without '?', '#', '//', '/./' and '/../'"
+        reader.fault("MSH118", where, text, fault, allowed)
         return ""
     return text or ""
 
@@ -382,7 +406,9 @@ def _rate_limit(reader: Reader, value: object, where: str) -> RateLimit | None:
     body = reader.mapping(value, where, ("requests", "per", "burst"), ("requests",))
     if body is None:
         return None
-    requests = reader.integer(body["requests"], join(where, "requests"), 1, _COUNT_MOST) if "requests" in body else None
+    requests = (
+        reader.integer(body["requests"], join(where, "requests"), 1, MOST_REQUESTS) if "requests" in body else None
+    )
     per = reader.duration(body["per"], join(where, "per")) if "per" in body else 1000
     if per is not None and per < SHORTEST_FILL:
         reader.fault(
@@ -409,27 +435,33 @@ def _retry_budget(reader: Reader, value: object, where: str) -> RetryBudget | No
     if body is None:
         return None
     percent = reader.percent(body["percent"], join(where, "percent")) if "percent" in body else None
-    least = (
-        (reader.integer(body["minRetries"], join(where, "minRetries"), 0, _COUNT_MOST) or 0)
-        if "minRetries" in body
-        else 0
-    )
+    least = None
+    if "minRetries" in body:
+        # Istio reads 0 as its default.
+        least = reader.integer(body["minRetries"], join(where, "minRetries"), 1, _COUNT_MOST)
     ttl = reader.duration(body["ttl"], join(where, "ttl")) if "ttl" in body else None
     return RetryBudget(percent, least, ttl, where) if percent else None
 
 
 def _egress(reader: Reader, value: object, where: str) -> tuple[Egress, ...]:
     found: list[Egress] = []
+    if value == []:
+        reader.fault("MSH103", where, [], "There is no host.", remedy="Remove 'egress'.")
     for item, at in reader.items(value, where, most=64):
         body = reader.mapping(item, at, ("host", "port", "protocol"), ("host", "port", "protocol")) or {}
-        host = reader.text(body["host"], join(at, "host"), longest=253) if "host" in body else None
-        if host and (not _EGRESS_HOST.fullmatch(host) or "." not in host):
+        host = reader.text(body["host"], join(at, "host"), longest=LONGEST_EGRESS_HOST) if "host" in body else None
+        if host and (not _EGRESS_HOST.fullmatch(host) or "." not in host or _IN_CLUSTER.fullmatch(host)):
             reader.fault(
                 "MSH108",
                 join(at, "host"),
                 host,
                 "This is not a host outside the cluster.",
                 "a DNS name with a dot; '*.' may lead it",
+            )
+            host = None
+        elif host and host.rpartition(".")[2].isdecimal():
+            reader.fault(
+                "MSH108", join(at, "host"), host, "Istio takes no address here, only a name.", "a DNS name with a dot"
             )
             host = None
         port = reader.integer(body["port"], join(at, "port"), 1, 65535) if "port" in body else None

@@ -17,7 +17,7 @@ ALL = (1 << 128) - 1
 """Every ASCII character, as a bit mask."""
 MOST_STATES = 4000
 MOST_REPEATS = 1000
-"""RE2's limit of a counted repetition."""
+"""RE2's and Go's limit of a counted repetition, and of all that stand in each other together."""
 MOST_DEPTH = 50
 
 
@@ -46,6 +46,12 @@ class _Node:
     parts: list[_Node] = field(default_factory=list["_Node"])
     least: int = 0
     most: int | None = None
+
+    @property
+    def copies(self) -> int:
+        """How often the innermost part stands there when the counted repetitions around it are written out."""
+        inner = max((part.copies for part in self.parts), default=1)
+        return inner * max(1, self.least if self.most is None else self.most)
 
 
 class _Reader:
@@ -103,7 +109,10 @@ class _Reader:
             self.position += 1
         if self.position < len(self.pattern) and self.pattern[self.position] in "*+?{":
             raise PatternError("A repetition is repeated.")
-        return _Node("repetition", parts=[node], least=counts[0], most=counts[1])
+        repeated = _Node("repetition", parts=[node], least=counts[0], most=counts[1])
+        if repeated.copies > MOST_REPEATS:
+            raise PatternError(f"Repetitions in each other come to more than {MOST_REPEATS} copies.")
+        return repeated
 
     def count(self) -> tuple[int, int | None] | None:
         for sign, counts in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):

@@ -71,8 +71,8 @@ class Reader:
                 self.fault(
                     "MSH101",
                     where,
-                    str(key)[:100],
-                    f"The key {str(key)[:100]} must be text, not {_kind(key)}.",
+                    key,
+                    f"Each key here must be text, and one is {_kind(key)}.",
                     remedy="Put the key in quotes.",
                 )
             elif known and key not in known:

@@ -65,10 +65,41 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     (rule(fault={"abort": {"status": 503}}), {("MSH103", "reviews.rules[0].fault.abort.percent")}),
     (rule(fault={"delay": {"duration": "2s", "percent": 0}}), {("MSH105", "reviews.rules[0].fault.delay.percent")}),
     ({"reviews": {"circuitBreaker": {"interval": "5s"}}}, {("MSH122", "reviews.circuitBreaker.interval")}),
-    (
-        {"reviews": {"egress": [{"host": "db", "port": 5432, "protocol": "TCP"}]}},
-        {("MSH108", "reviews.egress[0].host")},
+    *(
+        ({"reviews": {"egress": [{"host": host, "port": 80, "protocol": "HTTP"}]}}, {(code, "reviews.egress[0].host")})
+        for host, code in (
+            ("db", "MSH108"),
+            ("10.0.0.1", "MSH108"),
+            ("reviews.bookinfo.svc.cluster.local", "MSH108"),
+            ("reviews.bookinfo.svc", "MSH108"),
+            (".".join(["a" * 58] * 4) + ".b", "MSH104"),
+        )
     ),
+    ({10**6000: {"split": {"v1": 100}}}, {("MSH101", "")}),
+    ({"reviews": {"egress": []}}, {("MSH103", "reviews.egress")}),
+    (rule(mirror=[]), {("MSH103", "reviews.rules[0].mirror")}),
+    (rule(headers={}), {("MSH103", "reviews.rules[0].headers")}),
+    (rule(headers={"request": {}}), {("MSH103", "reviews.rules[0].headers.request")}),
+    (rule(retries={"attempts": 1, "conditions": []}), {("MSH103", "reviews.rules[0].retries.conditions")}),
+    (
+        rule(headers={"request": {"set": {f"x-{n}": "1" for n in range(17)}}}),
+        {("MSH105", "reviews.rules[0].headers.request.set")},
+    ),
+    (
+        rule(headers={"response": {"remove": [f"x-{n}" for n in range(17)]}}),
+        {("MSH105", "reviews.rules[0].headers.response.remove")},
+    ),
+    (rule(mirror=[{"version": "v2"}] * 14), {("MSH105", "reviews.rules[0].mirror")}),
+    (rule(rewrite={"path": "/a\\1"}), {("MSH118", "reviews.rules[0].rewrite.path")}),
+    (rule(redirect={"path": "/a b"}), {("MSH118", "reviews.rules[0].redirect.path")}),
+    (rule(match={"path": {"prefix": "/" + "a" * 500}}), {("MSH104", "reviews.rules[0].match.path.prefix")}),
+    (rule(match={"grpc": {"service": "a" * 501}}), {("MSH104", "reviews.rules[0].match.grpc.service")}),
+    (
+        rule(match={"cookies": {"a." * 100: "1", "b." * 100: "1"}}),
+        {("MSH105", "reviews.rules[0].match.cookies")},
+    ),
+    ({"reviews": {"rateLimit": {"requests": 10**9}}}, {("MSH105", "reviews.rateLimit.requests")}),
+    ({"reviews": {"retryBudget": {"percent": 20, "minRetries": 0}}}, {("MSH105", "reviews.retryBudget.minRetries")}),
 ]
 
 

@@ -188,6 +188,8 @@ def test_containment_is_decided_on_the_language(pattern: str, outer: str, contai
         "[",
         "(",
         "a{2000}",
+        "(?:a{40}){26}",
+        "(?:(?:a{2}b){10,}c){1,51}",
         "[[:alpha:]]",
         "a^b",
         "a$b",
@@ -199,6 +201,11 @@ def test_containment_is_decided_on_the_language(pattern: str, outer: str, contai
 )
 def test_syntax_that_the_meshes_read_differently_is_a_fault(pattern: str) -> None:
     assert patterns.fault(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(?:a{40}){25}", "(?:(?:a{2}b)+){250}", "a{1000}"])
+def test_as_many_copies_as_go_and_re2_take_are_no_fault(pattern: str) -> None:
+    assert not patterns.fault(pattern)
 
 
 def test_no_pattern_is_slow() -> None:

@@ -169,6 +169,44 @@ def test_a_service_of_unknown_pods_gets_no_services_for_its_versions() -> None:
     assert codes(raw, "istio") == set()
 
 
+def test_linkerd_never_gets_a_shortest_penalty_above_the_longest() -> None:
+    breaker = {"consecutiveErrors": 3, "maxEjection": "500ms"}
+    (patch,) = compiled({"reviews": {"split": {"v1": 100}, "circuitBreaker": breaker}}, "linkerd").patches
+    prefix = "balancer.linkerd.io/failure-accrual-consecutive"
+    annotations = patch["metadata"]["annotations"]
+    assert (annotations[f"{prefix}-min-penalty"], annotations[f"{prefix}-max-penalty"]) == ("500ms", "500ms")
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+@pytest.mark.parametrize("path", [{"regex": ".*"}, {"regex": "/.*"}, {"prefix": "/"}])
+def test_a_rule_that_takes_every_path_needs_no_other_behind_it(mesh: Mesh, path: dict[str, str]) -> None:
+    compilation = compiled({"reviews": {"rules": [{"match": {"path": path}, "backends": {"v1": 100}}]}}, mesh)
+    assert not compilation.diagnostics
+    assert len(compilation.planned[0].route.rules) == 1
+
+
+def test_a_wildcard_and_a_host_outside_the_mesh_have_different_names() -> None:
+    hosts = [{"host": host, "port": 80, "protocol": "HTTP"} for host in ("*.example.com", "any.example.com")]
+    counts: dict[Mesh, int] = {"istio": 2, "linkerd": 3}
+    for mesh, count in counts.items():
+        assert len(compiled({"reviews": {"egress": hosts}}, mesh).objects) == count
+
+
+def test_a_tcp_host_needs_a_port_of_its_own_in_its_namespace() -> None:
+    def tcp(host: str, port: int, protocol: str = "TCP") -> dict[str, Any]:
+        return {"egress": [{"host": host, "port": port, "protocol": protocol}]}
+
+    one = tcp("a.example.com", 443)
+    for other in (tcp("b.example.com", 443), tcp("b.example.com", 443, "TLS")):
+        assert codes({"reviews": one, "ratings": other}, "istio") == {"MSH159"}
+        assert codes({"reviews": other, "ratings": one}, "istio") == {"MSH159"}
+    apart = compiled({"reviews": one, "ratings": tcp("b.example.com", 444)}, "istio")
+    assert [(d.code, d.severity) for d in apart.diagnostics] == [("MSH159", "warning")] * 2
+    other_namespace = {"gateway": {"port": 80, **tcp("b.example.com", 443)}}
+    assert codes({"reviews": one, **other_namespace}, "istio") == set()
+    assert codes({"reviews": tcp("a.b", 443, "TLS"), "ratings": tcp("c.d", 443, "HTTPS")}, "istio") == set()
+
+
 def test_a_service_behind_an_httproute_can_be_named_by_a_virtual_service_too() -> None:
     raw: dict[str, Any] = {
         "reviews": {"api": "gateway-api", "rules": [{}], "circuitBreaker": {"consecutiveErrors": 3}},
@@ -282,8 +320,22 @@ def test_a_retry_budget_on_linkerd_makes_a_service_profile_named_by_the_host() -
         "condition": {"pathRegex": ".*", "method": "GET"},
         "isRetryable": True,
     }
-    assert profile["spec"]["retryBudget"] == {"retryRatio": 0.2, "minRetriesPerSecond": 0, "ttl": "10s"}
+    assert profile["spec"]["retryBudget"] == {"retryRatio": 0.2, "minRetriesPerSecond": 10, "ttl": "10s"}
     assert "Linkerd HTTPRoute can't" in compilation.summaries["reviews"]["apiReason"]
+
+
+def test_a_retry_budget_leaves_its_minimum_to_istio_unless_it_is_set() -> None:
+    for minimum in ({}, {"minRetries": 5}):
+        rule = objects({"reviews": {"retryBudget": {"percent": 20, **minimum}}}, "istio")
+        written = rule["DestinationRule/bookinfo/reviews"]["spec"]["trafficPolicy"]["retryBudget"]
+        assert written == {"percent": 20, **({"minRetryConcurrency": 5} if minimum else {})}
+
+
+def test_a_retry_budget_that_limits_nothing_on_linkerd_is_reported() -> None:
+    budget = {"retryBudget": {"percent": 20}}
+    assert codes({"reviews": budget}, "linkerd") == {"MSH158"}
+    timed = compiled({"reviews": {"rules": [{"timeout": "2s"}], **budget}}, "linkerd")
+    assert [(d.code, d.severity) for d in timed.diagnostics] == [("MSH158", "warning")]
 
 
 def test_the_choice_of_the_api_and_its_reason_are_in_the_summary() -> None:
