@@ -247,6 +247,7 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
     owners: dict[tuple[str, str], Route] = {}
     hosts: dict[tuple[str, str, int], tuple[str, str]] = {}
     ports: dict[tuple[str, int], list[Egress]] = {}
+    limited: list[Route] = []
     for route in routes:
         if any((route.circuit_breaker, route.load_balancing, route.session_affinity, route.retry_budget)):
             owner = owners.setdefault((route.service.namespace, route.service.name), route)
@@ -259,6 +260,8 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                     f"the Service, not to a port.",
                     remedy=f"Put all of them into '{owner.key}'.",
                 )
+        if route.rate_limit:
+            yield from _limited_twice(route, limited)
         for egress in route.egress:
             yield from _tcp_beside(egress, ports.setdefault((route.service.namespace, egress.port), []))
             place = (route.service.namespace, egress.host, egress.port)
@@ -272,6 +275,23 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                     protocol,
                     "Give one protocol for one port of a host.",
                 )
+
+
+def _limited_twice(route: Route, others: list[Route]) -> Iterator[Diagnostic]:
+    """A second limit for the same port of the same pods; adds the route to those that were met."""
+    place, pods = (route.service.namespace, route.port.container), set(route.service.selector)
+    for other in others:
+        same = set(other.service.selector) <= pods or pods <= set(other.service.selector)
+        if (other.service.namespace, other.port.container) == place and same:
+            yield Diagnostic(
+                "MSH160",
+                route.rate_limit.where if route.rate_limit else route.where,
+                route.key,
+                f"'{other.key}' limits port {route.port.container} of the same pods.",
+                remedy=f"Keep the limit of '{other.key}' or this one.",
+            )
+            break
+    others.append(route)
 
 
 def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
@@ -340,6 +360,15 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
         yield from _check_linkerd(route)
     if target == SERVICE_PROFILE:
         yield from _check_budget(route)
+        if route.rules and len(route.service.ports) > 1:
+            yield Diagnostic(
+                "MSH161",
+                route.where,
+                route.port.number,
+                f"The ServiceProfile holds for all {len(route.service.ports)} ports of '{route.service.name}', not for "
+                f"port {route.port.number} alone.",
+                severity="warning",
+            )
 
 
 def _check_budget(route: Route) -> Iterator[Diagnostic]:
@@ -376,7 +405,7 @@ def _check_limits(route: Route, target: Target) -> Iterator[Diagnostic]:
                     "MSH132",
                     f"{route.where}.rules",
                     count,
-                    f"One {route_kind(route)} takes at most {most} {what}.",
+                    f"One {route_kind(route, target.mesh)} takes at most {most} {what}.",
                     f"at most {most} {what}",
                     "Join rules that have the same backends into one with several matches, or use api: istio.",
                 )
@@ -492,7 +521,7 @@ def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
             remedy="Nothing needs to be done.",
             severity="info",
         )
-    kind = route_kind(route)
+    kind = route_kind(route, "linkerd")
     for rule in route.rules:
         if not (rule.retry and rule.retry.attempts):
             continue
@@ -504,5 +533,5 @@ def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
                 rule.retry.where,
                 grpc,
                 "Linkerd retries on a gRPC status only in a GRPCRoute, and this route is an HTTPRoute.",
-                remedy="Give all rules of the route matches on 'grpc', and take timeouts and HTTP statuses out of it.",
+                remedy="Give all rules of the route matches on 'grpc', and retry on no HTTP status.",
             )

@@ -539,6 +539,20 @@ TRAFFIC: tuple[Code, ...] = (
         "else takes to the one TCP host (istioctl analyze calls it IST0134).",
         "Use TLS or HTTPS if the client speaks it; otherwise give the host a port that no other host has.",
     ),
+    Code(
+        "MSH160",
+        "Two rate limits for the same pods",
+        "A rate limit holds at a port of the pods, whatever Service they are called by. Linkerd's webhook refuses a "
+        "second Server for it; on Istio a request would have to pass both limits.",
+        "Keep one of them.",
+    ),
+    Code(
+        "MSH161",
+        "ServiceProfile for every port",
+        "A ServiceProfile has the name of the Service and knows no port: its routes hold for all ports, and a Service "
+        "has one.",
+        "Nothing needs to be done if the other ports speak no HTTP; otherwise tell them apart by the path.",
+    ),
 )
 
 IDENTITY: tuple[Code, ...] = (

@@ -176,7 +176,17 @@ def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
         if not plan.route.rules:
             continue
         owner = first.setdefault((plan.route.service.namespace, plan.route.service.name), plan)
-        if owner.target != plan.target:
+        if owner is not plan and owner.target == plan.target == SERVICE_PROFILE:
+            yield Diagnostic(
+                "MSH161",
+                plan.route.where,
+                plan.route.key,
+                f"'{owner.route.key}' makes a ServiceProfile for {plan.route.service.host} already; it holds for every "
+                "port.",
+                "one ServiceProfile for a Service",
+                f"Put the rules of both into '{owner.route.key}'.",
+            )
+        elif owner.target != plan.target:
             yield Diagnostic(
                 "MSH128",
                 plan.route.where,
@@ -377,13 +387,15 @@ class _Writer:
             if plan.target == SERVICE_PROFILE:
                 self._add(linkerd.service_profile(route), route.key)
                 continue
-            for grant in gateway_api.reference_grants(route):
+            for grant in gateway_api.reference_grants(route, plan.target.mesh):
                 self._add(grant, route.key)
             if plan.target == LINKERD_ROUTE:
                 items = linkerd.route_objects(route)
             else:
                 style = Style(every_path=every_path(route, plan.target))
-                items = [gateway_api.route_object(route, route.rules, gateway_api.route_name(route), style=style)]
+                kind = gateway_api.route_kind(route, "istio")
+                name = gateway_api.route_name(route)
+                items = [gateway_api.route_object(route, route.rules, name, kind=kind, style=style)]
             for item in items:
                 self._add(item, route.key)
 

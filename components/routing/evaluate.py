@@ -9,14 +9,14 @@ Interface::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 
 from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE, Target
 from components.routing.compile import Planned
 from components.routing.manifests import match_text
 from components.routing.model import Match, Pairs, Route, Rule, TextMatch
-from components.routing.overlap import method_of, path_matches, path_of, text_matches
+from components.routing.overlap import canonical_path, method_of, path_matches, path_of, text_matches
 from components.routing.precedence import Atom, atoms, ranked
 from components.routing.reader import duration_text
 
@@ -26,10 +26,10 @@ class Request:
     """A request as a client sends it.
 
     Attributes:
-        path: The path without the query.
+        path: The path without the query, as it is sent.
         method: HTTP method.
         headers: Names in lower case; the cookies are in `cookie`.
-        query: Parameters, decoded.
+        query: Parameters, as they are sent.
         source: Labels of the calling workload.
         source_namespace: Its namespace.
     """
@@ -69,7 +69,7 @@ def request_from(
     parsed: list[tuple[str, str]] = []
     for part in text.split("&") if text else []:
         name, _, value = part.partition("=")
-        parsed.append((unquote_plus(name), unquote_plus(value)))
+        parsed.append((name, value))
     lower = tuple((name.lower(), value) for name, value in headers)
     return Request(path or "/", method.upper(), lower, (*parsed, *query))
 
@@ -77,6 +77,9 @@ def request_from(
 def evaluate(plan: Planned, request: Request) -> Decision:
     """Which rule of a compiled route takes a request, on its mesh."""
     route = plan.route
+    asked = request
+    if plan.target.mesh == "istio":
+        request = replace(request, path=canonical_path(request.path))
     order = ranked(atoms(route, plan.target), route, plan.target, request.path)
     passed: dict[str, str] = {}
     for position, atom in enumerate(order):
@@ -85,6 +88,8 @@ def evaluate(plan: Planned, request: Request) -> Decision:
             passed.setdefault(atom.rule.name, failed)
             continue
         reason = _reason(plan, atom, order[position + 1 :], request)
+        if request.path != asked.path:
+            reason += f" Envoy reads the path as {request.path}."
         shares = tuple((backend.destination.label, backend.weight) for backend in atom.rule.backends)
         passed.pop(atom.rule.name, None)
         return Decision(atom.rule, reason, shares, policies(route, atom.rule), tuple(passed.items()))
@@ -119,16 +124,10 @@ def _failed(match: Match, request: Request, target: Target) -> str:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers:
         headers.setdefault(name, []).append(value)
-    query: dict[str, list[str]] = {}
-    for name, value in request.query:
-        query.setdefault(name, []).append(value)
-    if target.mesh == "istio":
-        # Envoy looks at the first value of a parameter, Linkerd at any (linkerd/http/route, match/query_param.rs).
-        query = {name: found[:1] for name, found in query.items()}
     for what, conditions, values in (
         ("header", match.headers, headers),
         ("cookie", match.cookies, cookies_of("; ".join(headers.get("cookie", [])))),
-        ("query", match.query, query),
+        ("query", match.query, _parameters(request.query, target)),
     ):
         failed = _named(what, conditions, values)
         if failed:
@@ -140,6 +139,19 @@ def _failed(match: Match, request: Request, target: Target) -> str:
     if match.source_namespace and match.source_namespace != request.source_namespace:
         return f"source namespace is not {match.source_namespace}"
     return ""
+
+
+def _parameters(query: Pairs, target: Target) -> dict[str, list[str]]:
+    """The parameters as the mesh compares them.
+
+    Linkerd takes any of a name, decoded (linkerd/http/route, match/query_param.rs), Envoy the first, as it is sent.
+    """
+    found: dict[str, list[str]] = {}
+    if target.mesh == "linkerd":
+        for name, value in query:
+            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+        return found
+    return {name: [value] for name, value in reversed(query)}
 
 
 def _named(what: str, conditions: tuple[tuple[str, TextMatch], ...], values: dict[str, list[str]]) -> str:
@@ -170,11 +182,17 @@ def policies(route: Route, rule: Rule) -> tuple[str, ...]:
             f"{name.replace('_', ' ')} {value}"
             for name in (
                 "consecutive_errors",
+                "max_ejection_percent",
                 "max_connections",
                 "max_pending_requests",
                 "max_requests",
                 "max_requests_per_connection",
             )
+            if (value := getattr(breaker, name)) is not None
+        ]
+        limits += [
+            f"{name.replace('_', ' ')} {duration_text(value)}"
+            for name in ("ejection", "max_ejection", "interval")
             if (value := getattr(breaker, name)) is not None
         ]
         found.append(f"circuit breaker: {', '.join(limits)}")

@@ -18,6 +18,7 @@ from components.routing.model import (
     Destination,
     HeaderChange,
     Match,
+    Mesh,
     Mirror,
     Redirect,
     Rewrite,
@@ -66,21 +67,22 @@ class Style:
 LINKERD = Style(timeouts=False, anchored=True)
 
 
-def route_kind(route: Route) -> RouteKind:
+def route_kind(route: Route, mesh: Mesh) -> RouteKind:
     """GRPCRoute if every condition is one on gRPC and nothing needs HTTPRoute; else HTTPRoute.
 
-    A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted.
+    A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted. It has no
+    timeouts in its rules, but Linkerd reads the annotations of either kind.
     """
     matches = [match for rule in route.rules for match in rule.matches]
     if not any(match.grpc_service for match in matches):
         return "HTTPRoute"
     if any(not match.grpc_service and (match.path or match.method or match.query) for match in matches):
         return "HTTPRoute"
-    return "HTTPRoute" if any(_needs_http(rule) for rule in route.rules) else "GRPCRoute"
+    return "HTTPRoute" if any(_needs_http(rule, mesh) for rule in route.rules) else "GRPCRoute"
 
 
-def _needs_http(rule: Rule) -> bool:
-    if rule.redirect or rule.rewrite or rule.timeout:
+def _needs_http(rule: Rule, mesh: Mesh) -> bool:
+    if rule.redirect or rule.rewrite or (rule.timeout and mesh == "istio"):
         return True
     conditions = rule.retry.conditions if rule.retry else ()
     return bool(rule.retry) and not all(condition in GRPC_RETRY for condition in conditions or HTTP_RETRY)
@@ -97,6 +99,7 @@ def route_object(
     rules: Iterable[Rule],
     name: str,
     *,
+    kind: RouteKind,
     style: Style,
     annotations: dict[str, str] | None = None,
 ) -> Manifest:
@@ -106,10 +109,10 @@ def route_object(
         route: The route.
         rules: Its rules that this object carries.
         name: Name of the object.
+        kind: What `route_kind` says of the whole route.
         style: How the mesh wants it written.
         annotations: Linkerd's policies of these rules.
     """
-    kind = route_kind(route)
     parent = {"group": "", "kind": "Service", "name": route.service.name, "port": route.port.number}
     spec = {
         "parentRefs": [parent],
@@ -137,9 +140,9 @@ def _version_service(service: Service, destination: Destination) -> Manifest:
     return manifest("v1", "Service", version_service_name(destination), service.namespace, spec)
 
 
-def reference_grants(route: Route) -> list[Manifest]:
+def reference_grants(route: Route, mesh: Mesh) -> list[Manifest]:
     """Leave for the route to name Services of other namespaces, one object for each such Service."""
-    kind = route_kind(route)
+    kind = route_kind(route, mesh)
     home = route.service.namespace
     grants: dict[tuple[str, str], Manifest] = {}
     for rule in route.rules:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from components.routing.capability import GRPC_RETRY
 from components.routing.gateway_api import API_VERSION as GATEWAY_API_VERSION
-from components.routing.gateway_api import LINKERD, route_name, route_object
+from components.routing.gateway_api import LINKERD, route_kind, route_name, route_object
 from components.routing.manifests import Manifest, egress_name, manifest, quote
 from components.routing.model import CircuitBreaker, Egress, Match, Mtls, RateLimit, Retry, Route, Rule, Service
 from components.routing.overlap import path_of
@@ -34,8 +34,9 @@ _SECOND = 1000
 
 def route_objects(route: Route) -> list[Manifest]:
     """The HTTPRoutes or GRPCRoutes of a route: one for each set of policies among its rules."""
+    kind = route_kind(route, "linkerd")
     return [
-        route_object(route, rules, name, style=LINKERD, annotations=annotations)
+        route_object(route, rules, name, kind=kind, style=LINKERD, annotations=annotations)
         for name, annotations, rules in grouped(route)
     ]
 

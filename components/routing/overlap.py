@@ -4,7 +4,9 @@ texts.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from urllib.parse import quote as quote_path
 
 from components.routing import patterns
 from components.routing.manifests import quote
@@ -55,6 +57,31 @@ def disjoint(first: Match, second: Match) -> bool:
         or _named_disjoint(first.cookies, second.cookies)
         or _named_disjoint(first.query, second.query)
     )
+
+
+_UNESCAPED = re.compile(r"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
+_ESCAPED = re.compile(r"[^!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]")
+
+
+def canonical_path(path: str) -> str:
+    """The path as Envoy compares it, which Istio sets to normalise paths (observed with Envoy 1.40, Istio 1.30).
+
+    Backslashes are slashes; what needs no escape has none, what needs one has it; `.` and `..` are resolved; several
+    slashes stay. Linkerd compares a path as it comes.
+    """
+    path = path.partition("#")[0].replace("\\", "/")
+    path = _UNESCAPED.sub(lambda escape: chr(int(escape[1], 16)), path)
+    path = _ESCAPED.sub(lambda character: quote_path(character[0], safe=""), path)
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for position, segment in enumerate(segments):
+        if segment == ".." and kept:
+            kept.pop()
+        if segment not in (".", ".."):
+            kept.append(segment)
+        elif position == len(segments) - 1:
+            kept.append("")
+    return "/" + "/".join(kept)
 
 
 def path_matches(condition: TextMatch, path: str) -> bool:

@@ -39,17 +39,17 @@ ROUTE_KEYS = (
     "ports",
     "versions",
     "selector",
+    "headless",
     "api",
     "split",
     "rules",
     *SERVICE_POLICY_KEYS,
 )
-DESCRIBING_KEYS = ("versions", "selector", "ports")
+DESCRIBING_KEYS = ("versions", "selector", "ports", "headless")
 PORT_KEYS = ("number", "protocol", "targetPort")
 PORT_PROTOCOLS = ("http", "http2", "grpc", "https", "tls", "tcp")
 RULE_KEYS = ("name", "match", "backends", "timeout", "retries", "fault", "mirror", "headers", "rewrite", "redirect")
 BACKEND_KEYS = ("version", "service", "namespace", "port", "weight")
-TEXT_MOST_RULES = 64
 MOST_RULES = 64
 MOST_BACKENDS = 16
 """Gateway API v1.5.1: backendRefs per rule."""
@@ -168,7 +168,7 @@ class _Parser:
                 join(where, next(key for key in DESCRIBING_KEYS if key in body)),
                 name,
                 f"The Service '{name}' comes with an application of the stack, which knows its versions.",
-                remedy="Remove 'versions', 'selector' and 'ports'.",
+                remedy="Remove 'versions', 'selector', 'ports' and 'headless'.",
             )
             return None
         if namespace is None:
@@ -181,6 +181,9 @@ class _Parser:
             )
         ports = self._ports(body, where)
         selector = labels(self.reader, body["selector"], join(where, "selector")) if "selector" in body else ()
+        headless = body.get("headless", False)
+        if not isinstance(headless, bool):
+            self.reader.fault("MSH101", join(where, "headless"), headless, "This must be true or false.")
         versions: list[Version] = []
         raw_versions = self.reader.mapping(body.get("versions", {}), join(where, "versions"))
         for version, raw_labels in (raw_versions or {}).items():
@@ -191,7 +194,7 @@ class _Parser:
                 versions.append(Version(label, pairs))
         if namespace is None or not ports or raw_versions is None or selector is None:
             return None
-        service = Service(name, namespace, ports, tuple(versions), selector)
+        service = Service(name, namespace, ports, tuple(versions), selector, headless is True)
         self.services[namespace, name] = service
         self.by_name.setdefault(name, []).append(service)
         return service

@@ -8,6 +8,7 @@ from typing import cast
 from components.routing import patterns
 from components.routing.manifests import cookie_pattern
 from components.routing.model import Match, TextMatch, TextMatchKind
+from components.routing.overlap import canonical_path
 from components.routing.reader import Reader, join, labels, one_of
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
@@ -78,7 +79,10 @@ def path_fault(path: str) -> str:
             return f"The path contains '{part}'."
     if path.endswith(("/.", "/..")):
         return "The path ends with '/.' or '/..'."
-    return "" if _PATH.fullmatch(path) else "The path has a character that is not legal in one."
+    if not _PATH.fullmatch(path):
+        return "The path has a character that is not legal in one."
+    read = canonical_path(path)
+    return "" if read == path else f"Envoy reads the path as '{read}' before it compares."
 
 
 def _path(reader: Reader, value: object, where: str) -> TextMatch | None:

@@ -93,7 +93,7 @@ def inversions(route: Route, target: Target, *, other_linkerd: bool = False) -> 
     if target not in (ISTIO_ROUTE, LINKERD_ROUTE):
         return []
     listed = atoms(route, target)
-    grpc = route_kind(route) == "GRPCRoute"
+    grpc = route_kind(route, target.mesh) == "GRPCRoute"
     found: list[Inversion] = []
     for position, later in enumerate(listed):
         for earlier in listed[:position]:
@@ -110,7 +110,7 @@ def ranked(listed: Sequence[Atom], route: Route, target: Target, path: str) -> l
     """The matches in the order in which a target tries them for a path. Ties keep the order of the list."""
     if target not in (ISTIO_ROUTE, LINKERD_ROUTE):
         return list(listed)
-    grpc = route_kind(route) == "GRPCRoute"
+    grpc = route_kind(route, target.mesh) == "GRPCRoute"
     return sorted(listed, key=lambda atom: _rank(atom, target, len(path), grpc=grpc), reverse=True)
 
 

@@ -119,9 +119,32 @@ def specificity(match: dict[str, Any]) -> tuple[int, ...]:
     return (["regex", "prefix", "exact"].index(kind), len(path), "method" in match, named, len(match.get("query", {})))
 
 
-paths = st.sampled_from([*PATHS, "/a/c", "/abc", "/c", "/a/", "/a/b/", "/b/", "/A", "/a/b/c", "/a%20b", "/a/b;c"])
+paths = st.sampled_from(
+    [
+        *(*PATHS, "/a/c", "/abc", "/c", "/a/", "/a/b/", "/b/", "/A", "/a/b/c", "/a%20b", "/a/b;c"),
+        # Envoy normalises paths before it routes.
+        *("/a/../b", "/b/%2e%2E/a/./b", "/a\\b", "/%61/b", "/a/..", "/a%2fb", "//a", "/ab/{x}"),
+    ]
+)
 queries = st.lists(
-    st.sampled_from(["q=1", "q=beta", "q=b", "q=other", "q=", "q", "r=b", "r=beta", "r=b%20c", "q=b+c", "Q=1", "x=1"]),
+    st.sampled_from(
+        [
+            "q=1",
+            "q=beta",
+            "q=b",
+            "q=other",
+            "q=",
+            "q",
+            "r=b",
+            "r=beta",
+            "r=b%20c",
+            "q=b+c",
+            "Q=1",
+            "x=1",
+            "q=%62eta",
+            "%71=1",
+        ]
+    ),
     max_size=2,
 )
 values = st.sampled_from([*VALUES, "other", "B", "b1", "1 1", "b, c"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.routing import compile_routes
+from components.routing import compile_routes, errors
 from tests.unit.routing.helpers import faults_of, found, routes_of
 
 
@@ -42,6 +42,8 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     (rule(match=[]), {("MSH112", "reviews.rules[0].match")}),
     (rule(match={"path": "reviews"}), {("MSH118", "reviews.rules[0].match.path")}),
     (rule(match={"path": {"prefix": "/a//b"}}), {("MSH118", "reviews.rules[0].match.path")}),
+    (rule(match={"path": "/a%2Db"}), {("MSH118", "reviews.rules[0].match.path")}),
+    (rule(match={"path": "/a/%2e%2e"}), {("MSH118", "reviews.rules[0].match.path")}),
     (rule(match={"path": {"prefix": "/a", "exact": "/b"}}), {("MSH113", "reviews.rules[0].match.path")}),
     (rule(match={"path": {"regex": "(?=a)"}}), {("MSH120", "reviews.rules[0].match.path.regex")}),
     (rule(match={"path": {"regex": "["}}), {("MSH120", "reviews.rules[0].match.path.regex")}),
@@ -157,6 +159,17 @@ def test_a_service_of_ones_own_is_described_in_the_configuration() -> None:
     }
     (route,) = routes_of(raw)
     assert route.service.host == "shop.shop.svc.cluster.local"
+
+
+def test_a_headless_service_of_ones_own_gets_no_rules_on_linkerd() -> None:
+    described = {"namespace": "shop", "port": 80, "selector": {"app": "db"}, "headless": True}
+    routes = routes_of({"db": {**described, "rules": [{"timeout": "2s"}]}})
+    (refusal,) = errors(compile_routes(routes, "linkerd").diagnostics)
+    assert (refusal.code, refusal.path) == ("MSH131", "meshup:traffic.db.rules")
+    assert not errors(compile_routes(routes, "istio").diagnostics)
+    assert found(faults_of({"db": {**described, "headless": "yes", "split": {"v1": 100}}})) >= {
+        ("MSH101", "db.headless")
+    }
 
 
 def test_a_trailing_slash_of_a_prefix_does_not_count() -> None:

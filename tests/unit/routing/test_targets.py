@@ -242,6 +242,39 @@ def test_grpc_conditions_make_a_grpcroute_and_mixed_ones_an_httproute() -> None:
     assert match == {"path": {"type": "Exact", "value": "/shop.Cart/Add"}, "method": "POST"}
 
 
+def test_linkerd_takes_timeouts_and_retries_on_a_grpc_status_from_a_grpcroute() -> None:
+    rule = {"match": {"grpc": {"service": "a.B"}}, "retries": {"attempts": 1, "conditions": ["unavailable"]}}
+    raw = {"reviews": {"rules": [{**rule, "timeout": "2s"}]}}
+    assert objects(raw, "linkerd")["GRPCRoute/bookinfo/reviews-rule-0"]["metadata"]["annotations"] == {
+        "retry.linkerd.io/grpc": "unavailable",
+        "retry.linkerd.io/limit": "1",
+        "timeout.linkerd.io/request": "2s",
+    }
+    timed = {"reviews": {"api": "gateway-api", "rules": [{"match": rule["match"], "timeout": "2s"}]}}
+    assert "HTTPRoute/bookinfo/reviews" in objects(timed, "istio")
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_two_rate_limits_for_the_same_pods_are_refused(mesh: Mesh) -> None:
+    def limited(port: int, target: int, app: str, namespace: str = "shop") -> dict[str, Any]:
+        ports = [{"number": port, "targetPort": target}]
+        described = {"namespace": namespace, "ports": ports, "selector": {"app": app}}
+        return {**described, "rateLimit": {"requests": 10}}
+
+    one = {"one": limited(80, 8080, "a")}
+    assert codes(one | {"two": limited(90, 8080, "a")}, mesh) == {"MSH160"}
+    for other in (limited(80, 8081, "a"), limited(80, 8080, "b"), limited(80, 8080, "a", "other")):
+        assert codes(one | {"two": other}, mesh) == set()
+
+
+def test_a_service_profile_for_one_of_several_ports_is_reported_and_a_second_refused() -> None:
+    profile = {"rules": [{"retries": {"conditions": ["5xx"]}}], "api": "service-profile"}
+    one = {"web": {"service": "gateway", "port": 80, **profile, "retryBudget": {"percent": 20}}}
+    assert [(d.code, d.severity) for d in compiled(one, "linkerd").diagnostics] == [("MSH161", "warning")]
+    two = {"grpc": {"service": "gateway", "port": 9000, "rules": [{"timeout": "2s"}], "api": "service-profile"}}
+    assert codes(one | two, "linkerd") == {"MSH161"}
+
+
 def test_a_prefix_of_a_virtual_service_counts_whole_segments() -> None:
     http = objects({"reviews": {"rules": [{"match": {"path": {"prefix": "/a"}}}]}}, "istio")[
         "VirtualService/bookinfo/reviews"
