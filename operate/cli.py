@@ -13,7 +13,7 @@ from rich.console import Console
 from components.routing import Compilation, Diagnostic, compile_routes, errors, parse, render
 from components.routing.diagnostics import nearest
 from components.routing.evaluate import Request, request_from
-from components.routing.model import Mesh
+from components.routing.model import CLUSTER_DOMAIN, Mesh
 from operate import explain as explaining
 from operate import stackfile
 from stacks import settings, traffic_file
@@ -94,8 +94,9 @@ def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) ->
     chosen, unreadable = traffic_file.added(chosen, directory)
     found += unreadable
     known = [service for name in chosen.apps for service in APPS[name](chosen).services]
-    routes, faults = parse(chosen.traffic, "meshup:traffic", known)
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
+    domain = chosen.linkerd.cluster_domain if target == "linkerd" else CLUSTER_DOMAIN
+    routes, faults = parse(chosen.traffic, "meshup:traffic", known, domain)
     compilation = compile_routes(routes, target, known, chosen.mtls)
     return compilation, [*errors(found), *faults, *errors(compilation.diagnostics)]
 

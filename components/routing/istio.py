@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 from components.routing.manifests import Manifest, all_headers, egress_name, manifest, quote
 from components.routing.model import (
-    CLUSTER_DOMAIN,
     Backend,
     Destination,
     Egress,
@@ -362,7 +361,7 @@ def backend_rule(name: str, namespace: str, route: Route) -> Manifest:
     """A DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not the
     parent.
     """
-    host = f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
+    host = f"{name}.{namespace}.svc.{route.service.domain}"
     spec = {"host": host, "trafficPolicy": _traffic_policy(route)}
     return manifest(API_VERSION, "DestinationRule", name, namespace, spec)
 

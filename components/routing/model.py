@@ -61,6 +61,7 @@ class Service:
         versions: Its versions in a stable order; empty when it has no versions to split over.
         selector: The Service's own selector; per-version Services start from it.
         headless: `clusterIP: None`. Linkerd takes no route on such a Service.
+        domain: The DNS domain of the cluster.
     """
 
     name: str
@@ -69,11 +70,12 @@ class Service:
     versions: tuple[Version, ...] = ()
     selector: Pairs = ()
     headless: bool = False
+    domain: str = CLUSTER_DOMAIN
 
     @property
     def host(self) -> str:
         """The fully qualified name in the cluster."""
-        return f"{self.name}.{self.namespace}.svc.{CLUSTER_DOMAIN}"
+        return f"{self.name}.{self.namespace}.svc.{self.domain}"
 
 
 TextMatchKind = Literal["exact", "prefix", "regex", "present"]

@@ -2,7 +2,7 @@
 
 Interface::
 
-    parse(raw, path, services) -> (routes, diagnostics)
+    parse(raw, path, services, domain="cluster.local") -> (routes, diagnostics)
 
 `raw` is the plain Python object, `path` its path for messages (`meshup:traffic`), `services` the Services that the
 stack's applications bring (`components.routing.model.Service`). Routes come in the order of the configuration. All
@@ -13,10 +13,12 @@ is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from components.routing.diagnostics import Diagnostic, nearest
 from components.routing.model import (
+    CLUSTER_DOMAIN,
     Api,
     Backend,
     Destination,
@@ -56,27 +58,33 @@ MOST_BACKENDS = 16
 FULL_WEIGHT = 100
 
 
-def parse(raw: object, path: str, services: Iterable[Service]) -> tuple[list[Route], list[Diagnostic]]:
+def parse(
+    raw: object, path: str, services: Iterable[Service], domain: str = CLUSTER_DOMAIN
+) -> tuple[list[Route], list[Diagnostic]]:
     """Reads `meshup:traffic`. See the module's docstring.
 
     Args:
         raw: The configured value; None means no traffic is declared.
         path: Its path, for messages.
         services: The Services that the stack brings.
+        domain: The DNS domain of the cluster: hosts and ServiceProfiles are named by it.
 
     Returns:
         The routes without a fault, and every fault found.
     """
     if raw is None:
         return [], []
-    return _Parser(path, services).parse(raw)
+    return _Parser(path, services, domain).parse(raw)
 
 
 class _Parser:
-    def __init__(self, path: str, services: Iterable[Service]) -> None:
+    def __init__(self, path: str, services: Iterable[Service], domain: str) -> None:
         self.path = path
+        self.domain = domain
         self.reader = Reader()
-        self.services: dict[tuple[str, str], Service] = {(s.namespace, s.name): s for s in services}
+        self.services: dict[tuple[str, str], Service] = {
+            (s.namespace, s.name): replace(s, domain=domain) for s in services
+        }
         self.by_name: dict[str, list[Service]] = {}
         for service in self.services.values():
             self.by_name.setdefault(service.name, []).append(service)
@@ -194,7 +202,7 @@ class _Parser:
                 versions.append(Version(label, pairs))
         if namespace is None or not ports or raw_versions is None or selector is None:
             return None
-        service = Service(name, namespace, ports, tuple(versions), selector, headless is True)
+        service = Service(name, namespace, ports, tuple(versions), selector, headless is True, self.domain)
         self.services[namespace, name] = service
         self.by_name.setdefault(name, []).append(service)
         return service

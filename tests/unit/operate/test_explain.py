@@ -53,6 +53,12 @@ def explained(project: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(out)
 
 
+def test_hosts_have_the_domain_that_linkerd_is_told(project: Path) -> None:
+    write(project, {**STACK, "meshup:mesh": "linkerd", "meshup:linkerd": {"clusterDomain": "corp.example"}})
+    assert explained(project)["routes"]["reviews"]["host"] == "reviews.bookinfo.svc.corp.example"
+    assert explained(project, "--mesh", "istio")["routes"]["reviews"]["host"] == "reviews.bookinfo.svc.cluster.local"
+
+
 def test_the_rules_of_a_route_are_listed_with_backends_policies_and_objects(project: Path) -> None:
     route = explained(project)["routes"]["reviews"]
     assert [rule["name"] for rule in route["rules"]] == ["testers", "rest"]

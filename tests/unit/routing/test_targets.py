@@ -357,6 +357,15 @@ def test_a_retry_budget_on_linkerd_makes_a_service_profile_named_by_the_host() -
     assert "Linkerd HTTPRoute can't" in compilation.summaries["reviews"]["apiReason"]
 
 
+def test_hosts_have_the_domain_of_the_cluster() -> None:
+    rules = {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20}}
+    shop = {"namespace": "shop", "port": 80, "selector": {"app": "shop"}, "rules": [{"timeout": "2s"}]}
+    routes, _ = parse({"reviews": rules, "shop": shop}, PATH, SERVICES, "corp.example")
+    compilation = compile_routes(routes, "linkerd", SERVICES)
+    assert "ServiceProfile/bookinfo/reviews.bookinfo.svc.corp.example" in compilation.summaries["reviews"]["objects"]
+    assert compilation.summaries["shop"]["host"] == "shop.shop.svc.corp.example"
+
+
 def test_a_retry_budget_leaves_its_minimum_to_istio_unless_it_is_set() -> None:
     for minimum in ({}, {"minRetries": 5}):
         rule = objects({"reviews": {"retryBudget": {"percent": 20, **minimum}}}, "istio")
