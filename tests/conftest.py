@@ -3,9 +3,11 @@
 With pytest-xdist every worker has a session, so its own clusters; their names carry the worker's process id.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ from devcluster.stackfile import Setting, with_settings
 # What the program is made of; a copy of it needs nothing else of the repository.
 _PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "stacks")
 
-Programs = Callable[..., Stack]
+ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
+"""Has Pulumi write the state once, in the end, and not twice for every resource, which is most of the work of an `up`
+(docs/decisions/0002-scale.md). For tests in which nobody kills Pulumi: to them it makes no difference."""
 
 # What takes longest begins first; what is not here needs no cluster and fills the time in which the others wait.
 _LONGEST_FIRST = (
@@ -105,33 +109,40 @@ def copied_program(folder: Path) -> Path:
     for name in _PROGRAM:
         source = paths.repository() / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name)
         else:
             shutil.copy(source, folder / name)
     (folder / ".venv").symlink_to(paths.repository() / ".venv")
     return folder
 
 
-def prepared_program(embedded: Embedded, folder: Path, settings: Mapping[str, Setting]) -> Stack:
-    """Return a stack of a copy of the program, configured for the cluster, with further settings."""
+def prepared_program(
+    embedded: Embedded, folder: Path, settings: Mapping[str, Setting], *, checkpoints: bool = True
+) -> Stack:
+    """Return a stack of a copy of the program, configured for the cluster, with further settings.
+
+    Args:
+        embedded: The cluster.
+        folder: For the copy, the backend and Pulumi's own files.
+        settings: Configuration keys beside the cluster's own.
+        checkpoints: False where nobody kills Pulumi (`ONE_CHECKPOINT`).
+    """
     state = folder / "state"
     stack = embedded.stack_of(copied_program(folder / "program"), state, state / "passphrase", "test")
+    if not checkpoints:
+        stack = replace(stack, environment={**stack.environment, **ONE_CHECKPOINT})
     state.mkdir()
     embedded.prepare(stack)
     stack.file.write_text(with_settings(stack.file.read_text(), settings))
     return stack
 
 
-@pytest.fixture
-def program(embedded: Embedded, tmp_path: Path) -> Iterator[Programs]:
-    """Give copies of the program, each with its own state; what they deployed is destroyed after the test."""
-    made: list[Stack] = []
-
-    def make(settings: Mapping[str, Setting] | None = None) -> Stack:
-        made.append(prepared_program(embedded, tmp_path / str(len(made)), settings or {}))
-        return made[-1]
-
-    yield make
-    for stack in made:
+@contextlib.contextmanager
+def program(embedded: Embedded, folder: Path, settings: Mapping[str, Setting]) -> Generator[Stack]:
+    """Give a stack of a copy of the program; what it deployed is destroyed in the end."""
+    stack = prepared_program(embedded, folder, settings, checkpoints=False)
+    try:
+        yield stack
+    finally:
         stack.recover()
         stack.run(["destroy", "--yes", "--skip-preview"], quiet=True)

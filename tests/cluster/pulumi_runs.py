@@ -14,6 +14,7 @@ from devcluster.catalogue import PULUMI_TOOLS
 from devcluster.cluster import CONTROL_PLANE, Cluster
 from devcluster.progress import Progress
 from devcluster.toolchain import Toolbox
+from tests.conftest import ONE_CHECKPOINT
 
 _TOOLS = (*CONTROL_PLANE, *PULUMI_TOOLS)
 
@@ -73,7 +74,9 @@ class Program:
         self.folder = folder
         self.backend = state / "backend"
         self.backend.mkdir(parents=True)
-        self.environment = bench.environment | {
+        self.environment = {
+            **bench.environment,
+            **ONE_CHECKPOINT,
             "PULUMI_HOME": str(state / "home"),
             "PULUMI_BACKEND_URL": f"file://{self.backend}",
             "PULUMI_CONFIG_PASSPHRASE": "of a test",

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,8 @@ from components.identity import certificates
 from devcluster import paths
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack
-from tests.conftest import Programs
+from devcluster.stackfile import Setting
+from tests.conftest import prepared_program, program
 
 pytestmark = pytest.mark.cluster
 
@@ -40,20 +42,6 @@ def charts(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Path
         (folder / chart.name).symlink_to(chart)
     shutil.copytree(embedded.toolbox.path("gateway-api-crds") / "standard", folder / "gateway-api")
     return folder
-
-
-@pytest.fixture
-def linkerd(program: Programs, charts: Path) -> Stack:
-    stack = program(
-        {
-            "meshup:mesh": "linkerd",
-            "meshup:charts": {"directory": str(charts)},
-            "meshup:linkerd": {"viz": {"enabled": True}},
-            "meshup:istio": {"webhooks": False},
-        }
-    )
-    must(stack, "config", "set", "--path", "meshup:apps[1]", "emojivoto")
-    return stack
 
 
 def read(embedded: Embedded, *arguments: str) -> Any:
@@ -150,10 +138,33 @@ def rendered(embedded: Embedded, charts: Path, *, later: bool = False) -> str:
     ).stdout
 
 
-def test_linkerd_comes_up_stays_as_it_is_and_shows_no_key(embedded: Embedded, linkerd: Stack, charts: Path) -> None:
-    with Arguments() as arguments:
-        said = must(linkerd, "up", "--yes", "--skip-preview", "--logtostderr", "-v=3")
-    outputs = cast("dict[str, Any]", linkerd.outputs())
+@dataclass(frozen=True)
+class Deployed:
+    """A stack that is up: what Pulumi said meanwhile, and the command lines of all processes."""
+
+    stack: Stack
+    said: str
+    command_lines: str
+
+
+@pytest.fixture(scope="module")
+def deployed(embedded: Embedded, charts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """Linkerd with everything, brought up once. A test that changes the stack leaves it as it was, except the last."""
+    settings: dict[str, Setting] = {
+        "meshup:mesh": "linkerd",
+        "meshup:charts": {"directory": str(charts)},
+        "meshup:linkerd": {"viz": {"enabled": True}},
+        "meshup:istio": {"webhooks": False},
+    }
+    with program(embedded, tmp_path_factory.mktemp("linkerd") / "program", settings) as stack:
+        must(stack, "config", "set", "--path", "meshup:apps[1]", "emojivoto")
+        with Arguments() as arguments:
+            said = must(stack, "up", "--yes", "--skip-preview", "--logtostderr", "-v=3")
+        yield Deployed(stack, said, "\n".join(arguments.seen))
+
+
+def test_linkerd_its_applications_and_the_split_are_there(embedded: Embedded, deployed: Deployed) -> None:
+    outputs = cast("dict[str, Any]", deployed.stack.outputs())
     namespace = read(embedded, "namespace", "linkerd")["metadata"]
     assert namespace["labels"]["linkerd.io/is-control-plane"] == "true"
     assert namespace["annotations"]["linkerd.io/inject"] == "disabled"
@@ -175,6 +186,9 @@ def test_linkerd_comes_up_stays_as_it_is_and_shows_no_key(embedded: Embedded, li
     weights = [(backend["name"], backend["weight"]) for backend in route["spec"]["rules"][0]["backendRefs"]]
     assert weights == [("reviews-v1", 90), ("reviews-v2", 10)]
 
+
+@pytest.mark.usefixtures("deployed")
+def test_the_control_plane_and_the_pods_trust_the_anchor_that_signed_the_issuer(embedded: Embedded) -> None:
     issuer = read(embedded, "secret", "linkerd-identity-issuer", "-n", "linkerd")["data"]
     roots = read(embedded, "configmap", "linkerd-identity-trust-roots", "-n", "linkerd")["data"]["ca-bundle.crt"]
     assert certificates.is_signed_by(base64.b64decode(issuer["crt.pem"]).decode(), roots)
@@ -182,52 +196,63 @@ def test_linkerd_comes_up_stays_as_it_is_and_shows_no_key(embedded: Embedded, li
     control = read(embedded, "deployment", "linkerd-destination", "-n", "linkerd")["spec"]["template"]["metadata"]
     assert deployment["annotations"]["meshup/trust"] == control["annotations"]["meshup/trust"]
 
-    today = datetime.now(UTC)
-    for later in (timedelta(0), timedelta(hours=1), timedelta(days=1)):
-        must(linkerd, "preview", "--expect-no-changes", at=today + later)
-    must(linkerd, "refresh", "--yes", "--expect-no-changes")
 
-    state = "".join(file.read_text(errors="replace") for file in linkerd.backend.rglob("*") if file.is_file())
-    masked = must(linkerd, "stack", "output", "--json") + must(linkerd, "stack", "export")
+def test_it_stays_as_it_is_at_once_and_a_day_later(deployed: Deployed) -> None:
+    for later in (timedelta(0), timedelta(days=1)):
+        must(deployed.stack, "preview", "--expect-no-changes", at=datetime.now(UTC) + later)
+    must(deployed.stack, "refresh", "--yes", "--expect-no-changes")
+
+
+def test_no_key_is_in_the_state_the_log_the_outputs_or_a_command_line(embedded: Embedded, deployed: Deployed) -> None:
+    stack = deployed.stack
+    state = "".join(file.read_text(errors="replace") for file in stack.backend.rglob("*") if file.is_file())
+    masked = must(stack, "stack", "output", "--json") + must(stack, "stack", "export")
+    assert "linkerd-control-plane" in deployed.command_lines, "helm was seen"
     for line in key_material(embedded):
-        for text in (said, state, masked, "\n".join(arguments.seen)):
+        for text in (deployed.said, state, masked, deployed.command_lines):
             assert line not in text
 
+
+@pytest.mark.usefixtures("deployed")
+def test_the_control_plane_renders_the_same_a_second_later(embedded: Embedded, charts: Path) -> None:
     assert rendered(embedded, charts) == rendered(embedded, charts, later=True)
 
-    must(linkerd, "config", "set", "--path", "meshup:traffic.reviews.split.v1", "50")
-    must(linkerd, "config", "set", "--path", "meshup:traffic.reviews.split.v2", "50")
-    preview = json.loads(linkerd.run(["preview", "--json"], quiet=True))
+
+def test_other_weights_change_the_route_only(deployed: Deployed) -> None:
+    stack = deployed.stack
+    before = stack.file.read_text()
+    must(stack, "config", "set", "--path", "meshup:traffic.reviews.split.v1", "50")
+    must(stack, "config", "set", "--path", "meshup:traffic.reviews.split.v2", "50")
+    preview = json.loads(stack.run(["preview", "--json"], quiet=True))
+    stack.file.write_text(before)
     changed = [step["urn"].split("::")[-1] for step in preview["steps"] if step["op"] != "same"]
     assert changed == ["traffic-bookinfo-reviews-httproute"]
 
 
-def test_a_stack_goes_to_the_other_mesh_and_back_and_leaves_nothing_of_the_first(
-    embedded: Embedded, linkerd: Stack
-) -> None:
-    must(linkerd, "up", "--yes", "--skip-preview")
+def test_a_stack_goes_to_the_other_mesh_and_leaves_nothing_of_the_first(embedded: Embedded, deployed: Deployed) -> None:
+    """The way back is in the walkthrough (test_linkerd_walkthrough.py)."""
+    stack = deployed.stack
     assert "linkerd-viz" in traces(embedded)["namespace"]
-    must(linkerd, "config", "set", "meshup:mesh", "istio")
-    must(linkerd, "up", "--yes", "--skip-preview")
+    must(stack, "config", "set", "meshup:mesh", "istio")
+    must(stack, "up", "--yes", "--skip-preview")
     assert traces(embedded) == {}
     assert "istio-injection" in read(embedded, "namespace", "bookinfo")["metadata"]["labels"]
     assert "linkerd.io/inject" not in read(embedded, "namespace", "bookinfo")["metadata"].get("annotations", {})
-    must(linkerd, "preview", "--expect-no-changes")
-    must(linkerd, "config", "set", "meshup:mesh", "linkerd")
-    must(linkerd, "up", "--yes", "--skip-preview")
-    assert names(embedded, "namespace").isdisjoint({"istio-system"})
-    must(linkerd, "destroy", "--yes", "--skip-preview")
+    must(stack, "preview", "--expect-no-changes")
+
+
+def test_a_destroyed_stack_leaves_nothing_and_comes_up_again(embedded: Embedded, deployed: Deployed) -> None:
+    stack = deployed.stack
+    must(stack, "config", "set", "meshup:mesh", "linkerd")
+    must(stack, "destroy", "--yes", "--skip-preview")
     assert traces(embedded) == {}
-    must(linkerd, "up", "--yes", "--skip-preview")
-    must(linkerd, "preview", "--expect-no-changes")
+    assert names(embedded, "namespace").isdisjoint({*_APPS, "istio-system"})
+    must(stack, "up", "--yes", "--skip-preview")
+    must(stack, "preview", "--expect-no-changes")
 
 
-@pytest.fixture
-def bare(program: Programs) -> Iterator[Stack]:
-    yield program({"meshup:mesh": "linkerd", "meshup:charts": {}})
-
-
-def test_without_a_chart_source_the_message_says_what_to_set(bare: Stack) -> None:
+def test_without_a_chart_source_the_message_says_what_to_set(embedded: Embedded, tmp_path: Path) -> None:
+    bare = prepared_program(embedded, tmp_path / "program", {"meshup:mesh": "linkerd", "meshup:charts": {}})
     done = pulumi(bare, "preview")
     assert done.returncode != 0
     said = done.stdout + done.stderr

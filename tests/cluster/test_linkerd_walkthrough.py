@@ -2,14 +2,17 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from devcluster.embedded import Embedded
+from devcluster.stack import Stack
+from devcluster.stackfile import Setting
 from tests.cluster.test_linkerd_mesh import charts, must, names, read, traces
-from tests.conftest import Programs
+from tests.conftest import program
 from tests.unit.linkerd.test_docs import commands
 
 __all__ = ["charts"]
@@ -21,15 +24,19 @@ def weights(embedded: Embedded, kind: str, backends: str) -> list[int]:
     return [entry["weight"] for entry in (rule.get("http") or rule.get("rules"))[0][backends]]
 
 
-def test_the_walkthrough_does_what_it_says(embedded: Embedded, program: Programs, charts: Path) -> None:
-    stack = program(
-        {
-            "meshup:mesh": "istio",
-            "meshup:charts": {"directory": str(charts)},
-            # Nobody answers Istio's webhooks where pods are no processes.
-            "meshup:istio": {"webhooks": False},
-        }
-    )
+@pytest.fixture
+def stack(embedded: Embedded, charts: Path, tmp_path: Path) -> Iterator[Stack]:
+    settings: dict[str, Setting] = {
+        "meshup:mesh": "istio",
+        "meshup:charts": {"directory": str(charts)},
+        # Nobody answers Istio's webhooks where pods are no processes.
+        "meshup:istio": {"webhooks": False},
+    }
+    with program(embedded, tmp_path / "program", settings) as stack:
+        yield stack
+
+
+def test_the_walkthrough_does_what_it_says(embedded: Embedded, stack: Stack) -> None:
     must(stack, "config", "set", "--path", "meshup:apps[1]", "emojivoto")
     must(stack, "preview")
     must(stack, "up", "--yes", "--skip-preview")
