@@ -55,6 +55,8 @@ def explain(
     """Print what the routes of a stack do: rule by rule, backends, policies, objects; and which rule takes a
     request.
     """
+    if path and not path.startswith("/"):
+        _fail(f"--path is {path!r}; a path starts with '/', as in /reviews/1?lang=en.", USAGE)
     request = None
     if path or header or query or source or source_namespace or method.upper() != "GET":
         plain = request_from(path or "/", method, _pairs(header, ":", "--header"), _pairs(query, "=", "--query"))

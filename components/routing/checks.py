@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from components.routing import capability, istio, linkerd
-from components.routing.capability import FEATURES, GRPC_RETRY, LINKERD_ROUTE, MATRIX, REMEDIES, SERVICE_PROFILE, Target
+from components.routing.capability import (
+    FEATURES,
+    GRPC_RETRY,
+    LINKERD_ROUTE,
+    MATRIX,
+    REMEDIES,
+    SECOND,
+    SERVICE_PROFILE,
+    Target,
+)
 from components.routing.diagnostics import Diagnostic
 from components.routing.gateway_api import (
     MOST_MATCHES_IN_ALL,
@@ -21,8 +30,10 @@ from components.routing.manifests import version_service_name
 from components.routing.model import Destination, Egress, Match, Rewrite, Route, Rule, Service
 from components.routing.overlap import EVERY_PATH, covers, method_of
 from components.routing.precedence import Inversion, every_path, inversions
-from components.routing.reader import DNS_LABEL, duration_text
+from components.routing.reader import DNS_LABEL, LONGEST_DURATION, duration_text
 
+LONGEST_MILLISECONDS = 99_999
+"""A duration has five digits at most."""
 HTTP_PREFIXES = ("http", "http2", "grpc", "grpc-web")
 HTTP_APP_PROTOCOLS = ("http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws")
 OPAQUE_PREFIXES = ("https", "tls", "tcp", "udp", "mongo", "redis", "mysql")
@@ -149,6 +160,7 @@ def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
         )
     elif timeout.per_try * (attempts + 1) > timeout.request:
         fits = timeout.request // timeout.per_try
+        enough = _written(timeout.per_try * (attempts + 1))
         yield Diagnostic(
             "MSH146",
             retry.where,
@@ -156,9 +168,16 @@ def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
             f"1 + {attempts} attempts of {duration_text(timeout.per_try)} do not fit into "
             f"{duration_text(timeout.request)}: "
             f"when each takes its time, there are {fits}.",
-            remedy=f"Set the request timeout to {duration_text(timeout.per_try * (attempts + 1))}, or fewer attempts.",
+            remedy=f"Set the request timeout to {enough}, or fewer attempts." if enough else "Take fewer attempts.",
             severity="warning",
         )
+
+
+def _written(milliseconds: int) -> str:
+    """A duration that is as long at least and that the configuration takes, or ""."""
+    if milliseconds > LONGEST_MILLISECONDS:
+        milliseconds = -(-milliseconds // SECOND) * SECOND
+    return duration_text(milliseconds) if milliseconds <= LONGEST_DURATION else ""
 
 
 def _check_fault(rule: Rule) -> Iterator[Diagnostic]:
@@ -178,15 +197,17 @@ def _check_fault(rule: Rule) -> Iterator[Diagnostic]:
 def _check_redirect(rule: Rule) -> Iterator[Diagnostic]:
     if not rule.redirect:
         return
-    for name in ("timeout", "retry", "fault", "mirrors", "rewrite"):
-        if getattr(rule, name):
-            yield Diagnostic(
-                "MSH148",
-                rule.redirect.where,
-                name,
-                f"A redirect answers the request itself: '{name}' has nothing to act on.",
-                remedy="Keep only the redirect in the rule.",
-            )
+    names = [name for name in ("timeout", "retry", "fault", "mirrors", "rewrite") if getattr(rule, name)]
+    if rule.headers and not rule.headers.request.empty:
+        names.append("headers.request")
+    for name in names:
+        yield Diagnostic(
+            "MSH148",
+            rule.redirect.where,
+            name,
+            f"A redirect answers the request itself: '{name}' has nothing to act on.",
+            remedy="Keep only the redirect in the rule.",
+        )
 
 
 def _check_rewrite(rule: Rule) -> Iterator[Diagnostic]:
@@ -247,7 +268,7 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
     owners: dict[tuple[str, str], Route] = {}
     hosts: dict[tuple[str, str, int], tuple[str, str]] = {}
     ports: dict[tuple[str, int], list[Egress]] = {}
-    limited: list[Route] = []
+    limited: Limited = {}
     for route in routes:
         if any((route.circuit_breaker, route.load_balancing, route.session_affinity, route.retry_budget)):
             owner = owners.setdefault((route.service.namespace, route.service.name), route)
@@ -277,12 +298,16 @@ def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                 )
 
 
-def _limited_twice(route: Route, others: list[Route]) -> Iterator[Diagnostic]:
-    """A second limit for the same port of the same pods; adds the route to those that were met."""
-    place, pods = (route.service.namespace, route.port.container), set(route.service.selector)
-    for other in others:
-        same = set(other.service.selector) <= pods or pods <= set(other.service.selector)
-        if (other.service.namespace, other.port.container) == place and same:
+Limited = dict[tuple[str, int, tuple[str, str]], list[Route]]
+
+
+def _limited_twice(route: Route, limited: Limited) -> Iterator[Diagnostic]:
+    """A second limit for the same port of the same pods; adds the route to those that were met, by each label."""
+    pods = set(route.service.selector)
+    places = [(route.service.namespace, route.port.container, label) for label in route.service.selector]
+    others = {other.key: other for place in places for other in limited.get(place, ())}
+    for other in others.values():
+        if pods <= set(other.service.selector) or set(other.service.selector) <= pods:
             yield Diagnostic(
                 "MSH160",
                 route.rate_limit.where if route.rate_limit else route.where,
@@ -291,13 +316,16 @@ def _limited_twice(route: Route, others: list[Route]) -> Iterator[Diagnostic]:
                 remedy=f"Keep the limit of '{other.key}' or this one.",
             )
             break
-    others.append(route)
+    for place in places:
+        limited.setdefault(place, []).append(route)
 
 
 def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
     """A TCP host beside another host on one port of a namespace; adds the host to those that were met."""
     beside = next((o for o in others if o.host != egress.host and "TCP" in (o.protocol, egress.protocol)), None)
-    others.append(egress)
+    # Of hosts that are not TCP, two are enough: one of them differs from any host that comes.
+    if egress.protocol == "TCP" or len({other.host for other in others}) <= 1:
+        others.append(egress)
     if beside:
         yield Diagnostic(
             "MSH159",

@@ -175,7 +175,7 @@ class _Parser:
                 "MSH113",
                 join(where, next(key for key in DESCRIBING_KEYS if key in body)),
                 name,
-                f"The Service '{name}' comes with an application of the stack, which knows its versions.",
+                f"The Service '{name}' is known already: from an application of the stack or from another entry.",
                 remedy="Remove 'versions', 'selector', 'ports' and 'headless'.",
             )
             return None

@@ -53,6 +53,12 @@ def explained(project: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(out)
 
 
+def test_a_path_that_is_none_is_refused_with_an_example(project: Path) -> None:
+    code, out, err = run(project, "--path", "reviews/1")
+    assert (code, out) == (2, "")
+    assert "starts with '/'" in err
+
+
 def test_hosts_have_the_domain_that_linkerd_is_told(project: Path) -> None:
     write(project, {**STACK, "meshup:mesh": "linkerd", "meshup:linkerd": {"clusterDomain": "corp.example"}})
     assert explained(project)["routes"]["reviews"]["host"] == "reviews.bookinfo.svc.corp.example"

@@ -387,6 +387,30 @@ def test_the_choice_of_the_api_and_its_reason_are_in_the_summary() -> None:
     assert asked["apiReason"] == "api: gateway-api asks for it."
 
 
+def test_a_redirect_has_no_request_to_change() -> None:
+    headers = {"request": {"set": {"x-a": "1"}}}
+    rule = {"match": {"path": "/a"}, "redirect": {"path": "/b"}}
+    assert codes({"reviews": {"rules": [{**rule, "headers": headers}]}}, "istio") == {"MSH148"}
+    assert codes({"reviews": {"rules": [{**rule, "headers": {"response": headers["request"]}}]}}, "istio") == set()
+
+
+@pytest.mark.parametrize(
+    ("per_try", "attempts", "remedy"), [("99999ms", 10, "1100s"), ("2s", 2, "6s"), ("12h", 9, "fewer")]
+)
+def test_the_remedy_for_retries_that_do_not_fit_is_one_that_is_accepted(
+    per_try: str, attempts: int, remedy: str
+) -> None:
+    def warned(request: str) -> list[str]:
+        timeout = {"request": request, "perTry": per_try}
+        compilation = compiled({"reviews": {"rules": [{"timeout": timeout, "retries": attempts}]}}, "istio")
+        return [d.remedy for d in compilation.diagnostics if d.code == "MSH146"]
+
+    (advice,) = warned(per_try)
+    assert remedy in advice
+    if remedy != "fewer":
+        assert not warned(remedy)
+
+
 # Precedence, as observed on Linkerd edge-26.8.3 and read in Istio's pilot.
 
 
