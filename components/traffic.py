@@ -1,11 +1,12 @@
 """Registers the objects that the routing core compiled.
 
-There are two ways (docs/decisions/0002-scale.md): one Pulumi resource per object, or one Helm release per namespace,
+There are two ways (docs/decisions/0002-scale.md): one Pulumi resource per object, or a few Helm releases per namespace,
 from the chart in components/charts/routes, whose values are the objects.
 """
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -18,10 +19,16 @@ from components.helm import HelmRelease
 from components.manifests import Manifest, register
 
 CHART = Path(__file__).parent / "charts" / "routes"
-CHART_VERSION = "1.0.0"
+CHART_VERSION = "2.0.0"
 RELEASE_TIMEOUT = 600
-"""Seconds. Helm reads every object before it writes it, one after the other: 500 Services took up to two minutes on two
-busy cores."""
+"""Seconds. Helm reads every object before it writes it, one after the other."""
+BUCKETS = {"destinations": 2, "routes": 4}
+"""Releases of each part in a namespace, at most. Objects are spread by a hash of their names. Other numbers would move
+objects to other releases, which Helm refuses, so they stay."""
+ROUTE_KINDS = frozenset({"GRPCRoute", "HTTPLocalRateLimitPolicy", "HTTPRoute", "VirtualService"})
+"""The kinds that name other objects: subsets, Services, a Server. All other kinds are destinations."""
+RELEASE_ANNOTATION = "meta.helm.sh/release-name"
+"""Set on every object of a release (Helm 3.20, pkg/action/validate.go)."""
 LARGEST_RECORD = 900_000
 """Bytes that Helm's record of a release may have by `record_size`. A Secret takes 1 MiB (Kubernetes 1.36,
 MaxSecretSize); real records were found a tenth larger than computed, since they hold the chart too."""
@@ -33,7 +40,7 @@ class TrafficArgs(TypedDict):
     objects: list[dict[str, Any]]
     """Manifests in order of creation: what others name comes first (components.routing.Compilation.objects)."""
     release: NotRequired[str]
-    """The name of the Helm release that each namespace gets. Without it, every object is a resource of its own."""
+    """What the names of the Helm releases begin with. Without it, every object is a resource of its own."""
 
 
 def dependencies(objects: list[Manifest]) -> list[list[int]]:
@@ -77,32 +84,50 @@ def _named(value: Any, namespace: str) -> set[str]:
     return names
 
 
-def releases(objects: list[Manifest], name: str) -> list[HelmRelease]:
-    """Return one release per namespace, in the order in which the namespaces are first met.
+def release_of(item: Manifest, prefix: str) -> str:
+    """Return the name of the release that an object belongs to, for as long as it lives.
 
-    Helm sorts kinds that it does not know by name, so a DestinationRule comes before the VirtualService that names its
-    subsets, and a Service before both (Helm 3.20, pkg/releaseutil/kind_sorter.go). The objects carry the ownership that
-    Helm would add, so that an object without a change needs no patch.
+    Args:
+        item: The object. Its kind and name alone decide, so that no change of another object moves it.
+        prefix: What the names of the stack's releases begin with.
+    """
+    part = "routes" if item["kind"] in ROUTE_KINDS else "destinations"
+    digest = hashlib.sha256(item["metadata"]["name"].encode()).digest()
+    return f"{prefix}-{part}-{digest[0] % BUCKETS[part]}"
+
+
+def wrapped(item: Manifest, prefix: str) -> Manifest:
+    """Return an object with the ownership that Helm would add, so that one without a change needs no patch."""
+    metadata = item["metadata"]
+    owned = {
+        **metadata,
+        "labels": {**metadata.get("labels", {}), "app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            **metadata.get("annotations", {}),
+            RELEASE_ANNOTATION: release_of(item, prefix),
+            "meta.helm.sh/release-namespace": metadata["namespace"],
+        },
+    }
+    return {**item, "metadata": owned}
+
+
+def releases(objects: list[Manifest], prefix: str) -> list[HelmRelease]:
+    """Return the releases that deliver objects, destinations before routes, else in the order of the objects.
+
+    Every namespace has up to twice BUCKETS of them. Helm reads all objects of a release three times to change one, so
+    small releases make a small change fast; and destinations of all namespaces come before all routes, so that two
+    Services may name one another.
     """
     # A relative path is the same on every machine, an absolute one would be a change.
     chart = f"./{os.path.relpath(CHART)}"
-    values: dict[str, dict[str, Manifest]] = {}
-    for item in objects:
+    values: dict[tuple[str, str], dict[str, str]] = {}
+    for item in sorted(objects, key=lambda item: item["kind"] in ROUTE_KINDS):
         metadata = item["metadata"]
-        namespace = metadata["namespace"]
-        owned = {
-            **metadata,
-            "labels": {**metadata.get("labels", {}), "app.kubernetes.io/managed-by": "Helm"},
-            "annotations": {
-                **metadata.get("annotations", {}),
-                "meta.helm.sh/release-name": name,
-                "meta.helm.sh/release-namespace": namespace,
-            },
-        }
-        values.setdefault(namespace, {})[f"{item['kind']}/{metadata['name']}"] = {**item, "metadata": owned}
+        bucket = values.setdefault((metadata["namespace"], release_of(item, prefix)), {})
+        bucket[f"{item['kind']}/{metadata['name']}"] = json.dumps(wrapped(item, prefix))
     return [
         {
-            "role": namespace,
+            "role": f"{namespace}-{name.removeprefix(prefix + '-')}",
             "name": name,
             "namespace": namespace,
             "chart": chart,
@@ -110,7 +135,7 @@ def releases(objects: list[Manifest], name: str) -> list[HelmRelease]:
             "values": {"objects": found},
             "timeout": RELEASE_TIMEOUT,
         }
-        for namespace, found in values.items()
+        for (namespace, name), found in values.items()
     ]
 
 
@@ -120,27 +145,9 @@ def record_size(release: HelmRelease) -> int:
     The record is JSON with the values and the rendered manifest, compressed and in base64 (Helm 3.20,
     pkg/storage/driver/util.go).
     """
-    objects = release["values"]["objects"]
-    manifest = "\n---\n".join(json.dumps(item) for item in objects.values())
+    manifest = "\n---\n".join(release["values"]["objects"].values())
     record = json.dumps({"config": release["values"], "manifest": manifest})
     return len(base64.b64encode(gzip.compress(record.encode())))
-
-
-def release_order(objects: list[Manifest]) -> dict[str, list[str]]:
-    """Return, for each namespace, those that come before it because it names objects of theirs.
-
-    Namespaces that name one another can't wait for each other: then the one that is met first goes first.
-    """
-    order: dict[str, list[str]] = {}
-    for item, named in zip(objects, dependencies(objects), strict=True):
-        namespace = item["metadata"]["namespace"]
-        after = order.setdefault(namespace, [])
-        for position in named:
-            other = objects[position]["metadata"]["namespace"]
-            earlier = other != namespace and list(order).index(other) < list(order).index(namespace)
-            if earlier and other not in after:
-                after.append(other)
-    return order
 
 
 class Traffic(pulumi.ComponentResource):
@@ -154,13 +161,14 @@ class Traffic(pulumi.ComponentResource):
             self._register_objects(name, args["objects"])
         self.register_outputs({})
 
-    def _register_releases(self, name: str, objects: list[Manifest], release: str) -> None:
-        made: dict[str, pulumi.Resource] = {}
-        order = release_order(objects)
-        for item in releases(objects, release):
-            after = [made[namespace] for namespace in order[item["namespace"]]]
-            options = pulumi.ResourceOptions(parent=self, depends_on=after)
-            made[item["namespace"]] = helm.register(f"{name}-{item['role']}", item, options, awaited=False)
+    def _register_releases(self, name: str, objects: list[Manifest], prefix: str) -> None:
+        destinations: list[pulumi.Resource] = []
+        for item in releases(objects, prefix):
+            is_route = item["name"].startswith(f"{prefix}-routes-")
+            options = pulumi.ResourceOptions(parent=self, depends_on=list(destinations) if is_route else None)
+            made = helm.register(f"{name}-{item['role']}", item, options, awaited=False)
+            if not is_route:
+                destinations.append(made)
 
     def _register_objects(self, name: str, objects: list[Manifest]) -> None:
         made: list[pulumi.Resource] = []

@@ -73,11 +73,20 @@ class Stack:
         """The folder of the file backend."""
         return self.state / "pulumi"
 
+    @property
+    def backend_url(self) -> str:
+        """The backend as Pulumi takes it.
+
+        Without metadata: the file `.attrs` beside each state is not written at once, and if a run is killed while it is
+        empty, Pulumi can't load the state any more (gocloud.dev 0.37, blob/fileblob; "failed to load checkpoint: EOF").
+        """
+        return f"file://{self.backend}?metadata=skip"
+
     def env(self) -> dict[str, str]:
         """Return the environment in which `pulumi` works on this stack without any further argument."""
         kept = {key: value for key, value in self.environment.items() if key not in _FOREIGN}
         return kept | {
-            "PULUMI_BACKEND_URL": f"file://{self.backend}",
+            "PULUMI_BACKEND_URL": self.backend_url,
             "PULUMI_HOME": str(self.state / "pulumi-home"),
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
@@ -196,10 +205,10 @@ class Stack:
     def _end_orphans(self) -> None:
         """End the plugins of a killed run. A helm at work is waited for: cut short, it leaves half a release."""
         deadline = time.monotonic() + _HELM_SECONDS
-        left = orphans(f"file://{self.backend}")
+        left = orphans(self.backend_url)
         while any(_name(process) == "helm" for process in left) and time.monotonic() < deadline:
             time.sleep(0.5)
-            left = orphans(f"file://{self.backend}")
+            left = orphans(self.backend_url)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()

@@ -1,4 +1,4 @@
-"""How the objects of the traffic reach the cluster: each as a resource, or as one Helm release per namespace.
+"""How the objects of the traffic reach the cluster: each as a resource, or in a few Helm releases per namespace.
 
 docs/decisions/0002-scale.md has the reasons and the figures.
 """
@@ -16,12 +16,10 @@ from stacks.plan import Plan
 MANY_SERVICES = 100
 """Above it, a first `up` with one resource per object takes several times as long as kubectl apply."""
 KEY = "meshup:delivery"
-RELEASE_ANNOTATION = "meta.helm.sh/release-name"
-"""Set on every object of a release (Helm 3.20, pkg/action/validate.go)."""
 
 
-def release_name(owner: str) -> str:
-    """Return the name of a stack's releases. Two stacks may have routes in one namespace, so it differs by stack."""
+def release_prefix(owner: str) -> str:
+    """Return what the names of a stack's releases begin with: two stacks may have routes in one namespace."""
     return f"meshup-traffic-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
 
 
@@ -41,14 +39,14 @@ def decide(planned: Plan, way: Literal["objects", "release"], owner: str) -> tup
         return planned, [Diagnostic("MSH027", KEY, way, message, severity="info")]
     # The stack's own transformation marks resources. What is inside of a release is no resource.
     objects = tuple({**item, "metadata": marked(item["metadata"], owner)} for item in planned.traffic.objects)
-    name = release_name(owner)
+    prefix = release_prefix(owner)
     found: list[Diagnostic] = []
-    for release in traffic.releases(list(objects), name):
+    for release in traffic.releases(list(objects), prefix):
         size = traffic.record_size(release)
         if size > traffic.LARGEST_RECORD:
-            message = f"The release of namespace {release['namespace']} would need a record of {size} bytes."
+            message = f"The release {release['namespace']}/{release['name']} would need a record of {size} bytes."
             found.append(Diagnostic("MSH028", KEY, way, message, f"at most {traffic.LARGEST_RECORD} bytes"))
-    return replace(planned, traffic=replace(planned.traffic, objects=objects), release=name), found
+    return replace(planned, traffic=replace(planned.traffic, objects=objects), release=prefix), found
 
 
 def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
@@ -68,13 +66,14 @@ def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) ->
         if metadata is None or holder(metadata) != owner:
             continue
         annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
-        if annotations.get(RELEASE_ANNOTATION, "") != planned.release:
+        wanted = traffic.release_of(item, planned.release) if planned.release else ""
+        if annotations.get(traffic.RELEASE_ANNOTATION, "") != wanted:
             found.append(f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}")
     if not found:
         return []
     now, before = ("release", "objects") if planned.release else ("objects", "release")
     message = (
         f"{len(found)} objects were delivered as {before}, the first one is {found[0]}. "
-        f"The releases of this stack are called {release_name(owner)}."
+        f"The names of this stack's releases begin with {release_prefix(owner)}."
     )
     return [Diagnostic("MSH029", KEY, now, message, before)]

@@ -4,6 +4,7 @@ The components know nothing of it: one stack transformation adds it all. Hooks a
 with any plugin, and they never run in a preview.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
@@ -12,8 +13,10 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from components.helm import RELEASE_TYPE
-from stacks import delivery, ownership, target
-from stacks.ownership import kept
+from components.manifests import Manifest
+from components.traffic import wrapped
+from stacks import delivery, ownership, target, transition
+from stacks.ownership import Kept, kept
 from stacks.plan import Plan
 from stacks.settings import Settings
 from stacks.target import Cluster
@@ -28,23 +31,26 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
         before_create=[pulumi.ResourceHook("clear-release-record", _cleaner(cluster, "create"))],
         before_update=[pulumi.ResourceHook("clear-pending-release-record", _cleaner(cluster, "update"))],
     )
-    routes = {item["metadata"]["namespace"] + "/" + item["metadata"]["name"]: item for item in _routes(planned)}
-    subset_hooks = pulumi.ResourceHookBinding(
-        before_update=[pulumi.ResourceHook("routes-before-subsets", _route_mover(cluster, routes, owner))]
+    destination_hooks = pulumi.ResourceHookBinding(
+        before_update=[pulumi.ResourceHook("routes-before-destinations", _route_mover(cluster, planned, owner))]
     )
+    prefix = f"{delivery.release_prefix(owner)}-"
 
     def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         props = dict(cast("dict[str, Any]", args.props))
         opts = args.opts
         if args.type_ == RELEASE_TYPE:
+            is_traffic = props["name"].startswith(prefix)
             # Routes are never secret, and hidden values would hide what a preview changes.
-            if chosen.mesh in chosen.secret and props["name"] != delivery.release_name(owner):
+            if chosen.mesh in chosen.secret and not is_traffic:
                 props["values"] = pulumi.Output.secret(props["values"])
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=release_hooks))
+            if is_traffic:
+                opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         elif "metadata" in props:
             props["metadata"] = ownership.marked(props["metadata"], owner)
             if args.type_ == DESTINATION_RULE_TYPE:
-                opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=subset_hooks))
+                opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         else:
             return None
         return pulumi.ResourceTransformationResult(props, opts)
@@ -78,16 +84,6 @@ def _cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callab
     return clean
 
 
-def removed_subsets(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
-    """Return the names of the subsets that an update takes out of a DestinationRule.
-
-    Args:
-        old: The inputs of the DestinationRule so far.
-        new: Its inputs from now on.
-    """
-    return _subsets(old) - _subsets(new)
-
-
 def manager_of(fields: Iterable[Mapping[str, Any]]) -> str:
     """Return the field manager under which Pulumi's Kubernetes plugin changes an object.
 
@@ -101,43 +97,59 @@ def manager_of(fields: Iterable[Mapping[str, Any]]) -> str:
     return next((name for name in names if name.startswith("pulumi-")), "pulumi-kubernetes")
 
 
-def _routes(planned: Plan) -> list[dict[str, Any]]:
-    return [dict(item) for item in planned.traffic.objects if item["kind"] == "VirtualService"]
+def delivered(inputs: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Return the objects that the inputs of a resource stand for: those of a release of the traffic, else itself."""
+    if not inputs:
+        return []
+    if "chart" not in inputs:
+        return [inputs]
+    values = cast("Mapping[str, Any]", inputs.get("values") or {})
+    return [json.loads(item) for item in values.get("objects", {}).values()]
 
 
-def _route_mover(
-    cluster: Cluster, routes: Mapping[str, dict[str, Any]], owner: str
-) -> Callable[[pulumi.ResourceHookArgs], None]:
-    """A hook that moves a route away from subsets before they go.
+def _route_mover(cluster: Cluster, planned: Plan, owner: str) -> Callable[[pulumi.ResourceHookArgs], None]:
+    """A hook that moves all routes away from destinations before the first of these goes (stacks/transition.py).
 
-    Pulumi changes a DestinationRule before the VirtualService that names it. That is right for new subsets. For one
-    that goes, the requests that are still sent to it would get 503 until the VirtualService follows. So its new form is
-    applied first; Pulumi then finds nothing left to change in the cluster.
+    The program's event loop runs hooks one after the other, and every destination waits for the hook of its own.
     """
+    done = False
 
     def move(args: pulumi.ResourceHookArgs) -> None:
-        new = cast("dict[str, Any]", args.new_inputs or {})
-        metadata = cast("dict[str, Any]", new["metadata"])
-        route = routes.get(f"{metadata['namespace']}/{metadata['name']}")
-        if route is None or not removed_subsets(cast("dict[str, Any]", args.old_inputs or {}), new):
+        nonlocal done
+        old, new = (delivered(side) for side in (args.old_inputs, args.new_inputs))
+        if done or not transition.lost(old, new):
             return
-        item = kept(route)
-        path = f"/apis/{item.api_version}/namespaces/{item.namespace}/{item.plural}/{item.name}"
         try:
-            live = cluster.request("GET", path)
-            fields = cast("list[dict[str, Any]]", live["metadata"].get("managedFields") or [])
-            wanted = {**route, "metadata": ownership.marked(route["metadata"], owner)}
-            cluster.apply(path, wanted, manager_of(fields))
+            _move(cluster, planned, owner)
         except (ApiException, urllib3.exceptions.HTTPError) as error:
-            if getattr(error, "status", None) == target.NOT_FOUND:
-                return
-            raise pulumi.RunError(
-                f"Can't move the route {item.namespace}/{item.name} to its new versions: {target.reason(error)}"
-            ) from None
+            raise pulumi.RunError(f"Can't move the routes to their new versions: {target.reason(error)}") from None
+        done = True
 
     return move
 
 
-def _subsets(rule: Mapping[str, Any]) -> set[str]:
-    spec = cast("dict[str, Any]", rule.get("spec") or {})
-    return {str(subset["name"]) for subset in cast("list[dict[str, Any]]", spec.get("subsets") or [])}
+def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
+    wanted = [{**item, "metadata": ownership.marked(item["metadata"], owner)} for item in planned.traffic.objects]
+    if planned.release:
+        wanted = [wrapped(item, planned.release) for item in wanted]
+    places = {(item.api_version, item.kind, item.plural, item.namespace) for item in map(kept, wanted)}
+    live: list[Manifest] = [
+        {**item, "apiVersion": api_version, "kind": kind}
+        for api_version, kind, plural, namespace in sorted(places)
+        for item in cluster.objects(api_version, plural, namespace)
+        if ownership.holder(item["metadata"]) == owner
+    ]
+    steps = transition.transition(wanted, live)
+    there: dict[Kept, dict[str, Any]] = {kept(item): item["metadata"] for item in live}
+    for item in (*steps.added, *steps.moved):
+        metadata = there.get(kept(item))
+        if metadata is None:
+            cluster.create_unmanaged(_path(kept(item)), item)
+        else:
+            cluster.apply(_path(kept(item)), item, manager_of(metadata.get("managedFields") or []))
+    for item in steps.removed:
+        cluster.request("DELETE", _path(item))
+
+
+def _path(item: Kept) -> str:
+    return f"{target.collection(item.api_version, item.plural, item.namespace)}/{item.name}"

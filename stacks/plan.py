@@ -82,7 +82,7 @@ class Plan:
     traffic: Compilation = field(default_factory=Compilation)
     gateway_api: tuple[Manifest, ...] = ()
     release: str = ""
-    """The name of the Helm releases of the traffic; "" if each object is a resource."""
+    """What the names of the Helm releases of the traffic begin with; "" if each object is a resource."""
 
     def objects(self) -> list[Kept]:
         """Return every object that the stack will make, so without those of other people's charts."""

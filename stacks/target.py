@@ -166,19 +166,43 @@ class Cluster:
         # JSON is YAML. The client only serialises what it knows to be JSON.
         self.request("PATCH", path, query=query, body=json.dumps(manifest), content="application/apply-patch+yaml")
 
+    def create_unmanaged(self, path: str, manifest: Mapping[str, Any]) -> None:
+        """Create an object whose fields nobody manages, so that whoever applies it next meets no conflict.
+
+        Raises:
+            ApiException: The server refuses.
+            urllib3.exceptions.HTTPError: The server can't be reached.
+        """
+        self.request("POST", path.rpartition("/")[0], body=json.dumps(manifest))
+        # One empty entry resets the list (Kubernetes, "Server-Side Apply", clearing managedFields).
+        body = json.dumps({"metadata": {"managedFields": [{}]}})
+        self.request("PATCH", path, body=body, content="application/merge-patch+json")
+
     def metadata(self, api_version: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
         """Return the metadata of all objects of a kind, in a namespace or cluster-wide. An unknown kind has none."""
-        group = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-        place = f"/namespaces/{namespace}" if namespace else ""
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        return [item["metadata"] for item in self.objects(api_version, plural, namespace, accept)]
+
+    def objects(
+        self, api_version: str, plural: str, namespace: str | None, accept: str = "application/json"
+    ) -> list[dict[str, Any]]:
+        """Return all objects of a kind, in a namespace or cluster-wide. An unknown kind has none.
+
+        A list says of its items neither `apiVersion` nor `kind`, or not always.
+        """
         try:
-            answer = self.request("GET", f"{group}{place}/{plural}", accept)
+            answer = self.request("GET", collection(api_version, plural, namespace), accept)
         except ApiException as error:
             if cast("Any", error).status == NOT_FOUND:
                 return []
             raise
-        items: list[dict[str, Any]] = answer.get("items") or []
-        return [item["metadata"] for item in items]
+        return cast("list[dict[str, Any]]", answer.get("items") or [])
+
+
+def collection(api_version: str, plural: str, namespace: str | None) -> str:
+    """Return the API path of a kind, in a namespace or cluster-wide."""
+    group = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+    return f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
 
 
 def connect(config: dict[str, Any], oldest: tuple[int, int]) -> tuple[Cluster | None, list[Diagnostic]]:

@@ -1,6 +1,7 @@
-"""Routes as one Helm release per namespace: the chart under helm itself, the whole way on a real API server."""
+"""Routes in Helm releases: the chart under helm itself, the whole way on a real API server."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components import traffic
 from devcluster import stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack, StackError
@@ -32,16 +34,18 @@ HANDED_OVER: dict[str, Any] = {
 """Leaves helm no field: two managers of one field could not change it by server-side apply."""
 
 
-def routes(weight: int = 90, count: int = SERVICES) -> dict[str, Any]:
-    """Services in a namespace that is there already; the weight is that of the first one."""
+def routes(weight: int = 90, count: int = SERVICES, versions: tuple[str, str] = ("v1", "v2")) -> dict[str, Any]:
+    """Services in a namespace that is there already; weight and versions are those of the first one."""
+    return {"s0": routed(weight, versions)} | {f"s{number}": routed(90, ("v1", "v2")) for number in range(1, count)}
+
+
+def routed(weight: int, versions: tuple[str, str]) -> dict[str, Any]:
+    one, two = versions
     return {
-        f"s{number}": {
-            "namespace": "default",
-            "port": 80,
-            "versions": {"v1": {"version": "v1"}, "v2": {"version": "v2"}},
-            "split": {"v1": weight if number == 0 else 90, "v2": 100 - (weight if number == 0 else 90)},
-        }
-        for number in range(count)
+        "namespace": "default",
+        "port": 80,
+        "versions": {one: {"version": one}, two: {"version": two}},
+        "split": {one: weight, two: 100 - weight},
     }
 
 
@@ -67,9 +71,8 @@ def versions(stack: Stack) -> dict[str, str]:
     return {name: item["metadata"]["resourceVersion"] for name, item in live(stack).items()}
 
 
-def release_of(stack: Stack) -> str:
-    (found,) = json.loads(command(stack, "helm", "list", "--namespace", "default", "--output", "json"))
-    return found["name"]
+def releases(stack: Stack) -> list[str]:
+    return command(stack, "helm", "list", "--namespace", "default", "--short").split()
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +113,13 @@ def test_every_number_and_text_arrives_as_it_was_compiled(tmp_path: Path) -> Non
         "empty": {},
         "list": ["*", "~", "yes"],
     }
-    objects: dict[str, Any] = {
-        f"Kind/{name}": {"apiVersion": "v1", "kind": "Kind", "metadata": {"name": name}, "spec": spec}
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Kind", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
         for name in ("egress-api.example.com", "reviews")
-    }
-    # The engine hands every number over as a float.
+    ]
+    found = [release["values"] for release in traffic.releases(objects, "r")]
     values = tmp_path / "values.json"
-    values.write_text(json.dumps({"objects": objects}).replace("1000000,", "1000000.0,"))
+    values.write_text(json.dumps({"objects": {key: text for item in found for key, text in item["objects"].items()}}))
     toolbox = Toolbox()
     toolbox.ensure(["helm"])
     done = subprocess.run(
@@ -140,7 +143,7 @@ def test_a_weight_is_shown_in_the_preview_and_changes_exactly_one_object(stack: 
     shown = stack.run(["preview", "--diff"], quiet=True)
     assert "VirtualService/s0" in shown
     assert "VirtualService/s1" not in shown
-    assert "90 => 80" in shown
+    assert re.search(r"weight: 90 => 80", shown), shown
     stack.run(["up", "--yes", "--skip-preview"], quiet=True)
     after = versions(stack)
     assert {name for name in after if after[name] != before[name]} == {"VirtualService/s0"}
@@ -159,6 +162,30 @@ def test_a_route_that_is_taken_out_goes_and_the_others_stay(stack: Stack) -> Non
     assert len(live(stack)) == 2 * SERVICES
 
 
+def test_a_version_takes_the_place_of_another_with_no_route_to_a_subset_that_is_not_there(stack: Stack) -> None:
+    def generation(item: str) -> int:
+        return live(stack)[item]["metadata"]["generation"]
+
+    before, others = generation("DestinationRule/s0"), versions(stack)
+    set_keys(stack, traffic=routes(80, versions=("v1", "v3")))
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    after = live(stack)
+    assert [part["destination"]["subset"] for part in after["VirtualService/s0"]["spec"]["http"][0]["route"]] == [
+        "v1",
+        "v3",
+    ]
+    assert {subset["name"] for subset in after["DestinationRule/s0"]["spec"]["subsets"]} == {"v1", "v3"}
+    # First with both the old and the new subset, and without the old one when the route had left it.
+    assert generation("DestinationRule/s0") == before + 2
+    written = {name: int(version) for name, version in versions(stack).items()}
+    assert written["VirtualService/s0"] < written["DestinationRule/s0"]
+    changed = {name for name, version in versions(stack).items() if version != others[name]}
+    assert changed == {"VirtualService/s0", "DestinationRule/s0"}
+    stack.run(["preview", "--expect-no-changes"], quiet=True)
+    set_keys(stack, traffic=routes(80))
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+
+
 def test_the_other_way_of_delivery_is_refused_before_anything_happens(stack: Stack) -> None:
     before = versions(stack)
     set_keys(stack, delivery="objects")
@@ -170,12 +197,11 @@ def test_the_other_way_of_delivery_is_refused_before_anything_happens(stack: Sta
 
 def test_a_killed_up_is_taken_up_again(stack: Stack) -> None:
     set_keys(stack, traffic=routes(70, SERVICES + 20))
-    name = release_of(stack)
     argv = stack.wrap(["pulumi", "--non-interactive", "up", "--yes", "--skip-preview"])
     running = subprocess.Popen(
         argv, cwd=stack.project, env=stack.env(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    selector = f"owner=helm,name={name},status=pending-upgrade"
+    selector = "owner=helm,status=pending-upgrade"
     query = ("kubectl", "get", "secrets", "--namespace", "default", "--selector", selector, "--output", "name")
     end = time.monotonic() + 120
     while running.poll() is None and not command(stack, *query) and time.monotonic() < end:
@@ -183,13 +209,19 @@ def test_a_killed_up_is_taken_up_again(stack: Stack) -> None:
     assert running.poll() is None, "the upgrade was over before it could be killed"
     running.send_signal(signal.SIGKILL)
     running.wait()
+    # A half-written one makes the state unreadable (devcluster/stack.py).
+    assert list(stack.backend.rglob("*.attrs")) == []
     stack.up()
     assert len(live(stack)) == 2 * (SERVICES + 20)
     stack.run(["preview", "--expect-no-changes"], quiet=True)
 
 
-def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touched(stack: Stack) -> None:
-    name = release_of(stack)
+def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touched(
+    stack: Stack, tmp_path: Path
+) -> None:
+    names = releases(stack)
+    prefix = names[0].rsplit("-", 2)[0]
+    assert all(name.startswith(prefix) for name in names)
     there = live(stack)
     identities = {key: item["metadata"]["uid"] for key, item in there.items()}
     specs = {key: item["spec"] for key, item in there.items()}
@@ -201,7 +233,8 @@ def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touch
 
     # docs/decisions/0002-scale.md, "Changing the way".
     forget_traffic(stack)
-    command(stack, "kubectl", "delete", "secrets", "--namespace", "default", "--selector", f"owner=helm,name={name}")
+    records = f"owner=helm,name in ({','.join(names)})"
+    command(stack, "kubectl", "delete", "secrets", "--namespace", "default", "--selector", records)
     where = [KINDS, "--namespace", "default", "--selector", "app.kubernetes.io/managed-by=Helm"]
     command(stack, "kubectl", "annotate", *where, "meta.helm.sh/release-name-", "meta.helm.sh/release-namespace-")
     clean = json.dumps([{"op": "replace", "path": "/metadata/managedFields", "value": [HANDED_OVER]}])
@@ -219,15 +252,10 @@ def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touch
 
     forget_traffic(stack)
     where = [KINDS, "--namespace", "default", "--selector", "app.kubernetes.io/managed-by=meshup"]
-    command(
-        stack,
-        "kubectl",
-        "annotate",
-        *where,
-        f"meta.helm.sh/release-name={name}",
-        "meta.helm.sh/release-namespace=default",
-    )
-    command(stack, "kubectl", "label", "--overwrite", *where, "app.kubernetes.io/managed-by=Helm")
+    listed = json.loads(command(stack, "kubectl", "get", *where, "--output", "json"))
+    listed["items"] = [traffic.wrapped(item, prefix) for item in listed["items"]]
+    (tmp_path / "listed.json").write_text(json.dumps(listed))
+    command(stack, "kubectl", "replace", "--filename", str(tmp_path / "listed.json"))
     set_keys(stack, delivery="release")
     stack.run(["up", "--yes", "--skip-preview"], quiet=True)
     assert unchanged()

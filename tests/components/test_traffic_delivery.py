@@ -21,14 +21,21 @@ def delivered(way: Any) -> list[Record]:
     return [record for record in recorded(build) if record.name.startswith("traffic-")]
 
 
-def test_a_release_takes_the_place_of_the_objects_and_is_not_waited_for() -> None:
-    (release,) = delivered("release")
-    assert release.type == "kubernetes:helm.sh/v3:Release"
-    assert (release.name, release.inputs["name"]) == ("traffic-bookinfo", delivery.release_name(OWNER))
-    assert release.inputs["skipAwait"] is True
-    assert release.inputs["maxHistory"] == 3
-    assert release.inputs["createNamespace"] is False
-    assert set(release.inputs["values"]["objects"]) == {"DestinationRule/reviews", "VirtualService/reviews"}
+def test_releases_take_the_place_of_the_objects_and_are_not_waited_for() -> None:
+    destinations, routes = delivered("release")
+    assert [item.name.rpartition("-")[0] for item in (destinations, routes)] == [
+        "traffic-bookinfo-destinations",
+        "traffic-bookinfo-routes",
+    ]
+    assert destinations.urn in routes.dependencies
+    for item in (destinations, routes):
+        assert item.type == "kubernetes:helm.sh/v3:Release"
+        assert item.inputs["name"].startswith(delivery.release_prefix(OWNER))
+        assert item.inputs["skipAwait"] is True
+        assert item.inputs["maxHistory"] == 3
+        assert item.inputs["createNamespace"] is False
+    assert set(destinations.inputs["values"]["objects"]) == {"DestinationRule/reviews"}
+    assert set(routes.inputs["values"]["objects"]) == {"VirtualService/reviews"}
 
 
 def test_objects_are_resources_each_by_default() -> None:
