@@ -36,6 +36,13 @@ def written(full: Embedded, kind: str) -> tuple[int, dict[str, Any]]:
     return int(found["metadata"]["resourceVersion"]), cast("dict[str, Any]", found["spec"])
 
 
+def generation(full: Embedded, kind: str) -> int:
+    """How often the object of the Service was changed."""
+    return json.loads(kubectl(full, "get", kind, "ledger", "--namespace", "bookinfo", "-o", "json"))["metadata"][
+        "generation"
+    ]
+
+
 def subsets(full: Embedded) -> tuple[set[str], set[str]]:
     """The subsets that the route names, and those that there are."""
     _, route = written(full, "virtualservice")
@@ -54,6 +61,13 @@ def test_subsets_come_before_the_routes_that_name_them_and_go_after_them(full: E
         routed(bookinfo, "v3")
         assert subsets(full) == ({"v3"}, {"v3"})
         assert written(full, "virtualservice")[0] < written(full, "destinationrule")[0]
+
+        # One version takes the place of another: first both are there, then the route moves, then the old one goes.
+        before = generation(full, "destinationrule")
+        routed(bookinfo, "v1")
+        assert subsets(full) == ({"v1"}, {"v1"})
+        assert written(full, "virtualservice")[0] < written(full, "destinationrule")[0]
+        assert generation(full, "destinationrule") == before + 2
 
         # The next change must not meet a second manager of the same fields.
         routed(bookinfo, "v1", "v3")

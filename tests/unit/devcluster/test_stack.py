@@ -82,7 +82,7 @@ def test_the_environment_is_the_clusters_own_and_the_passphrase_is_a_file() -> N
         "PULUMI_BACKEND_URL": "s3://x",
     }
     env = Stack(Path("/p"), Path("/s"), Path("/s/pass"), base).env()
-    assert env["PULUMI_BACKEND_URL"] == "file:///s/pulumi"
+    assert env["PULUMI_BACKEND_URL"] == "file:///s/pulumi?metadata=skip"
     assert Path(env["PULUMI_CONFIG_PASSPHRASE_FILE"]) == Path("/s/pass")
     assert env["PATH"] == "/bin"
     assert not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"} & set(env)
