@@ -18,7 +18,7 @@ from components.routing.capability import FEATURES, MATRIX, TARGETS
 from components.routing.model import Mesh
 from devcluster.toolchain import Toolbox
 from tests.unit.routing.helpers import PATH, SERVICES
-from tests.unit.routing.strategies import configurations, wild_configurations
+from tests.unit.routing.strategies import configurations, edge_configurations, wild_configurations
 from tests.unit.routing.test_capability import compiled
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -95,7 +95,9 @@ def generated() -> Sequence[Example]:
     number = 10_000 if nightly() else 500
     return [
         Example(f"generated: {raw!r}", mesh, compilation.objects)
-        for raw in drawn(st.one_of(configurations(), wild_configurations), number, seed_of_this_run())
+        for raw in drawn(
+            st.one_of(configurations(), wild_configurations, edge_configurations()), number, seed_of_this_run()
+        )
         for mesh in MESHES
         if (compilation := compilation_of(raw, mesh, SERVICES))
     ]

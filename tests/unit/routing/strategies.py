@@ -254,3 +254,203 @@ wild_configurations: st.SearchStrategy[Any] = st.fixed_dictionaries(
     }
 )
 """Any printable text and any number where one is taken: many are refused, and what is not must hold."""
+
+
+def longest(text: str, count: int) -> str:
+    """The text repeated to a length."""
+    return (text * (count // len(text) + 1))[:count]
+
+
+# The longest and the largest that is legal, where one more would be refused.
+edge_texts: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        longest("a.", 4096),
+        {"prefix": longest(".+", 500)},
+        {"regex": longest("[a-z]|", 498)},
+        {"present": True},
+        " ~",
+        {"prefix": " "},
+    ]
+)
+edge_queries: st.SearchStrategy[Any] = st.sampled_from(
+    [longest("a.", 500), {"prefix": longest("$(", 500)}, {"regex": longest("a|", 499)}, {"present": True}]
+)
+edge_names = st.sampled_from(["a", longest("x-", 256), "!#$%&'*+.^_`|~-", "X-Group", "cookie"])
+edge_paths: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        {"exact": f"/{longest('a', 1023)}"},
+        {"prefix": f"/{longest('+', 499)}"},
+        {"regex": f"/{longest('[^/]*|', 492)}"},
+        {"exact": "/%20;=@!$&'()*+,:~"},
+        {"prefix": "/"},
+    ]
+)
+edge_matches: st.SearchStrategy[Any] = st.one_of(
+    st.fixed_dictionaries(
+        {"path": edge_paths},
+        optional={
+            "method": st.sampled_from(["TRACE", "CONNECT"]),
+            "headers": st.dictionaries(edge_names, edge_texts, min_size=1, max_size=3),
+            "query": st.dictionaries(edge_names, edge_queries, min_size=1, max_size=3),
+            "source": st.sampled_from([{"a/b": ""}, {f"{longest('a.', 251)}a/{longest('b', 63)}": longest("c", 63)}]),
+            "sourceNamespace": st.just(longest("n", 63)),
+        },
+    ),
+    st.fixed_dictionaries(
+        {"headers": st.just({f"x-{number}": "v" for number in range(16)})},
+    ),
+    st.fixed_dictionaries(
+        {"cookies": st.sampled_from([{"c": longest("a.", 128)}, {longest("c.", 99): "1", "d": {"present": True}}])}
+    ),
+    st.fixed_dictionaries(
+        {"grpc": st.sampled_from([{"service": longest("a.", 499)}, {"service": "_", "method": longest("B", 500)}])}
+    ),
+)
+edge_durations = st.sampled_from(["1ms", "99999ms", "86400s", "1440m", "24h"])
+edge_changes: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        {
+            "set": {"x": longest("v w", 4096), **{f"x-{number}": "1" for number in range(15)}},
+            "add": {f"y-{number}": '"~' for number in range(16)},
+            "remove": [f"{longest('z', 250)}{number}" for number in range(16)],
+        },
+        {"set": {"!#$&'*+.^_`|~-": "x"}},
+    ]
+)
+edge_policies: st.SearchStrategy[Any] = st.one_of(
+    st.fixed_dictionaries({"timeout": edge_durations}),
+    st.fixed_dictionaries({"retries": st.just(10), "timeout": st.fixed_dictionaries({"perTry": edge_durations})}),
+    st.fixed_dictionaries(
+        {
+            "retries": st.sampled_from(
+                [
+                    0,
+                    {"attempts": 1, "conditions": ["5xx", "gateway-error", 400, 511]},
+                    {"attempts": 1, "conditions": ["connect-failure", "refused-stream", "reset"]},
+                    {"attempts": 10, "conditions": ["cancelled", "unavailable", "internal"]},
+                    {"attempts": 10, "backoff": "24h"},
+                    {"conditions": ["5xx"]},
+                ]
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "fault": st.sampled_from(
+                [
+                    {"abort": {"status": 599, "percent": 0.0001}},
+                    {"delay": {"duration": "24h", "percent": 100}, "abort": {"status": 200, "percent": 99.9999}},
+                ]
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {"headers": st.fixed_dictionaries({"request": edge_changes}, optional={"response": edge_changes})}
+    ),
+    st.fixed_dictionaries(
+        {
+            "rewrite": st.sampled_from(
+                [{"path": f"/{longest('a', 1023)}"}, {"prefix": "/"}, {"prefix": "/x", "host": "a.b"}]
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "mirror": st.sampled_from(
+                [[{"version": "v1", "percent": 0.0001 * number} for number in range(1, 14)], {"version": "v1"}]
+            )
+        }
+    ),
+)
+
+
+@st.composite
+def edge_rules(draw: Draw) -> dict[str, Any]:
+    """A rule at the edges of what is legal."""
+    rule: dict[str, Any] = dict(draw(edge_policies)) if draw(st.booleans()) else {}
+    kind = draw(st.integers(0, 5))
+    if kind == 0:
+        target = st.sampled_from(
+            [
+                {"path": "/x"},
+                {"host": longest("a.b-", 253)[:252] + "c"},
+                {"scheme": "https", "port": 65535, "status": 308},
+            ]
+        )
+        rule = {"redirect": draw(target)}
+    elif kind == 1:
+        rule["backends"] = [{"service": "gateway", "namespace": "edge", "port": draw(st.sampled_from([80, 9000]))}]
+    elif kind == 2:
+        rule["backends"] = {"v1": 100}
+    return {**rule, "match": draw(st.lists(edge_matches, min_size=1, max_size=2))}
+
+
+edge_egress: st.SearchStrategy[Any] = st.lists(
+    st.fixed_dictionaries(
+        {
+            "host": st.sampled_from(
+                [
+                    "a.b",
+                    "*.a.b",
+                    "any.a.b",
+                    ".".join((longest("a", 63), longest("b", 63), longest("c", 63), longest("d", 43))),
+                ]
+            ),
+            "port": st.sampled_from([1, 65535]),
+            "protocol": st.sampled_from(["HTTP", "HTTPS", "TLS", "TCP"]),
+        }
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+edge_service_policies: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        {},
+        *(
+            {"circuitBreaker": breaker}
+            for breaker in (
+                {"consecutiveErrors": 2**31 - 1, "ejection": "24h"},
+                {"consecutiveErrors": 1, "maxEjection": "1ms"},
+                {"consecutiveErrors": 1, "interval": "1ms", "maxEjectionPercent": 100},
+                {f"max{what}": 2**31 - 1 for what in ("Connections", "PendingRequests", "RequestsPerConnection")},
+                {"maxRequests": 1},
+            )
+        ),
+        *(
+            {"sessionAffinity": session}
+            for session in (
+                {"cookie": {"name": longest("c", 256), "ttl": "24h", "path": f"/{longest('a', 1023)}"}},
+                {"cookie": {"name": "c"}},
+                {"header": longest("x-", 256)},
+                {"query": "!#$%&'*+.^_`|~-"},
+                {"sourceIp": True},
+            )
+        ),
+        {"rateLimit": {"requests": 100_000_000, "per": "50ms"}},
+        {"rateLimit": {"requests": 1, "per": "24h", "burst": 2**31 - 1}},
+        {"retryBudget": {"percent": 0.0001}},
+        {"retryBudget": {"percent": 100, "minRetries": 2**31 - 1}},
+        {"retryBudget": {"percent": 20, "ttl": "24h"}},
+    ]
+)
+
+
+@st.composite
+def edge_configurations(draw: Draw) -> dict[str, Any]:
+    """Up to two Services of one's own with the longest names, several ports, and values at the edges."""
+    raw: dict[str, Any] = {}
+    for name in draw(
+        st.lists(st.sampled_from(["a", longest("s", 60), "gateway"]), min_size=1, max_size=2, unique=True)
+    ):
+        body: dict[str, Any] = {"port": 80}
+        if name != "gateway":
+            ports = [{"number": 80, "protocol": draw(st.sampled_from(["http", "http2", "grpc"]))}]
+            if draw(st.booleans()):
+                ports.append({"number": 65535, "targetPort": 1})
+            body |= {"namespace": "shop", "ports": ports, "selector": {"app": name}, "versions": {"v1": {"v": "1"}}}
+        body["api"] = draw(st.sampled_from(["auto", "auto", "auto", "gateway-api"]))
+        body["rules"] = draw(st.lists(edge_rules(), min_size=1, max_size=2))
+        raw[name] = body | draw(edge_service_policies) | draw(st.sampled_from([{}, {"egress": draw(edge_egress)}]))
+    return raw

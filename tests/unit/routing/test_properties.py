@@ -20,7 +20,15 @@ from components.routing.model import Match, Mesh, Route, Rule, TextMatch
 from components.routing.overlap import covers, disjoint, path_covers, path_disjoint, path_matches
 from tests.unit.routing.helpers import PATH, SERVICES
 from tests.unit.routing.schemas import faults_of_object
-from tests.unit.routing.strategies import PATHS, PATTERNS, configurations, nonsense, requests, wild_configurations
+from tests.unit.routing.strategies import (
+    PATHS,
+    PATTERNS,
+    configurations,
+    edge_configurations,
+    nonsense,
+    requests,
+    wild_configurations,
+)
 
 MESHES: tuple[Mesh, ...] = ("istio", "linkerd")
 meshes = st.sampled_from(MESHES)
@@ -40,7 +48,7 @@ def test_any_body_of_a_route_gives_diagnostics_and_never_an_exception(raw: objec
     assert all(diagnostic.path.startswith(PATH) for diagnostic in diagnostics)
 
 
-@given(configurations(), meshes)
+@given(st.one_of(configurations(), edge_configurations()), meshes)
 def test_two_compilations_of_one_configuration_are_the_same_bytes(raw: dict[str, Any], mesh: Mesh) -> None:
     first, second = (compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES) for _ in range(2))
     assert json.dumps(first.objects) == json.dumps(second.objects)
@@ -63,13 +71,13 @@ def test_every_object_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh)
         assert not faults_of_object(item)
 
 
-@given(wild_configurations, meshes)
+@given(st.one_of(wild_configurations, edge_configurations()), meshes)
 def test_every_object_of_wild_values_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
     for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).objects:
         assert not faults_of_object(item)
 
 
-@given(configurations(), meshes)
+@given(st.one_of(configurations(), edge_configurations()), meshes)
 def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh: Mesh) -> None:
     compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
     names = [reference(item) for item in compilation.objects]
