@@ -456,21 +456,25 @@ def _leave_out(value: Any, location: tuple[int | str, ...]) -> None:
     parent, key = value, location[0]
     for part in location[1:]:
         inner = _inside(parent, key)
-        if _inside(inner, part) is None:
+        if _inside(inner, part) is _ABSENT:
             break
         parent, key = inner, part
-    if _inside(parent, key) is not None:
+    if _inside(parent, key) is not _ABSENT:
         del parent[key]
 
 
+_ABSENT = object()
+"""What is not there, which is something else than an entry without a value."""
+
+
 def _inside(value: Any, part: int | str) -> Any:
-    """An entry of a mapping or a list, or None."""
+    """An entry of a mapping or a list, or _ABSENT."""
     if isinstance(value, dict):
-        return cast("dict[str, Any]", value).get(str(part))
+        return cast("dict[str, Any]", value).get(str(part), _ABSENT)
     if isinstance(value, list) and isinstance(part, int):
         entries = cast("list[Any]", value)
-        return entries[part] if part < len(entries) else None
-    return None
+        return entries[part] if part < len(entries) else _ABSENT
+    return _ABSENT
 
 
 def _no_environment(written: Any, stack: str) -> Diagnostic:

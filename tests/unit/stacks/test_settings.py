@@ -219,6 +219,16 @@ def test_no_value_of_any_key_raises_anything(key: str, value: Any) -> None:
     assert isinstance(render(faults(raw(**{key: value}))), str)
 
 
+@pytest.mark.parametrize("key", sorted(settings.KEYS))
+def test_a_key_without_a_value_is_read_or_refused_at_the_key_and_never_waited_for(key: str) -> None:
+    found = faults(RawConfig(meshup={key: None}, kubernetes={"context": "kind-dev"}))
+    assert {fault.path for fault in found} <= {f"meshup:{key}"}
+
+
+def test_a_key_without_a_value_inside_a_section_is_refused_there() -> None:
+    assert codes(raw(bookinfo={"replicas": None})) == [("MSH001", "meshup:bookinfo.replicas")]
+
+
 @given(st.dictionaries(st.sampled_from(["replicas", "gateways", "values", "autoscaling", "version", "hub", "x"]), JSON))
 def test_no_istio_section_raises_anything(section: dict[str, Any]) -> None:
     assert isinstance(render(faults(raw(istio=section))), str)
