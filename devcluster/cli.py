@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def up(options: argparse.Namespace) -> int:
-    """Bring up the cluster and the stack, show the outputs and the measured split."""
+    """Bring up the cluster and the stack, show the declared and the measured split."""
     console = Console(highlight=False)
     embedded = Embedded(options.name)
     with Progress() as progress:
@@ -69,8 +69,10 @@ def up(options: argparse.Namespace) -> int:
             step.remark = f"{stack.name}, configured in {stack.file.name}"
     stack.up()
     outputs = stack.outputs()
-    console.print("\n[bold]Stack outputs[/bold]")
-    console.print_json(data=outputs)
+    console.print("\n[bold]Stack output trafficSplits[/bold]")
+    console.print_json(data=outputs.get("trafficSplits"))
+    others = ", ".join(sorted(outputs.keys() - {"trafficSplits"}))
+    print(f"There are also {others}: `make shell`, then `pulumi stack output --json`.")
     code = 0
     if embedded.cluster.mode != "full":
         print(
