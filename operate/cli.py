@@ -10,14 +10,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from components.routing import Compilation, Diagnostic, compile_routes, errors, parse, render
+from components.routing import Compilation, Diagnostic, errors, render
 from components.routing.diagnostics import nearest
 from components.routing.evaluate import Request, request_from
-from components.routing.model import CLUSTER_DOMAIN, Mesh
+from components.routing.model import Mesh
 from operate import explain as explaining
 from operate import stackfile
-from stacks import settings, traffic_file
-from stacks.plan import APPS
+from stacks import plan, settings, traffic_file
 
 REFUSED = 1
 """Exit code when the configuration has a fault."""
@@ -95,12 +94,10 @@ def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) ->
     chosen, found = settings.load(raw, stack)
     chosen, unreadable = traffic_file.added(chosen, directory)
     found += unreadable
-    known = [service for name in chosen.apps for service in APPS[name](chosen).services]
+    known = [service for name in chosen.apps for service in plan.APPS[name](chosen).services]
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
-    domain = chosen.linkerd.cluster_domain if target == "linkerd" else CLUSTER_DOMAIN
-    routes, faults = parse(chosen.traffic, "meshup:traffic", known, domain)
-    compilation = compile_routes(routes, target, known, chosen.mtls)
-    return compilation, [*errors(found), *faults, *errors(compilation.diagnostics)]
+    compilation, said = plan.compiled(chosen, known, target)
+    return compilation, [*errors(found), *errors(said)]
 
 
 def _only_stack(directory: Path) -> str:

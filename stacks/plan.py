@@ -17,6 +17,7 @@ from components.linkerd import LinkerdArgs
 from components.manifests import Manifest
 from components.namespace import MeshNamespaceArgs
 from components.routing import Compilation, Diagnostic, Service, compile_routes, errors, parse
+from components.routing.model import CLUSTER_DOMAIN, Mesh
 from components.security import peer_authentication
 from stacks import versions
 from stacks.charts import Charts
@@ -307,19 +308,37 @@ def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
     """
     mesh = MESHES[settings.mesh](settings, charts)
     apps = tuple(APPS[name](settings) for name in dict.fromkeys(settings.apps))
-    routes, faults = parse(settings.traffic, "meshup:traffic", [s for app in apps for s in app.services])
-    traffic = compile_routes(routes, mesh=settings.mesh)
+    traffic, said = compiled(settings, [service for app in apps for service in app.services])
     namespaces: list[MeshNamespaceArgs] = []
     for app in apps:
         namespace: MeshNamespaceArgs = {"name": app.namespace, "mesh": mesh.kind}
         if mesh.revision:
             namespace["revision"] = mesh.revision
         namespaces.append(namespace)
-    said = [*faults, *traffic.diagnostics]
     if errors(said):
         traffic = Compilation()
     said += _unowned(apps, traffic)
     return Plan(mesh, tuple(namespaces), tuple(_patched(app, traffic) for app in apps), traffic), said
+
+
+def compiled(
+    settings: Settings, services: Sequence[Service], mesh: Mesh | None = None
+) -> tuple[Compilation, list[Diagnostic]]:
+    """Read and compile the traffic of a stack.
+
+    Args:
+        settings: The settings of the stack.
+        services: The Services of its applications.
+        mesh: A mesh to compile for in place of the stack's own.
+
+    Returns:
+        What was compiled, and all that is to be said about it.
+    """
+    target = mesh or settings.mesh
+    domain = settings.linkerd.cluster_domain if target == "linkerd" else CLUSTER_DOMAIN
+    routes, faults = parse(settings.traffic, "meshup:traffic", services, domain)
+    traffic = compile_routes(routes, target, services, settings.mtls)
+    return traffic, [*faults, *traffic.diagnostics]
 
 
 def _patched(app: AppPlan, traffic: Compilation) -> AppPlan:

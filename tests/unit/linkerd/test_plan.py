@@ -107,6 +107,7 @@ def test_circuit_breaking_on_a_service_of_another_owner_says_which_annotations_i
         "shop": {
             "namespace": "shop",
             "port": 80,
+            "selector": {"app": "shop"},
             "versions": {"v1": {"version": "v1"}, "v2": {"version": "v2"}},
             "split": {"v1": 90, "v2": 10},
             "circuitBreaker": BREAKER,

@@ -33,6 +33,19 @@ def test_another_weight_changes_only_the_virtual_service() -> None:
     assert changed == ["VirtualService"]
 
 
+@pytest.mark.parametrize(("mtls", "admitted"), [("strict", "all-authenticated"), ("permissive", "all-unauthenticated")])
+def test_a_rate_limit_on_linkerd_admits_whom_the_mesh_admits(mtls: str, admitted: str) -> None:
+    limited = {"reviews": {"namespace": "bookinfo", "rateLimit": {"requests": 10}}}
+    objects = planned(raw(mesh="linkerd", mtls=mtls, traffic=limited)).traffic.objects
+    (server,) = (item for item in objects if item["kind"] == "Server")
+    assert server["spec"]["accessPolicy"] == admitted
+
+
+def test_hosts_of_routes_have_the_domain_that_linkerd_is_told() -> None:
+    made = planned(raw(mesh="linkerd", linkerd={"clusterDomain": "corp.example"}))
+    assert made.traffic.summaries["reviews"]["host"] == "reviews.bookinfo.svc.corp.example"
+
+
 def test_production_has_two_istiods_or_more_and_strict_mutual_tls() -> None:
     made = planned(raw(environment="prod"), "prod")
     istiod = made.mesh.releases[1]["values"]
