@@ -315,7 +315,7 @@ TRAFFIC: tuple[Code, ...] = (
         "MSH126",
         "Name of a version's Service is taken",
         "A backend of an HTTPRoute is a Service, so each version needs one of its own. The name that it would get"
-        " belongs to a Service with another selector.",
+        " belongs to a Service with another selector or without the port.",
         "Rename the version or the other Service.",
     ),
     Code(

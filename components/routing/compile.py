@@ -298,14 +298,16 @@ class _Writer:
                 existing = self.known.get((service.namespace, name))
                 if existing is None:
                     self._add(item, *done[place])
-                elif dict(existing.selector) != item["spec"]["selector"]:
+                elif dict(existing.selector) != item["spec"]["selector"] or not (
+                    {port.number for port in service.ports} <= {port.number for port in existing.ports}
+                ):
                     self.faults.append(
                         Diagnostic(
                             "MSH126",
                             self._where(done[place][0]),
                             name,
                             f"The Service of a version of '{service.name}' would be '{name}', and another Service "
-                            f"has that name.",
+                            "with other pods or ports has that name.",
                             remedy="Rename the version.",
                         )
                     )

@@ -28,7 +28,8 @@ from components.routing.overlap import EVERY_PATH, disjoint, method_of, path_of
 
 Rank = tuple[int, ...]
 _KIND_RANK = {"exact": 3, "prefix": 2, "regex": 1}
-EVERY_PATH_AS_REGEX = TextMatch("regex", "/.*")
+EVERY_PATH_AS_REGEX = TextMatch("regex", ".*")
+"""As short as can be, because Istio prefers the longer pattern."""
 
 
 @dataclass(frozen=True, slots=True)

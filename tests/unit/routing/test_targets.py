@@ -61,6 +61,12 @@ def test_a_known_service_of_a_version_is_not_made_again() -> None:
     assert "Service/bookinfo/reviews-v1" not in [reference(item) for item in made]
 
 
+def test_a_known_service_of_a_version_must_have_the_ports() -> None:
+    described = {"namespace": "bookinfo", "selector": {"app": "reviews", "version": "v1"}, "rules": [{"timeout": "2s"}]}
+    assert codes({**SPLIT, "reviews-v1": {**described, "port": 9080}}, "linkerd") == set()
+    assert codes({**SPLIT, "reviews-v1": {**described, "port": 80}}, "linkerd") == {"MSH126"}
+
+
 def test_linkerd_keeps_rules_with_different_policies_in_separate_objects() -> None:
     made = objects(
         {
@@ -453,7 +459,12 @@ def test_on_an_istio_httproute_the_prefix_wins_over_the_regex() -> None:
 def test_a_regex_is_not_lost_behind_the_catch_all_of_an_istio_httproute() -> None:
     route = objects({"reviews": {"api": "gateway-api", "rules": [{"match": REGEX}, {}]}}, "istio")
     rules = route["HTTPRoute/bookinfo/reviews"]["spec"]["rules"]
-    assert rules[1]["matches"] == [{"path": {"type": "RegularExpression", "value": "/.*"}}]
+    assert rules[1]["matches"] == [{"path": {"type": "RegularExpression", "value": ".*"}}]
+
+
+def test_the_catch_all_of_an_istio_httproute_is_not_preferred_to_a_short_pattern() -> None:
+    rules = [{"match": {"path": {"regex": "/a"}}}, {}]
+    assert codes({"reviews": {"api": "gateway-api", "rules": rules}}, "istio") == set()
 
 
 def test_a_prefix_rewrite_of_every_path_is_refused_where_every_path_must_be_a_pattern() -> None:
