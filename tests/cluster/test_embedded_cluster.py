@@ -1,5 +1,6 @@
 """The embedded control plane itself: real etcd, API server, controllers, scheduler and kwok."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ pytestmark = pytest.mark.cluster
 
 _TOOLS = (*CONTROL_PLANE, "pilot-agent", "pilot-discovery", "envoy-bootstrap", "iptables")
 
-# Runs inside the cluster's namespace, before the snippet of a test. `wait` returns the first true answer.
+# Runs inside the cluster's namespace: takes snippets, a line of JSON each. `wait` returns the first true answer.
 _PRELUDE = """
-import json, time
-from kubernetes import client, config, utils
+import json, sys, time, traceback
+from kubernetes import client, config
 from kubernetes.client.rest import ApiException
 config.load_kube_config()
 core, apps = client.CoreV1Api(), client.AppsV1Api()
@@ -43,8 +44,13 @@ def gone(ask):
         return error.status == 404
     return False
 
-def show(value):
-    print(json.dumps(value))
+for line in sys.stdin:
+    answer = {}
+    try:
+        exec(json.loads(line), {**globals(), "show": lambda value: answer.update(shown=value)})
+    except Exception:
+        answer = {"error": traceback.format_exc()}
+    print(json.dumps(answer), flush=True)
 """
 
 _UP = """
@@ -96,16 +102,43 @@ def other() -> Iterator[Cluster]:
     it.down()
 
 
-def inside(cluster: Cluster, snippet: str) -> Any:
-    done = subprocess.run(
-        cluster.exec_argv([sys.executable, "-c", _PRELUDE + snippet]),
+Inside = Callable[[str], Any]
+
+
+@contextlib.contextmanager
+def interpreter(cluster: Cluster) -> Generator[Inside]:
+    """Give a function that runs snippets beside the cluster's API, each on its own after the prelude.
+
+    They share one process, for importing the client takes longer than most snippets do.
+    """
+    process = subprocess.Popen(
+        cluster.exec_argv([sys.executable, "-c", _PRELUDE]),
         env={**os.environ, **cluster.environment()},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    def run(snippet: str) -> Any:
+        stdin.write(json.dumps(snippet) + "\n")
+        stdin.flush()
+        answer: dict[str, Any] = json.loads(stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer["shown"]
+
+    try:
+        yield run
+    finally:
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def inside(cluster: Cluster) -> Iterator[Inside]:
+    with interpreter(cluster) as run:
+        yield run
 
 
 def start_up(name: str, mode: str) -> "subprocess.Popen[str]":
@@ -128,14 +161,13 @@ def test_every_node_takes_pods_and_status_says_so(cluster: Cluster) -> None:
     assert {process.role for process in status.processes if process.alive} >= set(CONTROL_PLANE)
 
 
-def test_the_kubeconfig_names_the_cluster(cluster: Cluster) -> None:
-    contexts = inside(cluster, "show([c['name'] for c in config.list_kube_config_contexts()[0]])")
+def test_the_kubeconfig_names_the_cluster(cluster: Cluster, inside: Inside) -> None:
+    contexts = inside("show([c['name'] for c in config.list_kube_config_contexts()[0]])")
     assert contexts == [f"meshup-{cluster.name}"]
 
 
-def test_pods_of_a_deployment_become_ready_with_distinct_addresses_of_the_pod_range(cluster: Cluster) -> None:
+def test_pods_of_a_deployment_become_ready_with_distinct_addresses_of_the_pod_range(inside: Inside) -> None:
     pods = inside(
-        cluster,
         """
 pod = {"containers": [{"name": "web", "image": "web:1"}], "initContainers": [{"name": "init", "image": "init:1"}]}
 apps.create_namespaced_deployment("default", {"metadata": {"name": "web"}, "spec": {
@@ -158,9 +190,8 @@ show({"pods": [p.status.pod_ip for p in core.list_namespaced_pod("default", labe
     assert sorted(pods["endpoints"]) == sorted(pods["pods"])
 
 
-def test_a_job_completes_and_a_statefulset_rolls_out_in_order(cluster: Cluster) -> None:
+def test_a_job_completes_and_a_statefulset_rolls_out_in_order(inside: Inside) -> None:
     result = inside(
-        cluster,
         """
 pod = {"containers": [{"name": "work", "image": "work:1"}]}
 client.BatchV1Api().create_namespaced_job("default", {"metadata": {"name": "once"}, "spec": {
@@ -176,9 +207,8 @@ show([wait(lambda: batch.read_namespaced_job("once", "default").status.succeeded
     assert result == [True, True]
 
 
-def test_a_namespace_is_deleted_with_all_that_is_in_it(cluster: Cluster) -> None:
+def test_a_namespace_is_deleted_with_all_that_is_in_it(inside: Inside) -> None:
     deleted = inside(
-        cluster,
         """
 core.create_namespace({"metadata": {"name": "gone"}})
 core.create_namespaced_config_map("gone", {"metadata": {"name": "map"}})
@@ -193,9 +223,8 @@ show(wait(lambda: gone(lambda: core.read_namespace("gone"))))
     assert deleted is True
 
 
-def test_a_custom_resource_definition_is_established_and_validates_its_objects(cluster: Cluster) -> None:
+def test_a_custom_resource_definition_is_established_and_validates_its_objects(inside: Inside) -> None:
     status = inside(
-        cluster,
         """
 schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"weight": {"type": "integer"}}}}}
 crds = client.ApiextensionsV1Api()
@@ -220,9 +249,8 @@ show(create("bad", "many"))
     assert status == 422
 
 
-def test_a_service_accounts_token_is_known_to_the_api_and_has_only_the_rights_it_was_given(cluster: Cluster) -> None:
+def test_a_service_accounts_token_is_known_to_the_api_and_has_only_the_rights_it_was_given(inside: Inside) -> None:
     result = inside(
-        cluster,
         """
 core.create_namespaced_service_account("default", {"metadata": {"name": "reader"}})
 rbac = client.RbacAuthorizationV1Api()
@@ -289,13 +317,16 @@ def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: To
 
 def test_after_a_power_cut_up_brings_the_same_cluster_back(cluster: Cluster, tools: Toolbox) -> None:
     create = 'show(core.create_namespaced_config_map("default", {"metadata": {"name": "kept"}}).metadata.uid)'
-    uid = inside(cluster, create)
+    with interpreter(cluster) as inside:
+        uid = inside(create)
     killed(processes.marked(marker(cluster)))
     assert not cluster.status().ready
     with Progress() as progress:
         cluster.up(tools, progress)
     assert cluster.status().ready
-    assert inside(cluster, 'show(core.read_namespaced_config_map("kept", "default").metadata.uid)') == uid
+    # The one before is in a network namespace that is gone.
+    with interpreter(cluster) as inside:
+        assert inside('show(core.read_namespaced_config_map("kept", "default").metadata.uid)') == uid
 
 
 def test_a_running_cluster_does_not_change_its_mode(cluster: Cluster, tools: Toolbox) -> None:
@@ -303,27 +334,20 @@ def test_a_running_cluster_does_not_change_its_mode(cluster: Cluster, tools: Too
         cluster.up(tools, progress, mode="api" if cluster.mode == "full" else "full")
 
 
-def test_down_leaves_no_process_and_no_file(other: Cluster, tools: Toolbox) -> None:
+def test_down_leaves_no_process_and_no_file_but_what_others_keep_in_the_folder(other: Cluster, tools: Toolbox) -> None:
     with Progress() as progress:
         other.up(tools, progress, mode="api")
     theirs = marker(other)
     assert processes.marked(theirs)
-    other.down()
-    assert processes.marked(theirs) == []
-    assert not other.directory.exists()
-    assert not other.status().exists
-    other.down()
-
-
-def test_down_leaves_what_others_keep_in_the_folder(other: Cluster, tools: Toolbox) -> None:
-    with Progress() as progress:
-        other.up(tools, progress, mode="api")
     kept = other.directory / "pulumi-passphrase"
     kept.write_text("kept")
     other.down()
+    assert processes.marked(theirs) == []
     assert list(other.directory.iterdir()) == [kept]
     kept.unlink()
-    other.directory.rmdir()
+    assert not other.status().exists
+    other.down()
+    assert not other.directory.exists()
 
 
 def test_two_ups_at_once_make_one_cluster(other: Cluster) -> None:
@@ -356,22 +380,28 @@ def test_up_converges_after_a_kill_at_any_moment(other: Cluster, seconds: float)
     assert strays == []
 
 
-@pytest.mark.parametrize("command", ["up", "down"])
-def test_a_process_that_a_killed_up_could_not_record_any_more_is_ended(
-    other: Cluster, tools: Toolbox, command: str
+def unrecorded(cluster: Cluster, role: str) -> processes.ProcessId:
+    """Take a process out of the cluster's record."""
+    record = cluster.directory / "cluster.json"
+    state = json.loads(record.read_text())
+    process = processes.ProcessId(**state["processes"].pop(role))
+    record.write_text(json.dumps(state))
+    assert process.alive
+    return process
+
+
+def test_a_process_that_a_killed_up_could_not_record_any_more_is_ended_by_up_and_by_down(
+    other: Cluster, tools: Toolbox
 ) -> None:
     with Progress() as progress:
         other.up(tools, progress, mode="api")
-        record = other.directory / "cluster.json"
-        state = json.loads(record.read_text())
-        unrecorded = processes.ProcessId(**state["processes"].pop("kwok"))
-        record.write_text(json.dumps(state))
-        if command == "up":
-            other.up(tools, progress)
-            assert {p.pid for p in processes.marked(state["marker"])} == {p.pid for p in other.status().processes}
-        else:
-            other.down()
-    assert not unrecorded.alive
+        lost = unrecorded(other, "kwok")
+        other.up(tools, progress)
+        assert not lost.alive
+        assert {p.pid for p in processes.marked(marker(other))} == {p.pid for p in other.status().processes}
+        lost = unrecorded(other, "kwok")
+        other.down()
+        assert not lost.alive
 
 
 def test_a_component_that_can_not_start_is_reported_with_its_log(
