@@ -45,6 +45,8 @@ def read_match(reader: Reader, value: object, where: str) -> Match | None:
     body = reader.mapping(value, where, MATCH_KEYS)
     if body is None:
         return None
+    if not body:
+        reader.fault("MSH103", where, {}, "The match has no condition.", remedy="Leave 'match' out for every request.")
     path = _path(reader, body["path"], join(where, "path")) if "path" in body else None
     method = reader.choice(body["method"], join(where, "method"), METHODS) if "method" in body else ""
     headers = _named(reader, body, "headers", where)
@@ -106,6 +108,8 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
     at = join(where, key)
     most = MOST_COOKIES if key == "cookies" else MOST_CONDITIONS
     found = reader.mapping(body[key], at) or {}
+    if body[key] == {}:
+        reader.fault("MSH103", at, {}, "There is no condition: every request would match.", remedy=f"Remove '{key}'.")
     if len(found) > most:
         reader.fault("MSH105", at, len(found), f"There are {len(found)} conditions.", f"at most {most}")
     pairs: dict[str, TextMatch] = {}
@@ -115,6 +119,10 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
             reader.fault("MSH119", place, name, "This is not a legal name.", _TOKEN_ALLOWED)
             continue
         folded = name.lower() if key == "headers" else name
+        if key == "headers" and folded == "host":
+            message = "Linkerd sees no header Host in HTTP/2; the Service that is called is known by the route."
+            reader.fault("MSH119", place, name, message, "any other header")
+            continue
         if folded in pairs:
             reader.fault("MSH113", place, name, f"The header '{folded}' stands twice; case does not count.")
         match = _text_match(reader, raw, place, COOKIE_KINDS if key == "cookies" else TEXT_KINDS)

@@ -107,7 +107,7 @@ matches: st.SearchStrategy[Any] = st.fixed_dictionaries(
         "cookies": st.dictionaries(st.sampled_from(["group", "id"]), st.sampled_from(["b", "beta"]), min_size=1),
         "query": st.dictionaries(st.sampled_from(["q", "r"]), text_matches, min_size=1, max_size=2),
     },
-)
+).filter(bool)
 
 
 @st.composite
