@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from stacks.settings import PROJECT, RawConfig
+from stacks.traffic_file import refuse_repeated
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads only true and false as booleans, as Pulumi does: `on`, `off`, `yes` and `no` are text."""
+    """Reads as Pulumi does: only true and false are booleans (`on`, `off`, `yes` and `no` are text), and a key that
+    stands twice in a mapping is refused.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        refuse_repeated(node)
+        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.yaml_implicit_resolvers = {

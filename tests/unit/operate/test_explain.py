@@ -53,6 +53,14 @@ def explained(project: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(out)
 
 
+def test_a_key_that_stands_twice_is_refused_as_pulumi_does(project: Path) -> None:
+    file = project / "Pulumi.dev.yaml"
+    file.write_text("config:\n  meshup:traffic:\n    reviews:\n      split: {v1: 100, v2: 0, v1: 0}\n")
+    code, _, err = run(project)
+    assert code == 2
+    assert "the key 'v1' stands twice" in err
+
+
 def test_a_path_that_is_none_is_refused_with_an_example(project: Path) -> None:
     code, out, err = run(project, "--path", "reviews/1")
     assert (code, out) == (2, "")
