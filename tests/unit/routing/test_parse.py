@@ -68,6 +68,7 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     (rule(timeout="1m30s"), {("MSH115", "reviews.rules[0].timeout")}),
     (rule(timeout=3), {("MSH101", "reviews.rules[0].timeout")}),
     (rule(retries={"attempts": 0, "conditions": ["5xx"]}), {("MSH121", "reviews.rules[0].retries")}),
+    (rule(retries={"attempts": 1, "conditions": ["4xx"]}), {("MSH104", "reviews.rules[0].retries.conditions[0]")}),
     (rule(retries=11), {("MSH105", "reviews.rules[0].retries")}),
     (rule(fault={"abort": {"status": 503}}), {("MSH103", "reviews.rules[0].fault.abort.percent")}),
     (rule(fault={"delay": {"duration": "2s", "percent": 0}}), {("MSH105", "reviews.rules[0].fault.delay.percent")}),

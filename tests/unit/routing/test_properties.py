@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from components.routing.manifests import reference
 from components.routing.model import Match, Mesh, Route, Rule, TextMatch
 from components.routing.overlap import covers, disjoint, path_covers, path_disjoint, path_matches
 from tests.unit.routing.helpers import PATH, SERVICES
-from tests.unit.routing.schemas import faults_of_object
+from tests.unit.routing.schemas import ROOT, faults_of_object
 from tests.unit.routing.strategies import (
     PATHS,
     PATTERNS,
@@ -54,6 +57,15 @@ def test_two_compilations_of_one_configuration_are_the_same_bytes(raw: dict[str,
     assert json.dumps(first.objects) == json.dumps(second.objects)
     assert json.dumps(first.summaries) == json.dumps(second.summaries)
     assert first.diagnostics == second.diagnostics
+
+
+def test_another_process_with_other_hashes_compiles_the_same_bytes() -> None:
+    def digest(seed: str) -> str:
+        argv = [sys.executable, "-m", "tests.unit.routing.digest"]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert len({digest(seed) for seed in ("0", "1", "2")}) == 1
 
 
 @given(configurations(), meshes)
