@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from tests.cluster import pulumi_runs
 from tests.cluster.pulumi_runs import Bench, Program
@@ -35,16 +36,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture
 def write(bench: Bench, tmp_path: Path, request: pytest.FixtureRequest) -> Write:
     """Give a function that makes a program in a namespace of its own. What it leaves goes with the cluster."""
+    return _writer(bench, tmp_path, "t" + str(abs(hash(request.node.name)))[:10])
+
+
+def _writer(bench: Bench, tmp_path: Path, space: str) -> Write:
     made: list[Program] = []
-    space = "t" + str(abs(hash(request.node.name)))[:10]
 
     def write_(code: str, *, namespace: bool = True) -> Program:
         folder = tmp_path / f"program{len(made)}"
         folder.mkdir()
         (folder / "Pulumi.yaml").write_text("name: features\nruntime: python\n")
+        (folder / "Pulumi.dev.yaml").write_text(f"config: {{features:space: {space}}}\n")
         (folder / "__main__.py").write_text(_HEADER + (_NAMESPACE if namespace else "") + code)
         program = Program(bench, folder, tmp_path / f"state{len(made)}")
-        program.pulumi("config", "set", "space", space)
         made.append(program)
         return program
 
@@ -59,7 +63,7 @@ def _change(program: Program, old: str, new: str) -> None:
 
 
 def _space(program: Program) -> str:
-    return program.pulumi("config", "get", "space").strip()
+    return yaml.safe_load((program.folder / "Pulumi.dev.yaml").read_text())["config"]["features:space"]
 
 
 _CONFIG_MAP = 'k8s.core.v1.ConfigMap("cm", metadata={"name": "mine", "namespace": space}, data={"a": "1"}%s)\n'
@@ -159,43 +163,57 @@ def test_waiting_is_skipped_when_the_annotation_says_so(write: Write) -> None:
     program.pulumi("preview", "--expect-no-changes")
 
 
-@pytest.mark.parametrize(
-    ("annotations", "options"),
-    [({"pulumi.com/timeoutSeconds": "2"}, ""), ({}, 'custom_timeouts=pulumi.CustomTimeouts(create="2s")')],
+_IMPATIENT = (
+    _deployment({"pulumi.com/timeoutSeconds": "2"}, _NOWHERE).replace('"dep"', '"annotated"', 2)
+    + _deployment({}, _NOWHERE, 'custom_timeouts=pulumi.CustomTimeouts(create="2s")').replace('"dep"', '"timed"', 2)
+    + """
+if not pulumi.Config().get_bool("mended"):
+    k8s.core.v1.Service(
+        "svc",
+        metadata={"name": "svc", "namespace": space},
+        spec={"selector": {"a": "b"}, "ports": [{"port": 80}]},
+        opts=Options(custom_timeouts=pulumi.CustomTimeouts(create="2s")),
+    )
+    pod = {"restart_policy": "Never", "containers": [{"name": "c", "image": "example.invalid/a"}]}
+    job = {"active_deadline_seconds": 1, "template": {"spec": pod}}
+    k8s.batch.v1.Job("job", metadata={"name": "job", "namespace": space}, spec=job)
+"""
 )
-def test_an_object_that_does_not_become_ready_in_time_is_recorded_and_mended_by_the_next_run(
-    write: Write, annotations: dict[str, str], options: str
-) -> None:
-    program = write(_deployment(annotations, _NOWHERE, options))
+
+
+@pytest.fixture(scope="module")
+def impatient(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, str]:
+    """A program whose four objects never become ready, after its first `up`, and what that said."""
+    program = _writer(bench, tmp_path_factory.mktemp("impatient"), "impatient")(_IMPATIENT)
     failed = program.run("up", "--yes", "--skip-preview")
     assert failed.returncode != 0
-    assert "'dep' timed out waiting to be Ready" in failed.stdout
-    assert program.resource("dep")["initErrors"]
-    _change(program, repr(_NOWHERE), "None")
-    assert "1 updated" in program.up()
-    assert "initErrors" not in program.resource("dep")
+    return program, failed.stdout
 
 
-def test_a_service_without_pods_is_waited_for_as_long_as_the_program_says(write: Write) -> None:
-    program = write(
-        'k8s.core.v1.Service("svc", metadata={"name": "svc", "namespace": space}, spec={"selector": {"a": "b"}, '
-        '"ports": [{"port": 80}]}, opts=Options(custom_timeouts=pulumi.CustomTimeouts(create="2s")))'
-    )
-    failed = program.run("up", "--yes", "--skip-preview")
-    assert "Service does not target any Pods" in failed.stdout
+def test_a_service_without_pods_is_waited_for_as_long_as_the_program_says(impatient: tuple[Program, str]) -> None:
+    program, said = impatient
+    assert "Service does not target any Pods" in said
+    assert program.resource("svc")["initErrors"]
 
 
-def test_a_job_that_fails_ends_the_wait_at_once(write: Write) -> None:
-    program = write(
-        """
-pod = {"restart_policy": "Never", "containers": [{"name": "c", "image": "example.invalid/a"}]}
-job = {"active_deadline_seconds": 1, "template": {"spec": pod}}
-k8s.batch.v1.Job("job", metadata={"name": "job", "namespace": space}, spec=job)
-"""
-    )
-    failed = program.run("up", "--yes", "--skip-preview")
-    assert "[DeadlineExceeded]" in failed.stdout
+def test_a_job_that_fails_ends_the_wait_at_once(impatient: tuple[Program, str]) -> None:
+    program, said = impatient
+    assert "[DeadlineExceeded]" in said
     assert program.resource("job")["initErrors"]
+
+
+def test_objects_that_do_not_become_ready_in_time_are_recorded_and_mended_by_the_next_run(
+    impatient: tuple[Program, str],
+) -> None:
+    program, said = impatient
+    for name in ("annotated", "timed"):
+        assert f"'{name}' timed out waiting to be Ready" in said
+        assert program.resource(name)["initErrors"]
+    _change(program, repr(_NOWHERE), "None")
+    program.pulumi("config", "set", "mended", "true")
+    assert "2 updated" in program.up()
+    for name in ("annotated", "timed"):
+        assert "initErrors" not in program.resource(name)
 
 
 def test_a_field_that_another_manages_is_left_to_it_when_changes_to_it_are_ignored(bench: Bench, write: Write) -> None:
@@ -361,7 +379,9 @@ def test_a_release_name_that_is_in_use_is_refused_and_the_release_can_be_importe
     assert other.outputs()["status"]["status"] == "deployed"
 
 
-def test_a_release_changed_by_hand_is_found_by_refresh_and_put_right(bench: Bench, write: Write) -> None:
+def test_a_release_changed_by_hand_is_put_right_and_one_that_is_gone_does_not_stop_a_destroy(
+    bench: Bench, write: Write
+) -> None:
     program = write(_release('{"size": 1, "pw": "x", "stuck": False}'))
     _chart(program, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {size: {{ .Values.size | quote }} }\n")
     program.up()
@@ -375,13 +395,7 @@ def test_a_release_changed_by_hand_is_found_by_refresh_and_put_right(bench: Benc
     assert "[diff: ~values]" in program.up()
     found = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{space}/configmaps/c")')
     assert found["data"] == {"size": "1"}
-
-
-def test_a_release_that_is_gone_is_found_by_refresh_and_destroy_does_not_mind(bench: Bench, write: Write) -> None:
-    program = write(_release('{"pw": "x", "stuck": False}'))
-    _chart(program, _WORKLOAD)
-    program.up()
-    assert bench.run(["helm", "uninstall", "r", "--namespace", _space(program), "--wait"]).returncode == 0
+    assert bench.run(["helm", "uninstall", "r", "--namespace", space, "--wait"]).returncode == 0
     program.destroy()
 
 
