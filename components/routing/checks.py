@@ -553,8 +553,7 @@ def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
     for rule in route.rules:
         if not (rule.retry and rule.retry.attempts):
             continue
-        conditions = rule.retry.conditions or linkerd.DEFAULT_RETRY
-        grpc = [condition for condition in conditions if condition in GRPC_RETRY]
+        grpc = [condition for condition in rule.retried if condition in GRPC_RETRY]
         if grpc and kind == "HTTPRoute":
             yield Diagnostic(
                 "MSH137",

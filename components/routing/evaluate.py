@@ -216,7 +216,7 @@ def _rule_policies(rule: Rule) -> list[str]:
         found.append(f"timeout per attempt {duration_text(rule.timeout.per_try)}")
     if rule.retry:
         attempts = "as the budget allows" if rule.retry.attempts is None else str(rule.retry.attempts)
-        found.append(f"retries {attempts} on {', '.join(rule.retry.conditions or ('gateway-error',))}")
+        found.append(f"retries {attempts}" + (f" on {', '.join(rule.retried)}" if rule.retried else ""))
     if rule.fault and rule.fault.delay:
         found.append(f"delay {duration_text(rule.fault.delay.duration)} for {rule.fault.delay.percent:g}%")
     if rule.fault and rule.fault.abort:

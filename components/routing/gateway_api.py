@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.routing.capability import GRPC_RETRY, HTTP_RETRY
+from components.routing.capability import GRPC_RETRY
 from components.routing.manifests import Manifest, all_headers, manifest, quote, version_service_name
 from components.routing.model import (
     Backend,
@@ -84,8 +84,7 @@ def route_kind(route: Route, mesh: Mesh) -> RouteKind:
 def _needs_http(rule: Rule, mesh: Mesh) -> bool:
     if rule.redirect or rule.rewrite or (rule.timeout and mesh == "istio"):
         return True
-    conditions = rule.retry.conditions if rule.retry else ()
-    return bool(rule.retry) and not all(condition in GRPC_RETRY for condition in conditions or HTTP_RETRY)
+    return any(condition not in GRPC_RETRY for condition in rule.retried)
 
 
 def route_name(route: Route) -> str:

@@ -25,14 +25,12 @@ from components.routing.model import (
     Rule,
     Service,
     TextMatch,
-    Timeout,
 )
 from components.routing.reader import duration_text
 
 API_VERSION = "networking.istio.io/v1"
 ENVOY_FILTER_API_VERSION = "networking.istio.io/v1alpha3"
 ROUTER_FILTER = "envoy.filters.http.router"
-DEFAULT_RETRY_ON = ("gateway-error",)
 _LOAD_BALANCER = {"round-robin": "ROUND_ROBIN", "least-request": "LEAST_REQUEST", "random": "RANDOM"}
 
 
@@ -77,7 +75,7 @@ def _http_route(rule: Rule, port: Port | None) -> Manifest:
     if rule.timeout and rule.timeout.request is not None:
         route["timeout"] = duration_text(rule.timeout.request)
     if rule.retry:
-        route["retries"] = _retries(rule.retry, rule.timeout)
+        route["retries"] = _retries(rule, rule.retry)
     if rule.fault:
         route["fault"] = _fault(rule)
     if rule.mirrors:
@@ -164,13 +162,13 @@ def _query_match(match: TextMatch) -> Manifest:
     return {"regex": quote(match.value) + ".*"} if match.kind == "prefix" else {match.kind: match.value}
 
 
-def _retries(retry: Retry, timeout: Timeout | None) -> Manifest:
+def _retries(rule: Rule, retry: Retry) -> Manifest:
     written: Manifest = {"attempts": retry.attempts}
     if not retry.attempts:
         return written
-    if timeout and timeout.per_try is not None:
-        written["perTryTimeout"] = duration_text(timeout.per_try)
-    written["retryOn"] = ",".join(retry.conditions or DEFAULT_RETRY_ON)
+    if rule.timeout and rule.timeout.per_try is not None:
+        written["perTryTimeout"] = duration_text(rule.timeout.per_try)
+    written["retryOn"] = ",".join(rule.retried)
     if retry.backoff is not None:
         written["backoff"] = duration_text(retry.backoff)
     return written

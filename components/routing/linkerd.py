@@ -12,14 +12,13 @@ from components.routing.capability import GRPC_RETRY
 from components.routing.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from components.routing.gateway_api import LINKERD, route_kind, route_name, route_object
 from components.routing.manifests import Manifest, egress_name, manifest, quote
-from components.routing.model import CircuitBreaker, Egress, Match, Mtls, RateLimit, Retry, Route, Rule, Service
+from components.routing.model import CircuitBreaker, Egress, Match, Mtls, RateLimit, Route, Rule, Service
 from components.routing.overlap import path_of
 from components.routing.reader import duration_text
 
 PROFILE_API_VERSION = "linkerd.io/v1alpha2"
 POLICY_API_VERSION = "policy.linkerd.io/v1alpha1"
 SERVER_API_VERSION = "policy.linkerd.io/v1beta3"
-DEFAULT_RETRY = ("gateway-error",)
 DEFAULT_MIN_PENALTY = 1000
 DEFAULT_MAX_PENALTY = 60_000
 DEFAULT_BUDGET_TTL = 10_000
@@ -68,15 +67,14 @@ def rule_annotations(rule: Rule) -> dict[str, str]:
         annotations["timeout.linkerd.io/request"] = duration_text(rule.timeout.request)
     # Linkerd retries nothing unless it is told to, and reads a limit of 0 as its default: no attempts, no annotation.
     if rule.retry and rule.retry.attempts:
-        annotations.update(_retry(rule.retry))
+        annotations.update(_retry(rule.retry.attempts, rule.retried))
         if rule.timeout and rule.timeout.per_try is not None:
             annotations["retry.linkerd.io/timeout"] = duration_text(rule.timeout.per_try)
     return annotations
 
 
-def _retry(retry: Retry) -> dict[str, str]:
-    conditions = retry.conditions or DEFAULT_RETRY
-    annotations = {"retry.linkerd.io/limit": str(retry.attempts)}
+def _retry(attempts: int, conditions: Iterable[str]) -> dict[str, str]:
+    annotations = {"retry.linkerd.io/limit": str(attempts)}
     http = [condition for condition in conditions if condition not in GRPC_RETRY]
     grpc = [condition for condition in conditions if condition in GRPC_RETRY]
     if http:

@@ -275,6 +275,16 @@ class Rule:
     where: str = ""
     added: bool = False
 
+    @property
+    def retried(self) -> tuple[str, ...]:
+        """What is tried again. Unless it is set: `gateway-error`, and `unavailable` where only gRPC calls match, since
+        their answers have the HTTP status 200.
+        """
+        if self.retry is None or self.retry.attempts == 0:
+            return ()
+        grpc = bool(self.matches) and all(match.grpc_service for match in self.matches)
+        return self.retry.conditions or (("unavailable",) if grpc else ("gateway-error",))
+
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:

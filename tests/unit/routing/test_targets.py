@@ -260,6 +260,14 @@ def test_linkerd_takes_timeouts_and_retries_on_a_grpc_status_from_a_grpcroute() 
     assert "HTTPRoute/bookinfo/reviews" in objects(timed, "istio")
 
 
+def test_grpc_calls_are_tried_again_on_a_grpc_status_unless_it_is_said_otherwise() -> None:
+    raw = {"reviews": {"rules": [{"match": {"grpc": {"service": "a.B"}}, "retries": 2}]}}
+    http = objects(raw, "istio")["VirtualService/bookinfo/reviews"]["spec"]["http"]
+    assert http[0]["retries"] == {"attempts": 2, "retryOn": "unavailable"}
+    annotations = objects(raw, "linkerd")["GRPCRoute/bookinfo/reviews-rule-0"]["metadata"]["annotations"]
+    assert annotations == {"retry.linkerd.io/grpc": "unavailable", "retry.linkerd.io/limit": "2"}
+
+
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 def test_two_rate_limits_for_the_same_pods_are_refused(mesh: Mesh) -> None:
     def limited(port: int, target: int, app: str, namespace: str = "shop") -> dict[str, Any]:
