@@ -66,6 +66,13 @@ PATHS: dict[str, Any] = {
         rule("rest", backends={"v1": 100}),
     ]
 }
+GRPC: dict[str, Any] = {
+    "rules": [
+        rule("method", match={"grpc": {"service": "shop.Cart", "method": "Add"}}, backends={"v2": 100}),
+        rule("service", match={"grpc": {"service": "shop.Cart"}}, backends={"v3": 100}),
+        rule("rest", backends={"v1": 100}),
+    ]
+}
 MIRROR: dict[str, Any] = {
     "rules": [
         rule(
@@ -151,6 +158,7 @@ FEATURES: dict[str, tuple[dict[str, Any], Sequence[str]]] = {
     "split": (SPLIT, BOTH),
     "groups": (GROUPS, BOTH),
     "paths": (PATHS, BOTH),
+    "grpc": (GRPC, BOTH),
     "mirror": (MIRROR, BOTH),
     "fault": (FAULT, (VIRTUAL_SERVICE,)),
     "retries": (RETRIES, (VIRTUAL_SERVICE,)),
@@ -274,6 +282,21 @@ def test_of_several_rules_that_match_the_first_takes_the_request(bench: Bench, a
 
 
 @BY_API
+def test_a_grpc_call_is_known_by_its_service_and_method(bench: Bench, routed: Compilation, api: str) -> None:
+    kind = {VIRTUAL_SERVICE: "VirtualService", HTTP_ROUTE: "GRPCRoute"}[api]
+    assert f"{kind}/{NAMESPACE}/{named('grpc', api)}" in routed.summaries[named("grpc", api)]["objects"]
+    cases = [
+        ("/shop.Cart/Add", ("method", "v2")),
+        ("/shop.Cart/Remove", ("service", "v3")),
+        ("/shop.Cart/AddAll", ("service", "v3")),
+        ("/shop.Carts/Add", ("rest", "v1")),
+        ("/shop", ("rest", "v1")),
+    ]
+    answers = bench.send([Sent(host(named("grpc", api)), path, "POST") for path, _ in cases])
+    assert rules_taken(answers) == [taken for _, taken in cases]
+
+
+@BY_API
 def test_the_mirror_target_gets_its_share_of_copies_and_answers_nobody(bench: Bench, api: str) -> None:
     sent, mark = 400, once()
     service = host(named("mirror", api))
@@ -343,10 +366,14 @@ def test_a_request_that_takes_longer_than_its_timeout_is_ended(bench: Bench, api
 @BY_API
 def test_an_endpoint_that_keeps_failing_is_ejected_and_comes_back(bench: Bench, api: str) -> None:
     service, path = host(named("outlier", api)), f"/{once()}"
-    answers = bench.send([Sent(service, path, headers=[("x-workload-status", "500")])] * (2 * ERRORS), connections=1)
-    # The workload answered until it was ejected; after that, Envoy itself does: there is no other endpoint.
-    assert [answer.status for answer in answers] == [500] * ERRORS + [503] * ERRORS
-    assert bench.requests_by_path(bench.pod(app="reviews", version="v3"))[path] == ERRORS
+    answers = bench.send([Sent(service, path, headers=[("x-workload-status", "500")])] * (4 * ERRORS), connections=1)
+    # The workload answered until it was ejected; after that, Envoy itself does: there is no other endpoint. A worker of
+    # Envoy counts the errors and its main thread ejects, so a few requests may still pass meanwhile.
+    statuses = [answer.status for answer in answers]
+    passed = statuses.count(500)
+    assert ERRORS <= passed <= 2 * ERRORS
+    assert statuses == [500] * passed + [503] * (4 * ERRORS - passed)
+    assert bench.requests_by_path(bench.pod(app="reviews", version="v3"))[path] == passed
     until(lambda: bench.send([Sent(service, path)], connections=1)[0].status == 200)
 
 
