@@ -59,7 +59,11 @@ def _rule(plan: Planned, rule: Rule) -> Explanation:
         "name": rule.name,
         "match": match_text(rule.matches),
         "backends": [
-            {"name": backend.destination.label, "host": backend.destination.service.host, "weight": backend.weight}
+            {
+                "name": backend.destination.label_for(plan.route.service),
+                "host": backend.destination.service.host,
+                "weight": backend.weight,
+            }
             for backend in rule.backends
         ],
         "policies": list(policies(plan.route, rule)),

@@ -424,7 +424,8 @@ def _summary(plan: Planned, objects: list[str]) -> dict[str, Any]:
             {
                 "match": match_text(rule.matches),
                 "backends": [
-                    {"name": backend.destination.label, "weight": backend.weight} for backend in rule.backends
+                    {"name": backend.destination.label_for(route.service), "weight": backend.weight}
+                    for backend in rule.backends
                 ],
             }
             for rule in route.rules

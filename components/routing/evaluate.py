@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE, Target
 from components.routing.compile import Planned
 from components.routing.manifests import match_text
-from components.routing.model import Match, Pairs, Route, Rule, TextMatch
+from components.routing.model import Match, Pairs, Route, Rule, Service, TextMatch
 from components.routing.overlap import canonical_path, method_of, path_matches, path_of, text_matches
 from components.routing.precedence import Atom, atoms, ranked
 from components.routing.reader import duration_text
@@ -90,7 +90,7 @@ def evaluate(plan: Planned, request: Request) -> Decision:
         reason = _reason(plan, atom, order[position + 1 :], request)
         if request.path != asked.path:
             reason += f" Envoy reads the path as {request.path}."
-        shares = tuple((backend.destination.label, backend.weight) for backend in atom.rule.backends)
+        shares = tuple((backend.destination.label_for(route.service), backend.weight) for backend in atom.rule.backends)
         passed.pop(atom.rule.name, None)
         return Decision(atom.rule, reason, shares, policies(route, atom.rule), tuple(passed.items()))
     return Decision(None, "No rule matches: the answer is 404.", passed=tuple(passed.items()))
@@ -175,7 +175,7 @@ def cookies_of(header: str) -> dict[str, list[str]]:
 
 def policies(route: Route, rule: Rule) -> tuple[str, ...]:
     """The policies that hold for a request which a rule takes, one phrase each."""
-    found: list[str] = [*_rule_policies(rule)]
+    found: list[str] = [*_rule_policies(rule, route.service)]
     breaker = route.circuit_breaker
     if breaker:
         limits = [
@@ -208,7 +208,7 @@ def policies(route: Route, rule: Rule) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _rule_policies(rule: Rule) -> list[str]:
+def _rule_policies(rule: Rule, service: Service) -> list[str]:
     found: list[str] = []
     if rule.timeout and rule.timeout.request is not None:
         found.append(f"timeout {duration_text(rule.timeout.request)}")
@@ -221,7 +221,7 @@ def _rule_policies(rule: Rule) -> list[str]:
         found.append(f"delay {duration_text(rule.fault.delay.duration)} for {rule.fault.delay.percent:g}%")
     if rule.fault and rule.fault.abort:
         found.append(f"abort {rule.fault.abort.status} for {rule.fault.abort.percent:g}%")
-    found.extend(f"mirror {mirror.percent:g}% to {mirror.destination.label}" for mirror in rule.mirrors)
+    found.extend(f"mirror {mirror.percent:g}% to {mirror.destination.label_for(service)}" for mirror in rule.mirrors)
     if rule.headers:
         found.append("headers changed")
     if rule.rewrite:

@@ -128,8 +128,18 @@ class Destination:
 
     @property
     def label(self) -> str:
-        """The short name for outputs: the version, or the Service."""
+        """The short name: the version, or the Service."""
         return self.version.name if self.version else self.service.name
+
+    def label_for(self, caller: Service) -> str:
+        """The name for outputs of a Service's route: `v1` of its own, otherwise `ratings`, `ratings/v1`,
+        `ratings.shop/v1`.
+        """
+        if self.service.host == caller.host:
+            return self.label
+        same = self.service.namespace == caller.namespace
+        name = self.service.name if same else f"{self.service.name}.{self.service.namespace}"
+        return f"{name}/{self.version.name}" if self.version else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ def compiled(batch: int, sets: list[RuleSet]) -> tuple[Compilation, dict[str, Ru
 def outcome(decision: Decision) -> tuple[str, str]:
     """The rule and the version that are predicted; any version for the rest that meshup adds a rule for."""
     assert decision.rule is not None
-    return ("", "") if decision.rule.added else (decision.rule.name, decision.shares[0][0])
+    return ("", "") if decision.rule.added else (decision.rule.name, decision.rule.backends[0].destination.label)
 
 
 def observed(answer: Answer, decision: Decision) -> tuple[str, str]:

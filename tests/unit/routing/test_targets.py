@@ -394,6 +394,20 @@ def test_a_retry_budget_that_limits_nothing_on_linkerd_is_reported() -> None:
     assert [(d.code, d.severity) for d in timed.diagnostics] == [("MSH158", "warning")]
 
 
+def test_backends_of_other_services_are_told_apart_in_the_summary() -> None:
+    backends = [
+        {"version": "v1", "weight": 40},
+        {"service": "ratings", "version": "v1", "weight": 30},
+        {"service": "ratings", "weight": 10},
+        {"service": "gateway", "namespace": "edge", "port": 80, "version": "v1", "weight": 15},
+        {"service": "gateway", "namespace": "edge", "port": 80, "weight": 5},
+    ]
+    compilation = compiled({"reviews": {"rules": [{"backends": backends}]}}, "istio")
+    names = ["v1", "ratings/v1", "ratings", "gateway.edge/v1", "gateway.edge"]
+    assert [backend["name"] for backend in compilation.summaries["reviews"]["rules"][0]["backends"]] == names
+    assert [name for name, _ in evaluate(compilation.planned[0], request_from("/")).shares] == names
+
+
 def test_the_choice_of_the_api_and_its_reason_are_in_the_summary() -> None:
     assert compiled(SPLIT, "istio").summaries["reviews"]["api"] == "networking.istio.io/v1"
     asked = compiled({"reviews": {**SPLIT["reviews"], "api": "gateway-api"}}, "istio").summaries["reviews"]
