@@ -3,7 +3,8 @@ PYTHON ?= python3
 DEVCLUSTER = $(PYTHON) -m devcluster
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 ARGS ?=
-# Most tests wait for a cluster most of the time, so four workers suit two cores. Each has clusters of its own.
+# Many tests wait for a cluster half of the time, so four workers suit two cores. Each has clusters of its own. Hundreds of
+# Python processes are started, so bytecode is written even where the environment says no.
 WORKERS ?= --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ tools: ## build every tool of the embedded cluster into the cache
 test: test-tools lint tests ## lint, and all four levels of tests
 
 tests: .venv ## all four levels of tests, without lint
-	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) --durations=15 $(ARGS)
+	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) --durations=15 $(ARGS)
 
 test-tools: ## build every tool that some test needs into the cache
 	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl

@@ -30,12 +30,14 @@ ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
 
 # What takes longest begins first; what is not here needs no cluster and fills the time in which the others wait.
 _LONGEST_FIRST = (
-    "dataplane/test_make_up.py",
-    "dataplane",
+    "dataplane/routing",
     "cluster/test_linkerd_mesh.py",
-    "cluster/test_provider_features.py",
-    "cluster/test_provider_parity.py",
     "cluster/test_embedded_cluster.py",
+    "cluster/test_provider_features.py",
+    "dataplane",
+    "cluster/test_delivery.py",
+    "cluster/test_provider_parity.py",
+    "cluster/test_linkerd_walkthrough.py",
     "cluster",
 )
 

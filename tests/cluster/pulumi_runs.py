@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +13,13 @@ from devcluster.catalogue import PULUMI_TOOLS
 from devcluster.cluster import CONTROL_PLANE, Cluster
 from devcluster.progress import Progress
 from devcluster.toolchain import Toolbox
+from tests.cluster.snippets import Run, interpreter
 from tests.conftest import ONE_CHECKPOINT
 
 _TOOLS = (*CONTROL_PLANE, *PULUMI_TOOLS)
 
 # Runs where the cluster can be reached; `ask(method, path, body)` is one request to its API.
 _PRELUDE = """
-import json
-from pathlib import Path
 from devcluster.provider import kubeconfig
 from devcluster.provider.client import ApiError, Client
 import os
@@ -34,8 +32,16 @@ MERGE = "application/merge-patch+json"
 class Bench:
     """A cluster with the tools to run programs on it."""
 
-    def __init__(self, tools: Toolbox, cluster: Cluster) -> None:
+    def __init__(self, tools: Toolbox, cluster: Cluster, ask: Run) -> None:
+        """Make it.
+
+        Args:
+            tools: for the commands.
+            cluster: it is up.
+            ask: runs a snippet of Python beside the cluster's API; returns what it assigns to `answer`.
+        """
         self.cluster = cluster
+        self.ask = ask
         self.environment = tools.env({**os.environ, **cluster.environment()})
 
     def run(
@@ -50,13 +56,6 @@ class Bench:
             text=True,
             check=False,
         )
-
-    def ask(self, snippet: str) -> Any:
-        """Run a snippet of Python beside the cluster's API; returns what it assigns to `answer`."""
-        code = f"{_PRELUDE}\n{snippet}\nprint(json.dumps(answer))"
-        done = self.run([sys.executable, "-c", code], Path(__file__).parents[2])
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
 
 class Program:
@@ -130,6 +129,7 @@ def bench(folder: Path) -> Iterator[Bench]:
             with Progress() as progress:
                 # No pod of these tests is a process, so no namespace is needed.
                 cluster.up(tools, progress, mode="api")
-            yield Bench(tools, cluster)
+            with interpreter(cluster, _PRELUDE) as ask:
+                yield Bench(tools, cluster, ask)
         finally:
             cluster.down()

@@ -1,16 +1,13 @@
 """The embedded control plane itself: real etcd, API server, controllers, scheduler and kwok."""
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,14 +15,15 @@ from devcluster import netns, paths, processes
 from devcluster.cluster import CONTROL_PLANE, MODE_VARIABLE, Cluster, ClusterError
 from devcluster.progress import Progress
 from devcluster.toolchain import Toolbox
+from tests.cluster.snippets import Run, interpreter
 
 pytestmark = pytest.mark.cluster
 
 _TOOLS = (*CONTROL_PLANE, "pilot-agent", "pilot-discovery", "envoy-bootstrap", "iptables")
 
-# Runs inside the cluster's namespace: takes snippets, a line of JSON each. `wait` returns the first true answer.
+# Runs inside the cluster's namespace, before the snippet of a test. `wait` returns the first true answer.
 _PRELUDE = """
-import json, sys, time, traceback
+import time
 from kubernetes import client, config
 from kubernetes.client.rest import ApiException
 config.load_kube_config()
@@ -43,14 +41,6 @@ def gone(ask):
     except ApiException as error:
         return error.status == 404
     return False
-
-for line in sys.stdin:
-    answer = {}
-    try:
-        exec(json.loads(line), {**globals(), "show": lambda value: answer.update(shown=value)})
-    except Exception:
-        answer = {"error": traceback.format_exc()}
-    print(json.dumps(answer), flush=True)
 """
 
 _UP = """
@@ -102,42 +92,9 @@ def other() -> Iterator[Cluster]:
     it.down()
 
 
-Inside = Callable[[str], Any]
-
-
-@contextlib.contextmanager
-def interpreter(cluster: Cluster) -> Generator[Inside]:
-    """Give a function that runs snippets beside the cluster's API, each on its own after the prelude.
-
-    They share one process, for importing the client takes longer than most snippets do.
-    """
-    process = subprocess.Popen(
-        cluster.exec_argv([sys.executable, "-c", _PRELUDE]),
-        env={**os.environ, **cluster.environment()},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-
-    def run(snippet: str) -> Any:
-        stdin.write(json.dumps(snippet) + "\n")
-        stdin.flush()
-        answer: dict[str, Any] = json.loads(stdout.readline())
-        assert "error" not in answer, answer["error"]
-        return answer["shown"]
-
-    try:
-        yield run
-    finally:
-        process.communicate()
-
-
 @pytest.fixture(scope="module")
-def inside(cluster: Cluster) -> Iterator[Inside]:
-    with interpreter(cluster) as run:
+def inside(cluster: Cluster) -> Iterator[Run]:
+    with interpreter(cluster, _PRELUDE) as run:
         yield run
 
 
@@ -161,12 +118,12 @@ def test_every_node_takes_pods_and_status_says_so(cluster: Cluster) -> None:
     assert {process.role for process in status.processes if process.alive} >= set(CONTROL_PLANE)
 
 
-def test_the_kubeconfig_names_the_cluster(cluster: Cluster, inside: Inside) -> None:
-    contexts = inside("show([c['name'] for c in config.list_kube_config_contexts()[0]])")
+def test_the_kubeconfig_names_the_cluster(cluster: Cluster, inside: Run) -> None:
+    contexts = inside("answer = [c['name'] for c in config.list_kube_config_contexts()[0]]")
     assert contexts == [f"meshup-{cluster.name}"]
 
 
-def test_pods_of_a_deployment_become_ready_with_distinct_addresses_of_the_pod_range(inside: Inside) -> None:
+def test_pods_of_a_deployment_become_ready_with_distinct_addresses_of_the_pod_range(inside: Run) -> None:
     pods = inside(
         """
 pod = {"containers": [{"name": "web", "image": "web:1"}], "initContainers": [{"name": "init", "image": "init:1"}]}
@@ -181,8 +138,8 @@ def addresses():
     found = slices.list_namespaced_endpoint_slice("default", label_selector="kubernetes.io/service-name=web").items
     ready = [a for s in found for e in s.endpoints or [] if e.conditions.ready for a in e.addresses]
     return ready if len(ready) == 3 else None
-show({"pods": [p.status.pod_ip for p in core.list_namespaced_pod("default", label_selector="app=web").items],
-      "endpoints": wait(addresses)})
+answer = {"pods": [p.status.pod_ip for p in core.list_namespaced_pod("default", label_selector="app=web").items],
+      "endpoints": wait(addresses)}
 """,
     )
     assert len(set(pods["pods"])) == 3
@@ -190,7 +147,7 @@ show({"pods": [p.status.pod_ip for p in core.list_namespaced_pod("default", labe
     assert sorted(pods["endpoints"]) == sorted(pods["pods"])
 
 
-def test_a_job_completes_and_a_statefulset_rolls_out_in_order(inside: Inside) -> None:
+def test_a_job_completes_and_a_statefulset_rolls_out_in_order(inside: Run) -> None:
     result = inside(
         """
 pod = {"containers": [{"name": "work", "image": "work:1"}]}
@@ -200,14 +157,14 @@ apps.create_namespaced_stateful_set("default", {"metadata": {"name": "set"}, "sp
     "serviceName": "set", "replicas": 2, "selector": {"matchLabels": {"app": "set"}},
     "template": {"metadata": {"labels": {"app": "set"}}, "spec": pod}}})
 batch = client.BatchV1Api()
-show([wait(lambda: batch.read_namespaced_job("once", "default").status.succeeded == 2),
-      wait(lambda: apps.read_namespaced_stateful_set("set", "default").status.ready_replicas == 2)])
+answer = [wait(lambda: batch.read_namespaced_job("once", "default").status.succeeded == 2),
+      wait(lambda: apps.read_namespaced_stateful_set("set", "default").status.ready_replicas == 2)]
 """,
     )
     assert result == [True, True]
 
 
-def test_a_namespace_is_deleted_with_all_that_is_in_it(inside: Inside) -> None:
+def test_a_namespace_is_deleted_with_all_that_is_in_it(inside: Run) -> None:
     deleted = inside(
         """
 core.create_namespace({"metadata": {"name": "gone"}})
@@ -217,13 +174,13 @@ core.create_namespaced_pod("gone", {"metadata": {"name": "pod"},
                                     "spec": {"containers": [{"name": "web", "image": "web:1"}]}})
 wait(lambda: core.read_namespaced_pod("pod", "gone").status.phase == "Running")
 core.delete_namespace("gone")
-show(wait(lambda: gone(lambda: core.read_namespace("gone"))))
+answer = wait(lambda: gone(lambda: core.read_namespace("gone")))
 """,
     )
     assert deleted is True
 
 
-def test_a_custom_resource_definition_is_established_and_validates_its_objects(inside: Inside) -> None:
+def test_a_custom_resource_definition_is_established_and_validates_its_objects(inside: Run) -> None:
     status = inside(
         """
 schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"weight": {"type": "integer"}}}}}
@@ -243,13 +200,13 @@ def create(name, weight):
         return error.status
     return 201
 assert wait(lambda: create("good", 90) in (201, 409))
-show(create("bad", "many"))
+answer = create("bad", "many")
 """,
     )
     assert status == 422
 
 
-def test_a_service_accounts_token_is_known_to_the_api_and_has_only_the_rights_it_was_given(inside: Inside) -> None:
+def test_a_service_accounts_token_is_known_to_the_api_and_has_only_the_rights_it_was_given(inside: Run) -> None:
     result = inside(
         """
 core.create_namespaced_service_account("default", {"metadata": {"name": "reader"}})
@@ -274,7 +231,7 @@ def status(call):
         return error.status
     return 200
 allowed = wait(lambda: status(lambda: as_reader.list_namespaced_config_map("default")) == 200)
-show([review.status.user.username, allowed, status(lambda: as_reader.list_namespaced_secret("default"))])
+answer = [review.status.user.username, allowed, status(lambda: as_reader.list_namespaced_secret("default"))]
 """,
     )
     assert result == ["system:serviceaccount:default:reader", True, 403]
@@ -316,8 +273,8 @@ def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: To
 
 
 def test_after_a_power_cut_up_brings_the_same_cluster_back(cluster: Cluster, tools: Toolbox) -> None:
-    create = 'show(core.create_namespaced_config_map("default", {"metadata": {"name": "kept"}}).metadata.uid)'
-    with interpreter(cluster) as inside:
+    create = 'answer = core.create_namespaced_config_map("default", {"metadata": {"name": "kept"}}).metadata.uid'
+    with interpreter(cluster, _PRELUDE) as inside:
         uid = inside(create)
     killed(processes.marked(marker(cluster)))
     assert not cluster.status().ready
@@ -325,8 +282,8 @@ def test_after_a_power_cut_up_brings_the_same_cluster_back(cluster: Cluster, too
         cluster.up(tools, progress)
     assert cluster.status().ready
     # The one before is in a network namespace that is gone.
-    with interpreter(cluster) as inside:
-        assert inside('show(core.read_namespaced_config_map("kept", "default").metadata.uid)') == uid
+    with interpreter(cluster, _PRELUDE) as inside:
+        assert inside('answer = core.read_namespaced_config_map("kept", "default").metadata.uid') == uid
 
 
 def test_a_running_cluster_does_not_change_its_mode(cluster: Cluster, tools: Toolbox) -> None:
