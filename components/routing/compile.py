@@ -173,7 +173,8 @@ def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
     """Routes for two ports of one Service in two APIs: one would shadow the other."""
     first: dict[tuple[str, str], Planned] = {}
     for plan in planned:
-        if not plan.route.rules:
+        # A ServiceProfile takes the circuit breaker from its Service as well, whatever route declares it.
+        if not plan.route.rules and not (plan.target == LINKERD_ROUTE and plan.route.circuit_breaker):
             continue
         owner = first.setdefault((plan.route.service.namespace, plan.route.service.name), plan)
         if owner is not plan and owner.target == plan.target == SERVICE_PROFILE:

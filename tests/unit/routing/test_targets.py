@@ -289,6 +289,12 @@ def test_a_service_profile_for_one_of_several_ports_is_reported_and_a_second_ref
     assert codes(one | two, "linkerd") == {"MSH161"}
 
 
+def test_a_circuit_breaker_beside_a_service_profile_is_refused_whatever_port_declares_it() -> None:
+    profile = {"service": "gateway", "port": 80, "api": "service-profile", "rules": [{"timeout": "2s"}]}
+    raw = {"web": profile, "grpc": {"service": "gateway", "port": 9000, **BREAKER}}
+    assert codes(raw, "linkerd") == {"MSH128"}
+
+
 def test_a_prefix_of_a_virtual_service_counts_whole_segments() -> None:
     http = objects({"reviews": {"rules": [{"match": {"path": {"prefix": "/a"}}}]}}, "istio")[
         "VirtualService/bookinfo/reviews"
