@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from components.routing import ConfigurationError
-from stacks import hooks, program, settings
+from stacks import delivery, hooks, program, settings
 from stacks.charts import Charts
 from stacks.ownership import ANNOTATION
 from stacks.plan import plan
@@ -130,7 +130,7 @@ def test_faults_of_configuration_charts_traffic_and_cluster_come_in_one_report(a
 def shell(api: Api, **keys: Any) -> list[Any]:
     """Everything that `run` registers, with the transformation of the stack."""
     chosen, _ = settings.load(raw(**keys), "dev")
-    planned, _ = plan(chosen, Charts())
+    planned, _ = delivery.decide(plan(chosen, Charts())[0], chosen.delivery, OWNER)
     api.answers["/api/v1/namespaces"] = {"items": []}
     cluster = program.prepare(raw(), "dev", OWNER)[2]
 
@@ -150,12 +150,21 @@ def test_every_object_carries_the_stack_that_made_it(api: Api) -> None:
 def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any(api: Api) -> None:
     expected = {
         "kubernetes:helm.sh/v3:Release": ["clear-release-record", "clear-pending-release-record"],
-        "kubernetes:networking.istio.io/v1:DestinationRule": ["routes-before-subsets"],
+        "kubernetes:networking.istio.io/v1:DestinationRule": ["routes-before-destinations"],
     }
     records = shell(api)
     assert set(expected) <= {record.type for record in records}
     for record in records:
         assert record.hooks == expected.get(record.type, [])
+
+
+def test_releases_of_the_traffic_have_the_hooks_of_releases_and_of_destinations(api: Api) -> None:
+    records = shell(api, delivery="release")
+    traffic = [record for record in records if record.name.startswith("traffic-")]
+    assert len(traffic) == 2
+    for record in traffic:
+        hooks = ["clear-release-record", "clear-pending-release-record", "routes-before-destinations"]
+        assert record.hooks == hooks
 
 
 def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
