@@ -48,8 +48,9 @@ def explain(compilation: Compilation, keys: Sequence[str], request: Request | No
         explanation["request"] = {
             "method": request.method,
             "path": request.path,
-            "headers": dict(request.headers),
-            "query": dict(request.query),
+            # Pairs, since a request may repeat a name.
+            "headers": [{"name": name, "value": value} for name, value in request.headers],
+            "query": [{"name": name, "value": value} for name, value in request.query],
         }
     return explanation
 

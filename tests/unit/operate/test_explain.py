@@ -67,6 +67,16 @@ def test_a_path_that_is_none_is_refused_with_an_example(project: Path) -> None:
     assert "starts with '/'" in err
 
 
+def test_the_request_is_repeated_with_every_value_of_a_name(project: Path) -> None:
+    asked = explained(project, "--path", "/a?b=1&b=2", "--header", "x: 1", "--header", "x: 2")["request"]
+    assert asked == {
+        "method": "GET",
+        "path": "/a",
+        "headers": [{"name": "x", "value": "1"}, {"name": "x", "value": "2"}],
+        "query": [{"name": "b", "value": "1"}, {"name": "b", "value": "2"}],
+    }
+
+
 def test_hosts_have_the_domain_that_linkerd_is_told(project: Path) -> None:
     write(project, {**STACK, "meshup:mesh": "linkerd", "meshup:linkerd": {"clusterDomain": "corp.example"}})
     assert explained(project)["routes"]["reviews"]["host"] == "reviews.bookinfo.svc.corp.example"
