@@ -132,10 +132,12 @@ class Cluster:
         accept: str = "application/json",
         *,
         query: Mapping[str, str] | None = None,
-        body: str | None = None,
+        body: Mapping[str, Any] | str | None = None,
         content: str = "application/json",
     ) -> dict[str, Any]:
         """Call the API and return its JSON answer.
+
+        The client writes a mapping as JSON if the content is some JSON; a text goes out as it is with other content.
 
         Raises:
             ApiException: The server refuses.
@@ -152,7 +154,7 @@ class Cluster:
         answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
         data: bytes = answer.read()
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise ApiException(status=answer.status, reason=answer.reason)
+            raise ApiException(status=answer.status, reason=_message(data) or answer.reason)
         return cast("dict[str, Any]", json.loads(data))
 
     def apply(self, path: str, manifest: Mapping[str, Any], manager: str) -> None:
@@ -163,7 +165,7 @@ class Cluster:
             urllib3.exceptions.HTTPError: The server can't be reached.
         """
         query = {"fieldManager": manager, "force": "true"}
-        # JSON is YAML. The client only serialises what it knows to be JSON.
+        # JSON is YAML.
         self.request("PATCH", path, query=query, body=json.dumps(manifest), content="application/apply-patch+yaml")
 
     def create_unmanaged(self, path: str, manifest: Mapping[str, Any]) -> None:
@@ -173,9 +175,9 @@ class Cluster:
             ApiException: The server refuses.
             urllib3.exceptions.HTTPError: The server can't be reached.
         """
-        self.request("POST", path.rpartition("/")[0], body=json.dumps(manifest))
+        self.request("POST", path.rpartition("/")[0], body=manifest)
         # One empty entry resets the list (Kubernetes, "Server-Side Apply", clearing managedFields).
-        body = json.dumps({"metadata": {"managedFields": [{}]}})
+        body: dict[str, Any] = {"metadata": {"managedFields": [{}]}}
         self.request("PATCH", path, body=body, content="application/merge-patch+json")
 
     def metadata(self, api_version: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
@@ -197,6 +199,15 @@ class Cluster:
                 return []
             raise
         return cast("list[dict[str, Any]]", answer.get("items") or [])
+
+
+def _message(answer: bytes) -> str:
+    """What the API server says of an error: the message of a Status, if it is one."""
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        return ""
+    return str(cast("dict[str, Any]", said).get("message") or "") if isinstance(said, dict) else ""
 
 
 def collection(api_version: str, plural: str, namespace: str | None) -> str:

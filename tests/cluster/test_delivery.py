@@ -182,8 +182,37 @@ def test_a_version_takes_the_place_of_another_with_no_route_to_a_subset_that_is_
     changed = {name for name, version in versions(stack).items() if version != others[name]}
     assert changed == {"VirtualService/s0", "DestinationRule/s0"}
     stack.run(["preview", "--expect-no-changes"], quiet=True)
+
+
+def test_a_route_moves_to_a_version_of_a_new_service_that_is_there_before_it(stack: Stack) -> None:
+    """Of s0, v3 goes; s99 and its v9 come. Helm then takes over what was made before it, and whoever changes it."""
+    there = routes(80, versions=("v1", "v3"))
+    del there["s0"]["versions"]["v3"], there["s0"]["split"]
+    there["s0"]["rules"] = [
+        {"backends": [{"version": "v1", "weight": 80}, {"service": "s99", "version": "v9", "weight": 20}]}
+    ]
+    there["s99"] = routed(90, ("v8", "v9"))
+    set_keys(stack, traffic=there)
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    written = {name: int(version) for name, version in versions(stack).items()}
+    assert written["VirtualService/s0"] < written["DestinationRule/s0"]
+    made = live(stack)["DestinationRule/s99"]["metadata"]
+    assert made["generation"] == 1
+    assert made["creationTimestamp"]
+    stack.run(["preview", "--expect-no-changes"], quiet=True)
+    before = identity(stack, "DestinationRule/s99")
+    there["s99"] = routed(90, ("v7", "v9"))
+    set_keys(stack, traffic=there)
+    stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    assert identity(stack, "DestinationRule/s99") == before
+    assert {subset["name"] for subset in live(stack)["DestinationRule/s99"]["spec"]["subsets"]} == {"v7", "v9"}
     set_keys(stack, traffic=routes(80))
     stack.run(["up", "--yes", "--skip-preview"], quiet=True)
+    assert len(live(stack)) == 2 * SERVICES
+
+
+def identity(stack: Stack, item: str) -> str:
+    return live(stack)[item]["metadata"]["uid"]
 
 
 def test_the_other_way_of_delivery_is_refused_before_anything_happens(stack: Stack) -> None:
