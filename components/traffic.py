@@ -114,8 +114,8 @@ def wrapped(item: Manifest, prefix: str) -> Manifest:
 def releases(objects: list[Manifest], prefix: str) -> list[HelmRelease]:
     """Return the releases that deliver objects, destinations before routes, else in the order of the objects.
 
-    Every namespace has up to twice BUCKETS of them. Helm reads all objects of a release three times to change one, so
-    small releases make a small change fast; and destinations of all namespaces come before all routes, so that two
+    Every namespace has at most as many as BUCKETS says. Helm reads all objects of a release three times to change one,
+    so small releases make a small change fast; and destinations of all namespaces come before all routes, so that two
     Services may name one another.
     """
     # A relative path is the same on every machine, an absolute one would be a change.
