@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 
@@ -34,6 +35,10 @@ LARGEST_RECORD = 900_000
 MaxSecretSize); real records were found a tenth larger than computed, since they hold the chart too."""
 
 
+Destination = tuple[str, str]
+"""A host and a subset of it; or "Service.namespace", or the host of a ServiceEntry, and ""."""
+
+
 class TrafficArgs(TypedDict):
     """Arguments of `Traffic`."""
 
@@ -53,7 +58,7 @@ def dependencies(objects: list[Manifest]) -> list[list[int]]:
     by_host: dict[str, list[int]] = {}
     result: list[list[int]] = []
     for position, item in enumerate(objects):
-        names = _named(item.get("spec"), item["metadata"]["namespace"])
+        names = {host for host, _ in destinations(item.get("spec"), item["metadata"]["namespace"])}
         result.append(sorted({earlier for name in names for earlier in by_host.get(name, [])}))
         for host in _defined(item):
             by_host.setdefault(host, []).append(position)
@@ -67,21 +72,23 @@ def _defined(item: Manifest) -> list[str]:
     return [f"{metadata['name']}.{metadata['namespace']}"] if item["kind"] == "Service" else []
 
 
-def _named(value: Any, namespace: str) -> set[str]:
-    """The hosts (`host`), and the names of backend and parent Services, anywhere in a spec."""
-    names: set[str] = set()
+def destinations(value: Any, namespace: str) -> Iterator[Destination]:
+    """Find what a spec names, anywhere in it.
+
+    Args:
+        value: The spec, or a part of it.
+        namespace: That of the object, for a backend or a parent that names none.
+    """
     if isinstance(value, dict):
-        fields: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType] # a manifest has text keys
+        fields = cast("dict[str, Any]", value)
         if isinstance(fields.get("host"), str):
-            names.add(fields["host"])
+            yield fields["host"], str(fields.get("subset") or "")
         if isinstance(fields.get("name"), str):
-            names.add(f"{fields['name']}.{fields.get('namespace', namespace)}")
+            yield f"{fields['name']}.{fields.get('namespace') or namespace}", ""
         value = list(fields.values())
     if isinstance(value, list):
-        items: list[Any] = value  # pyright: ignore[reportUnknownVariableType] # a manifest has plain lists
-        for entry in items:
-            names |= _named(entry, namespace)
-    return names
+        for entry in cast("list[Any]", value):
+            yield from destinations(entry, namespace)
 
 
 def release_of(item: Manifest, prefix: str) -> str:
@@ -162,13 +169,13 @@ class Traffic(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _register_releases(self, name: str, objects: list[Manifest], prefix: str) -> None:
-        destinations: list[pulumi.Resource] = []
+        first: list[pulumi.Resource] = []
         for item in releases(objects, prefix):
             is_route = item["name"].startswith(f"{prefix}-routes-")
-            options = pulumi.ResourceOptions(parent=self, depends_on=list(destinations) if is_route else None)
+            options = pulumi.ResourceOptions(parent=self, depends_on=list(first) if is_route else None)
             made = helm.register(f"{name}-{item['role']}", item, options, awaited=False)
             if not is_route:
-                destinations.append(made)
+                first.append(made)
 
     def _register_objects(self, name: str, objects: list[Manifest]) -> None:
         made: list[pulumi.Resource] = []

@@ -4,16 +4,13 @@ Pulumi changes destinations (subsets, per-version Services) before the routes th
 ones. For those that go, it is the wrong way round: docs/decisions/0003-subsets-and-routes.md.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from components.manifests import Manifest
-from components.traffic import ROUTE_KINDS
+from components.traffic import ROUTE_KINDS, Destination, destinations
 from stacks.ownership import Kept, kept
-
-Destination = tuple[str, str]
-"""A host and a subset of it; or "Service.namespace", or the host of a ServiceEntry, and ""."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def named(item: Mapping[str, Any]) -> set[Destination]:
     """Return the destinations that an object sends requests to; none for an object that is no route."""
     if item["kind"] not in ROUTE_KINDS:
         return set()
-    return set(_named(item.get("spec"), item["metadata"]["namespace"]))
+    return set(destinations(item.get("spec"), item["metadata"]["namespace"]))
 
 
 def lost(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> set[Destination]:
@@ -86,19 +83,6 @@ def _with_subsets_of(old: Manifest | None, new: Manifest) -> Manifest:
 
 def _subsets(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {subset["name"]: subset for subset in cast("list[dict[str, Any]]", spec.get("subsets") or [])}
-
-
-def _named(value: Any, namespace: str) -> Iterator[Destination]:
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        if isinstance(fields.get("host"), str):
-            yield fields["host"], str(fields.get("subset") or "")
-        if isinstance(fields.get("name"), str):
-            yield f"{fields['name']}.{fields.get('namespace') or namespace}", ""
-        value = list(fields.values())
-    if isinstance(value, list):
-        for entry in cast("list[Any]", value):
-            yield from _named(entry, namespace)
 
 
 def _all(function: Any, items: Iterable[Mapping[str, Any]]) -> set[Destination]:
