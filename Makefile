@@ -36,8 +36,8 @@ test: test-tools lint tests ## lint, and all four levels of tests
 tests: .venv ## all four levels of tests, without lint
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) --durations=15 $(ARGS)
 
-test-tools: ## build every tool that some test needs into the cache
-	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl
+test-tools: .venv ## build every tool that some test needs into the cache, fetch the modules that tests read
+	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl && .venv/bin/python -m tests.modules
 
 test-unit: .venv ## the tests that need no tools: seconds
 	.venv/bin/pytest -q tests/unit tests/components $(ARGS)

@@ -22,22 +22,21 @@ from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting
 from tests.conftest import prepared_program, program
+from tests.facts import linkerd
 
 pytestmark = pytest.mark.cluster
 
-_CRDS = paths.repository().parent / "shared" / "data" / "linkerd-crds.yaml"
 _APPS = ["bookinfo", "emojivoto"]
 
 
 @pytest.fixture(scope="module")
 def charts(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chart directory for both meshes: Istio's charts, stand-ins for Linkerd's, and the Gateway API."""
-    if not _CRDS.is_file():
-        pytest.skip("Linkerd's CRDs are in ../shared/data, which is absent")
     folder = tmp_path_factory.mktemp("charts") / "charts"
     shutil.copytree(paths.repository() / "tests" / "charts", folder)
     (folder / "linkerd-crds" / "files").mkdir()
-    shutil.copy(_CRDS, folder / "linkerd-crds" / "files" / "crds.yaml")
+    documents = "\n---\n".join(json.dumps(item) for item in linkerd.crds())
+    (folder / "linkerd-crds" / "files" / "crds.yaml").write_text(documents)
     for chart in embedded.toolbox.path("istio-charts").iterdir():
         (folder / chart.name).symlink_to(chart)
     shutil.copytree(embedded.toolbox.path("gateway-api-crds") / "standard", folder / "gateway-api")

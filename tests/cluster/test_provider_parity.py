@@ -1,6 +1,6 @@
 """The embedded plugin against recordings of the official one: the same program, step by step.
 
-The recordings (../shared/data/official-plugin) are of pulumi-resource-kubernetes 4.29.0. What differs and stays so is
+The recordings (tests/recordings/official-plugin) are of pulumi-resource-kubernetes 4.29.0. What differs and stays so is
 in `DEVIATIONS`, with its reason, and in docs/embedded-provider.md.
 """
 
@@ -19,7 +19,7 @@ from tests.cluster.pulumi_runs import Bench, Program
 
 pytestmark = pytest.mark.cluster
 
-_RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "official-plugin"
+_RECORDINGS = Path(__file__).parents[1] / "recordings" / "official-plugin"
 _FAILURES = ("schema", "exists", "nokind", "stuck", "chart", "repo")
 
 
@@ -159,8 +159,6 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    if not _RECORDINGS.is_dir():
-        pytest.skip("the recordings of the official plugin are not here (../shared)")
     yield from pulumi_runs.bench(tmp_path_factory.mktemp("parity"))
 
 
@@ -168,10 +166,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def runs(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Run the program through every step of the recordings."""
     folder = tmp_path_factory.mktemp("program")
-    shutil.copytree(_RECORDINGS / "program", folder / "program", copy_function=shutil.copy)
-    for path in (folder / "program").rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    (folder / "program").chmod(0o755)
+    shutil.copytree(_RECORDINGS / "program", folder / "program")
     program = Program(bench, folder / "program", folder / "state")
     runs = Runs({}, {}, {}, {}, [])
 

@@ -11,7 +11,8 @@ import pytest
 from components.routing.model import Mesh
 from devcluster.embedded import Embedded
 from tests.dataplane.routing import examples, kube_batch
-from tests.dataplane.routing.examples import LINKERD_CRDS, MESHES, Example
+from tests.dataplane.routing.examples import MESHES, Example
+from tests.facts import linkerd
 
 pytestmark = pytest.mark.cluster
 
@@ -19,10 +20,8 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module")
 def api(embedded: Embedded) -> Iterator[Embedded]:
     """The cluster with the CRDs and the namespaces that the examples need; both go again."""
-    crds = [*examples.istio_crds(embedded.toolbox), *examples.gateway_api_crds(embedded.toolbox)]
-    if LINKERD_CRDS.exists():
-        crds += examples.documents(LINKERD_CRDS)
-    needed = [*crds, *examples.namespaces()]
+    theirs = [*examples.istio_crds(embedded.toolbox), *examples.gateway_api_crds(embedded.toolbox)]
+    needed = [*theirs, *linkerd.crds(), *examples.namespaces()]
     try:
         kube_batch.apply(embedded, needed)
         yield embedded
@@ -38,25 +37,17 @@ def refused(api: Embedded, chosen: Sequence[Example]) -> list[str]:
     return [f"{name}: {fault}" for (name, _), fault in zip(named, faults, strict=True) if fault]
 
 
-def needs_crds_of(mesh: Mesh) -> None:
-    if mesh == "linkerd" and not LINKERD_CRDS.exists():
-        pytest.skip("Linkerd's CRDs are in ../shared, which is absent")
-
-
 @pytest.mark.parametrize("mesh", MESHES)
 def test_every_strategy_of_the_docs_is_accepted(api: Embedded, mesh: Mesh) -> None:
-    needs_crds_of(mesh)
     assert refused(api, list(examples.strategies(mesh))) == []
 
 
 @pytest.mark.parametrize("mesh", MESHES)
 def test_every_cell_of_the_capability_matrix_is_accepted(api: Embedded, mesh: Mesh) -> None:
-    needs_crds_of(mesh)
     assert refused(api, list(examples.cells(mesh))) == []
 
 
 def test_generated_routes_are_accepted(api: Embedded) -> None:
-    needs_crds_of("linkerd")
     chosen = examples.generated()
     assert {example.mesh for example in chosen} == set(MESHES)
     assert refused(api, chosen) == [], f"MESHUP_TEST_SEED={examples.seed_of_this_run()}"

@@ -22,7 +22,6 @@ from tests.unit.routing.strategies import configurations, edge_configurations, w
 from tests.unit.routing.test_capability import compiled
 
 ROOT = Path(__file__).resolve().parents[3]
-LINKERD_CRDS = ROOT.parent / "shared" / "data" / "linkerd-crds.yaml"
 MESHES: tuple[Mesh, ...] = ("istio", "linkerd")
 NAMESPACES = ("bookinfo", "edge", "shop")
 

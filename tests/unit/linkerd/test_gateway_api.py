@@ -1,4 +1,3 @@
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,13 @@ from components import gateway_api
 from components.gateway_api import existing, parse
 from stacks import gateway_api as source
 from stacks.settings import ChartSettings, GatewayApiSettings
+from tests import modules
 
 
 @pytest.fixture(scope="module")
 def bundle() -> Path:
     """The folder of the pinned Go module, from which the embedded cluster takes the bundle too."""
-    asked = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=False)  # noqa: S607 - any Go
-    folder = Path(asked.stdout.strip()) / "sigs.k8s.io" / "gateway-api@v1.5.1" / "config" / "crd" / "standard"
-    if asked.returncode != 0 or not folder.is_dir():
-        pytest.skip("the Go module sigs.k8s.io/gateway-api v1.5.1 is not in the module cache")
-    return folder
+    return modules.directory("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,16 @@
 """Every value that meshup sets is one that the charts of edge-26.8.3 read: a misspelt key would pass in silence."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import yaml
 
 from components import linkerd, viz
 from components.helm import nested
 from components.linkerd import LinkerdArgs
 from components.namespace import metadata, proxy_annotations
-from devcluster import paths
-
-_DATA = paths.repository().parent / "shared" / "data"
+from stacks.versions import LINKERD
+from tests.facts.linkerd import crds, leaves, versions
+from tests.facts.linkerd import values as defaults
 
 # Keys that the charts read and their values.yaml does not list: of values-ha.yaml, and heartbeatSchedule
 # (templates/heartbeat.yaml).
@@ -44,24 +41,8 @@ FULL: LinkerdArgs = {
 }
 
 
-def defaults(chart: str) -> dict[str, Any]:
-    file = _DATA / f"values-{chart}.yaml"
-    if not file.is_file():
-        pytest.skip("the default values of Linkerd's charts are in ../shared/data, which is absent")
-    return cast("dict[str, Any]", yaml.safe_load(file.read_text()))
-
-
-def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(cast("dict[str, Any]", value), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def strange(values: dict[str, Any], *known: dict[str, Any]) -> set[str]:
-    listed = {path for layer in known for path, _ in leaves(layer)}
-    return {path for path, _ in leaves(values) if path not in listed} - _UNLISTED
+    return {path for path, _ in leaves(values)}.difference(_UNLISTED, *known)
 
 
 def values_of(args: LinkerdArgs) -> dict[str, dict[str, Any]]:
@@ -76,6 +57,10 @@ def by_default(args: LinkerdArgs) -> dict[str, Any]:
 def test_every_value_of_the_control_plane_is_one_that_the_chart_has(args: LinkerdArgs) -> None:
     known = defaults("linkerd-control-plane"), defaults("linkerd-control-plane-ha")
     assert strange(by_default(args), *known) == set()
+
+
+def test_the_facts_about_the_charts_are_of_the_pinned_version() -> None:
+    assert versions() == {LINKERD}, "python -m tests.facts.linkerd writes them"
 
 
 def test_a_misspelt_value_would_be_seen() -> None:
@@ -118,12 +103,12 @@ def test_every_value_of_the_other_charts_is_one_that_the_chart_has() -> None:
     ],
 )
 def test_the_values_of_the_certificates_are_ones_that_the_chart_has(chart: str, paths: list[str]) -> None:
-    assert {path for path, _ in leaves(defaults(chart))} >= set(paths)
+    assert defaults(chart).keys() >= set(paths)
 
 
 def test_high_availability_is_what_the_charts_own_file_sets() -> None:
     ours = dict(leaves(by_default({"version": "2026.8.3", "high_availability": True})))
-    for path, value in leaves(defaults("linkerd-control-plane-ha")):
+    for path, value in defaults("linkerd-control-plane-ha").items():
         if value != "":
             assert ours[path] == value, path
 
@@ -229,11 +214,7 @@ def test_an_existing_prometheus_takes_the_place_of_the_built_in_one() -> None:
 
 
 def test_the_names_of_linkerds_crds_are_those_of_the_chart() -> None:
-    file = _DATA / "linkerd-crds.yaml"
-    if not file.is_file():
-        pytest.skip("Linkerd's CRDs are in ../shared/data, which is absent")
-    there = [item["metadata"]["name"] for item in yaml.safe_load_all(Path(file).read_text()) if item]
-    assert sorted(there) == sorted(linkerd.CRDS)
+    assert sorted(item["metadata"]["name"] for item in crds()) == sorted(linkerd.CRDS)
 
 
 def test_dotted_paths_are_nested_once() -> None:

@@ -1,69 +1,37 @@
-"""The real CRDs, as far as they are on this machine: Istio's and the Gateway API's in the Go module cache, Linkerd's
-in ../shared.
-"""
+"""The schemas of the CRDs: Istio's and the Gateway API's from the pinned Go modules, Linkerd's from tests/facts."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import jsonschema
-import pytest
 import yaml
+
+from tests import modules
+from tests.facts import linkerd
 
 ROOT = Path(__file__).resolve().parents[3]
 Schema = dict[str, Any]
 
 
-def module_directory(tool: str, module: str) -> Path:
-    """Where Go keeps a pinned module; skips where it is absent."""
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("the CRDs are in Go modules, and go is not on PATH")
-    directory = ROOT / "tools" / tool
-    run = subprocess.run(
-        [go, "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, "GOFLAGS": "-mod=mod", "GOPROXY": "off"},
-    )
-    found = run.stdout.strip()
-    if run.returncode or not found or not Path(found).is_dir():
-        pytest.skip(f"the Go module {module} is not downloaded: go mod download in tools/{tool}")
-    return Path(found)
-
-
 @cache
 def schemas() -> dict[tuple[str, str], Schema]:
     """OpenAPI schemas by apiVersion and kind."""
-    istio = module_directory("istio", "istio.io/istio")
-    gateway = module_directory("gateway-api", "sigs.k8s.io/gateway-api")
-    linkerd = ROOT.parent / "shared" / "data" / "linkerd-crds.yaml"
-    if not linkerd.exists():
-        pytest.skip("Linkerd's CRDs are in ../shared, which is absent")
-    files = [
-        istio / "manifests/charts/base/files/crd-all.gen.yaml",
-        *sorted((gateway / "config/crd/standard").glob("*.yaml")),
-        linkerd,
-    ]
+    istio = modules.directory("istio.io/istio") / "manifests/charts/base/files/crd-all.gen.yaml"
+    gateway = modules.directory("sigs.k8s.io/gateway-api") / "config/crd/standard"
+    crds = list(linkerd.crds())
+    for file in (istio, *sorted(gateway.glob("*.yaml"))):
+        loaded = cast("list[Schema | None]", list(yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)))
+        crds += [item for item in loaded if item and item["kind"] == "CustomResourceDefinition"]
     found: dict[tuple[str, str], Schema] = {}
-    for file in files:
-        for crd in cast("list[Schema | None]", list(yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader))):
-            if not crd or crd["kind"] != "CustomResourceDefinition":
-                continue
-            spec = crd["spec"]
-            for version in spec["versions"]:
-                if version["served"]:
-                    schema = _strict(version["schema"]["openAPIV3Schema"])
-                    schema["properties"].update({"apiVersion": {}, "kind": {}, "metadata": {"type": "object"}})
-                    found[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
+    for spec in (crd["spec"] for crd in crds):
+        for version in spec["versions"]:
+            if version["served"]:
+                schema = _strict(version["schema"]["openAPIV3Schema"])
+                schema["properties"].update({"apiVersion": {}, "kind": {}, "metadata": {"type": "object"}})
+                found[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
     return found
 
 
