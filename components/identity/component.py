@@ -91,16 +91,29 @@ def bundle_order(anchors: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(anchors))
 
 
-def summary_entry(role: str, certificate_pem: str, now: datetime) -> dict[str, Any]:
-    """What the stack output `identity` says of one certificate. Never a key."""
+def summary_entry(role: str, certificate_pem: str) -> dict[str, Any]:
+    """What the stack output `identity` says of one certificate. Never a key, and nothing that depends on the clock."""
     facts = certificates.read(certificate_pem)
     return {
         "role": role,
         "subject": facts.subject,
         "notAfter": facts.not_after.isoformat().replace("+00:00", "Z"),
-        "daysLeft": certificates.days_left(facts.not_after, now),
         "fingerprint": facts.fingerprint,
     }
+
+
+def report(listed: Mapping[str, str], now: datetime) -> str:
+    """Say for how long certificates stay valid.
+
+    It is logged and is no output: an output would change every day, and a second `up` changes nothing.
+
+    Args:
+        listed: Role -> certificate, PEM.
+        now: The time of the run.
+    """
+    ends = ((role, certificates.read(pem).not_after) for role, pem in listed.items())
+    shown = (f"{role} {end:%Y-%m-%d} ({certificates.days_left(end, now)} days left)" for role, end in ends)
+    return "Certificates end: " + ", ".join(shown) + "."
 
 
 class Identity(pulumi.ComponentResource):
@@ -191,11 +204,12 @@ class Identity(pulumi.ComponentResource):
         now = clock.now(os.environ)
         roles = [role for role, _ in listed]
         source = plan.source
-        self.summary = pulumi.Output.all(*[pem for _, pem in listed]).apply(
-            lambda pems: {
-                "source": source,
-                "trustDomain": plan.trust_domain,
-                "certificates": [summary_entry(role, pem, now) for role, pem in zip(roles, pems, strict=True)],
-            }
-        )
+
+        def summary(pems: list[str]) -> dict[str, Any]:
+            named = dict(zip(roles, pems, strict=True))
+            pulumi.log.info(report(named, now), self)
+            entries = [summary_entry(role, pem) for role, pem in named.items()]
+            return {"source": source, "trustDomain": plan.trust_domain, "certificates": entries}
+
+        self.summary = pulumi.Output.all(*[pem for _, pem in listed]).apply(summary)
         self.register_outputs({"trustBundle": self.trust_bundle, "restartHash": self.restart_hash})

@@ -122,6 +122,9 @@ def test_certificates_are_made_once_and_stay_for_months_and_are_renewed_in_their
     assert certificates.is_signed_by(first["issuer"], first["bundle"])
     for later in (timedelta(hours=1), timedelta(days=274)):
         engine.unchanged(_START + later)
+    on_another_day = engine.up(["a"], "a", at=_START + timedelta(days=10))
+    assert engine.outputs() == first
+    assert "(355 days left)" in on_another_day
 
     in_window = _START + timedelta(days=276)
     said = engine.run("preview", at=in_window)

@@ -1,11 +1,14 @@
 """What is registered for Linkerd: order, secrets, restarts."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import pulumi
+import pytest
 import yaml
 from pulumi.provider.experimental.analyzer import Analyzer
 
@@ -160,3 +163,33 @@ def test_the_arguments_of_every_component_can_be_described_to_other_languages() 
     assert described["Linkerd"]["highAvailability"].optional
     assert not described["Linkerd"]["version"].optional
     assert all(prop.description for inputs in described.values() for prop in inputs.values())
+
+
+def test_outputs_are_the_same_on_another_day_and_the_log_says_how_many_days_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planned = made(identity=provided())
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", lambda message, *_: said.append(message))
+
+    def outputs(at: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        monkeypatch.setenv("MESHUP_NOW", at)
+
+        def build() -> None:
+            later = program.deploy(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
+            pulumi.Output.from_input(dict(later)).apply(found.update)
+
+        recorded(build)
+        return {name: value for name, value in found["identity"].items() if name != "certificates"} | {
+            entry["role"]: entry
+            for entry in found["identity"]["certificates"]
+            # The mocks keep no state, so what meshup makes is made anew.
+            if entry["role"] in ("anchor 1", "issuer")
+        }
+
+    first, second = outputs("2026-11-22T00:00:00Z"), outputs("2026-11-23T00:00:00Z")
+    assert first == second
+    assert "issuer" in first
+    days = [re.findall(r"issuer \d{4}-\d\d-\d\d \((\d+) days left\)", line) for line in said]
+    assert [int(found) for line in days for found in line] == [365, 364]
