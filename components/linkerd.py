@@ -9,7 +9,7 @@ Two renders of the control plane's chart differ by themselves: it makes three se
 minute of the heartbeat from the clock. Both are given here, so that the same input renders the same bytes.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
@@ -233,13 +233,58 @@ def namespaces(args: LinkerdArgs) -> list[MeshNamespaceArgs]:
     return made
 
 
-def node_faults(high_availability: bool, nodes: int) -> list[Diagnostic]:
-    """Refuse high availability on too few nodes: its pods would stay Pending until the release times out."""
-    if not high_availability or nodes >= HA_NODES:
+def node_faults(args: LinkerdArgs, nodes: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
+    """Refuse high availability on too few nodes: its pods would stay Pending until the release times out.
+
+    Args:
+        args: Of the mesh.
+        nodes: The nodes of the cluster, as the API server has them.
+    """
+    if not args.get("high_availability", False):
+        return []
+    values = next(item["values"] for item in releases(args) if item["role"] == "control-plane")
+    count = sum(takes_pods(node, values) for node in nodes)
+    if count >= HA_NODES:
         return []
     path = "meshup:linkerd.highAvailability"
-    message = f"The cluster has {nodes} node{'' if nodes == 1 else 's'} that can take pods."
+    message = f"The cluster has {count} node{'' if count == 1 else 's'} that can take pods, of {len(nodes)}."
     return [Diagnostic("MSH316", path, True, message, f"{HA_NODES} nodes or more")]
+
+
+def takes_pods(node: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a node takes pods of the control plane: ready, not cordoned, selected, its taints tolerated.
+
+    Args:
+        node: A node, as the API server has it.
+        values: Of the control plane's release. The chart's own `nodeSelector` is Linux, it has no tolerations.
+    """
+    spec: Mapping[str, Any] = node.get("spec") or {}
+    status: Mapping[str, Any] = node.get("status") or {}
+    conditions = cast("list[Mapping[str, str]]", status.get("conditions") or [])
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    selector = {"kubernetes.io/os": "linux"} | cast("dict[str, str]", values.get("nodeSelector") or {})
+    labels: Mapping[str, str] = node["metadata"].get("labels") or {}
+    selected = all(labels.get(key) == value for key, value in selector.items())
+    taints = cast("list[Mapping[str, str]]", spec.get("taints") or [])
+    tolerations = cast("list[Mapping[str, str]]", values.get("tolerations") or [])
+    barred = [
+        taint
+        for taint in taints
+        if taint.get("effect") in ("NoSchedule", "NoExecute")
+        and not any(_tolerates(toleration, taint) for toleration in tolerations)
+    ]
+    return ready and selected and not barred and not spec.get("unschedulable", False)
+
+
+def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+    """As Kubernetes decides it (core/v1, Toleration.ToleratesTaint): what is empty matches everything."""
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if toleration.get("key") and toleration["key"] != taint.get("key"):
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
 
 
 def certificate_values(certificates: Certificates) -> dict[str, Any]:

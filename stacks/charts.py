@@ -1,12 +1,13 @@
 """Where the charts of the mesh come from, looked at before the first resource.
 
-A directory is read here; a repository is only reached by Helm, so that a preview under mocks needs no network.
+A directory is read here. A repository or registry is only asked whether it answers: Helm reads the charts.
 """
 
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from components.helm import ChartSource, HelmRelease
 from components.routing import Diagnostic
 from components.routing.diagnostics import nearest
 from stacks.settings import ChartSettings
+from stacks.versions import unsupported
 
 _PATH = "meshup:charts.directory"
 _SECONDS = 10
+_OCI = "oci://"
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,14 @@ class Charts:
     version: str = ""
 
 
-def inspect(settings: ChartSettings, names: Sequence[str], wanted: str | None) -> tuple[Charts, list[Diagnostic]]:
+def inspect(
+    settings: ChartSettings, mesh: str, names: Sequence[str], wanted: str | None
+) -> tuple[Charts, list[Diagnostic]]:
     """Look at the chart source of a stack.
 
     Args:
         settings: `meshup:charts`.
+        mesh: `istio` or `linkerd`.
         names: The charts that the mesh needs, which are also the names of the sub-directories.
         wanted: The version that the configuration asks for, if it does.
 
@@ -66,24 +72,50 @@ def inspect(settings: ChartSettings, names: Sequence[str], wanted: str | None) -
         listed = ", ".join(f"{name} {version}" for name, version in versions.items())
         message = f"The charts are not of one version: {listed}."
         found.append(Diagnostic("MSH304", _PATH, settings.directory, message, "charts of one version"))
+    # A version that the configuration names is judged with it, wherever the charts come from (stacks/settings.py).
+    for name, version in versions.items() if wanted is None else ():
+        allowed = unsupported(mesh, version)
+        if allowed:
+            message = f"meshup does not support version {version} of the chart {name}."
+            found.append(Diagnostic("MSH306", _PATH, settings.directory, message, allowed))
     return Charts(source, next(iter(versions.values()), "")), found
 
 
 def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:
-    """Ask each HTTP repository for its index, so that a run does not fail half-way for want of a chart."""
+    """Ask each repository for its index, and each registry for its API, so that no run fails half-way for a chart."""
+    by_place: dict[tuple[str, str], list[str]] = {}
+    for release in releases:
+        by_place.setdefault(_place(release), []).append(release["chart"].rpartition("/")[2])
     found: list[Diagnostic] = []
-    for repository in dict.fromkeys(release.get("repository", "") for release in releases):
-        if not repository:
+    for (place, asked), names in by_place.items():
+        if not place:
             continue
-        request = urllib.request.Request(f"{repository}/index.yaml")  # noqa: S310 # checked by settings
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS):  # noqa: S310 # checked by settings
+            with urllib.request.urlopen(asked, timeout=_SECONDS):  # noqa: S310 # checked by settings
                 pass
         except (urllib.error.URLError, OSError) as error:
-            names = ", ".join(release["chart"] for release in releases if release.get("repository") == repository)
-            message = f"The repository of {names} does not answer: {getattr(error, 'reason', error)}."
-            found.append(Diagnostic("MSH318", "meshup:charts", repository, message, "a repository, or a directory"))
+            if _registry_answers(place, error):
+                continue
+            message = f"The repository of {', '.join(names)} does not answer: {getattr(error, 'reason', error)}."
+            found.append(Diagnostic("MSH318", "meshup:charts", place, message, "a repository, or a directory"))
     return found
+
+
+def _place(release: HelmRelease) -> tuple[str, str]:
+    """Where a chart comes from, and the address that shows whether that answers; empty for a directory."""
+    repository = release.get("repository", "")
+    if repository:
+        return repository, f"{repository}/index.yaml"
+    if release["chart"].startswith(_OCI):
+        place = release["chart"].rpartition("/")[0]
+        return place, f"https://{place.removeprefix(_OCI).partition('/')[0]}/v2/"
+    return "", ""
+
+
+def _registry_answers(place: str, error: Exception) -> bool:
+    """Whether an error is an answer of a registry: most want credentials there (OCI distribution, section 4.1)."""
+    refused = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+    return place.startswith(_OCI) and isinstance(error, urllib.error.HTTPError) and error.code in refused
 
 
 def _version(directory: Path, name: str, written: str, found: list[Diagnostic]) -> str | None:

@@ -112,7 +112,9 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
     chosen, found = settings.load(config, stack)
     chosen, faults = traffic_file.added(chosen, Path.cwd())
     found += faults
-    source, faults = charts.inspect(chosen.charts, CHARTS[chosen.mesh](chosen), getattr(chosen, chosen.mesh).version)
+    source, faults = charts.inspect(
+        chosen.charts, chosen.mesh, CHARTS[chosen.mesh](chosen), getattr(chosen, chosen.mesh).version
+    )
     found += faults
     planned, said = plan(chosen, source)
     found += said
@@ -125,12 +127,12 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
     found += faults
     cluster = None
     if kubeconfig:
-        oldest = versions.kubernetes_minimum(planned.mesh.output["version"])
-        cluster, faults = target.connect(kubeconfig, oldest)
+        supported = versions.kubernetes(chosen.mesh, planned.mesh.output["version"])
+        cluster, faults = target.connect(kubeconfig, supported)
         found += faults
     if cluster is not None and not errors(found):
         planned, faults = _with_gateway_api(chosen, planned, cluster, owner)
-        found += [*faults, *_linkerd_faults(chosen, planned, cluster)]
+        found += [*faults, *_linkerd_faults(planned, cluster), *charts.unreachable(planned.mesh.releases)]
     if cluster is not None and not errors(found):
         wanted = planned.objects()
         there = _existing(cluster, wanted)
@@ -171,11 +173,10 @@ def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: 
     return replace(planned, gateway_api=tuple(objects)), faults
 
 
-def _linkerd_faults(chosen: Settings, planned: Plan, cluster: Cluster) -> list[Diagnostic]:
-    if chosen.mesh != "linkerd":
+def _linkerd_faults(planned: Plan, cluster: Cluster) -> list[Diagnostic]:
+    if planned.mesh.kind != "linkerd":
         return []
-    nodes = len(cluster.metadata("v1", "nodes", None))
-    return [*node_faults(chosen.linkerd.high_availability, nodes), *charts.unreachable(planned.mesh.releases)]
+    return node_faults(planned.mesh.args["linkerd"], cluster.objects("v1", "nodes", None))
 
 
 def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> dict[str, pulumi.Input[Any]]:

@@ -524,10 +524,8 @@ def _istio(istio: IstioSettings) -> list[Diagnostic]:
         if scale is not None and scale.min > scale.max:
             found.append(Diagnostic("MSH005", f"{path}.min", scale.min, "min is above max.", f"at most {scale.max}"))
     if istio.version is not None:
-        minor = tuple(int(part) for part in istio.version.split(".")[:2])
-        first, last = versions.ISTIO_SUPPORTED
-        if not first <= minor <= last:
-            supported = f"{first[0]}.{first[1]} to {last[0]}.{last[1]}"
+        supported = versions.unsupported("istio", istio.version)
+        if supported:
             message = "meshup does not support this version of Istio."
             found.append(Diagnostic("MSH306", f"{PROJECT}:istio.version", istio.version, message, supported))
     return found
@@ -545,10 +543,8 @@ def _linkerd(linkerd: LinkerdSettings) -> list[Diagnostic]:
     if not viz.enabled and (viz.prometheus_url or viz.dashboard_hosts):
         found.append(Diagnostic("MSH319", f"{PROJECT}:linkerd.viz", None, "linkerd-viz is not enabled."))
     if linkerd.version is not None:
-        year_month = tuple(int(part) for part in linkerd.version.split(".")[:2])
-        first, last = versions.LINKERD_SUPPORTED
-        if not first <= year_month <= last:
-            supported = f"{first[0]}.{first[1]} to {last[0]}.{last[1]}, such as {versions.LINKERD}"
+        supported = versions.unsupported("linkerd", linkerd.version)
+        if supported:
             message = "meshup does not support this version of Linkerd's charts."
             found.append(Diagnostic("MSH306", f"{PROJECT}:linkerd.version", linkerd.version, message, supported))
     return found

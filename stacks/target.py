@@ -15,9 +15,10 @@ from kubernetes import config as kubernetes_config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
-from components.routing import Diagnostic
+from components.routing import Diagnostic, errors
 from components.routing.diagnostics import nearest
 from stacks.settings import HIDDEN, ClusterSettings
+from stacks.versions import Minor, minor
 
 ANSWER_SECONDS = 5.0
 """How long a connection to the API server may take; reading an answer may take four times that."""
@@ -216,12 +217,12 @@ def collection(api_version: str, plural: str, namespace: str | None) -> str:
     return f"{group}/namespaces/{namespace}/{plural}" if namespace else f"{group}/{plural}"
 
 
-def connect(config: dict[str, Any], oldest: tuple[int, int]) -> tuple[Cluster | None, list[Diagnostic]]:
+def connect(config: dict[str, Any], supported: tuple[Minor, Minor]) -> tuple[Cluster | None, list[Diagnostic]]:
     """Connect to the cluster of a kubeconfig's current context.
 
     Args:
         config: As `kubeconfig` returns it.
-        oldest: The oldest version of Kubernetes that the mesh supports.
+        supported: The first and the last version of Kubernetes that the mesh supports.
     """
     context = str(config["current-context"])
     try:
@@ -232,17 +233,25 @@ def connect(config: dict[str, Any], oldest: tuple[int, int]) -> tuple[Cluster | 
         return None, [Diagnostic("MSH023", "kubernetes:context", context, message)]
     except ApiException as error:
         return None, [refusal(context, error)]
-    found = too_old(version, oldest)
-    return (None if found else cluster), found
+    found = version_faults(version, supported)
+    return (None if errors(found) else cluster), found
 
 
-def too_old(version: Mapping[str, Any], oldest: tuple[int, int]) -> list[Diagnostic]:
-    """Judge the answer of /version. Some providers write the minor version with a plus sign."""
-    numbers = re.match(r"v?(\d+)\.(\d+)", str(version.get("gitVersion", "")))
-    if numbers is None or (int(numbers[1]), int(numbers[2])) >= oldest:
-        return []
-    allowed = f"{oldest[0]}.{oldest[1]} or later"
-    return [Diagnostic("MSH025", "kubernetes:context", version["gitVersion"], "The cluster is too old.", allowed)]
+def version_faults(version: Mapping[str, Any], supported: tuple[Minor, Minor]) -> list[Diagnostic]:
+    """Judge the answer of /version: too old is refused, newer than what the mesh knows is a warning.
+
+    A mesh relies on what old versions lack. What a new one takes away is mostly nothing, and no mesh refuses it.
+    """
+    said = str(version.get("gitVersion", ""))
+    found, (oldest, newest) = minor(said), supported
+    if found is not None and found < oldest:
+        allowed = f"{oldest[0]}.{oldest[1]} or later"
+        return [Diagnostic("MSH025", "kubernetes:context", said, "The cluster is too old.", allowed)]
+    if found is not None and found > newest:
+        message = "The cluster is newer than what this version of the mesh is known to work on."
+        allowed = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
+        return [Diagnostic("MSH035", "kubernetes:context", said, message, allowed, severity="warning")]
+    return []
 
 
 def refusal(context: str, error: ApiException) -> Diagnostic:

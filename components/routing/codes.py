@@ -172,6 +172,13 @@ CONFIGURATION: tuple[Code, ...] = (
         "elsewhere.",
         "Correct the path or the file: it holds routes as they stand under meshup:traffic.",
     ),
+    Code(
+        "MSH035",
+        "Kubernetes newer than the mesh knows",
+        "The project of the mesh says nothing of this version of Kubernetes. It is deployed all the same: most new "
+        "versions take nothing away.",
+        "Try it on a cluster that may break, or install a version of the mesh that supports it.",
+    ),
 )
 
 TRAFFIC: tuple[Code, ...] = (
@@ -770,8 +777,10 @@ MESH: tuple[Code, ...] = (
     Code(
         "MSH316",
         "Too few nodes for high availability",
-        "The replicas of the control plane have to run on three nodes; with fewer, their pods stay Pending.",
-        "Add nodes, or set meshup:linkerd.highAvailability to false.",
+        "The replicas of the control plane have to run on three nodes; with fewer, their pods stay Pending. Only nodes "
+        "count that are ready, not cordoned, run Linux and have no taint that keeps these pods away.",
+        "Add nodes, set tolerations or nodeSelector in meshup:linkerd.values.control-plane, or set "
+        "meshup:linkerd.highAvailability to false.",
     ),
     Code(
         "MSH317",

@@ -170,7 +170,11 @@ def test_outputs_are_the_same_on_another_day_and_the_log_says_how_many_days_are_
 ) -> None:
     planned = made(identity=provided())
     said: list[str] = []
-    monkeypatch.setattr(pulumi.log, "info", lambda message, *_: said.append(message))
+
+    def note(message: str, *_: object) -> None:
+        said.append(message)
+
+    monkeypatch.setattr(pulumi.log, "info", note)
 
     def outputs(at: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

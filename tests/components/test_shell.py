@@ -11,6 +11,7 @@ import pulumi
 import pytest
 import yaml
 
+from components import istio
 from components.routing import ConfigurationError
 from stacks import delivery, hooks, program, settings
 from stacks.charts import Charts
@@ -31,8 +32,11 @@ class Api(ThreadingHTTPServer):
         self.status = 200
         self.deleted: list[str] = []
 
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
     def kubeconfig(self) -> str:
-        server = f"http://127.0.0.1:{self.server_address[1]}"
+        server = self.address()
         return yaml.safe_dump(
             {
                 "current-context": "kind-dev",
@@ -69,6 +73,9 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
     file = tmp_path / "kubeconfig"
     file.write_text(server.kubeconfig(), encoding="utf-8")
     monkeypatch.setenv("KUBECONFIG", str(file))
+    # The repository of the mesh's project is not asked by tests.
+    monkeypatch.setattr(istio, "REPOSITORY", f"{server.address()}/charts")
+    server.answers["/charts/index.yaml"] = {}
     yield server
     server.shutdown()
     server.server_close()
@@ -107,6 +114,11 @@ def test_what_belongs_to_somebody_else_is_refused(api: Api) -> None:
 def test_credentials_that_the_cluster_refuses_are_one_fault(api: Api, status: int) -> None:
     api.status = status
     assert refused() == [("MSH024", "kubernetes:context")]
+
+
+def test_istios_charts_are_looked_up_before_the_first_resource(api: Api) -> None:
+    del api.answers["/charts/index.yaml"]
+    assert refused() == [("MSH318", "meshup:charts")]
 
 
 def test_an_old_cluster_is_one_fault(api: Api) -> None:

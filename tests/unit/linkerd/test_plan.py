@@ -1,5 +1,9 @@
 """What a Linkerd stack plans, from configuration alone."""
 
+import contextlib
+import urllib.error
+import urllib.request
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -18,7 +22,7 @@ BREAKER = {"consecutiveErrors": 5}
 def planned(**keys: Any) -> tuple[Settings, Plan, list[Diagnostic]]:
     wanted: dict[str, Any] = {"mesh": "linkerd", **keys}
     chosen, found = settings.load(raw(**wanted), "dev")
-    made, said = plan(chosen, Charts())
+    made, said = plan(chosen, Charts(keys.get("charts", {})))
     return chosen, made, [*found, *said]
 
 
@@ -118,11 +122,34 @@ def test_circuit_breaking_on_a_service_of_another_owner_says_which_annotations_i
     assert "balancer.linkerd.io/failure-accrual=consecutive" in found[0].message
 
 
-def test_a_repository_that_does_not_answer_is_said_before_the_first_resource() -> None:
-    _, made, _ = planned(charts={"repository": "http://127.0.0.1:9"})
-    assert [fault.code for fault in unreachable(made.mesh.releases)] == ["MSH318"]
-    _, local, _ = planned(charts={"directory": "/c"})
-    assert unreachable(local.mesh.releases[:0]) == []
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_a_repository_that_does_not_answer_is_said_before_the_first_resource(mesh: str) -> None:
+    for place in ("http://127.0.0.1:9", "oci://127.0.0.1:9/charts"):
+        _, made, _ = planned(mesh=mesh, charts={"repository": place})
+        found = unreachable(made.mesh.releases)
+        assert [(fault.code, fault.value) for fault in found] == [("MSH318", place)]
+        assert all(name in found[0].message for name in CHARTS[mesh](settings.load(raw(mesh=mesh), "dev")[0]))
+    _, local, _ = planned(mesh=mesh, charts={"directory": "/c"})
+    assert unreachable(local.mesh.releases) == []
+
+
+@pytest.mark.parametrize(("status", "codes"), [(200, []), (401, []), (404, []), (503, ["MSH318"])])
+def test_a_registry_that_wants_credentials_answers(
+    monkeypatch: pytest.MonkeyPatch, status: int, codes: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def answer(address: str, timeout: float) -> Any:
+        del timeout
+        asked.append(address)
+        if status == 200:
+            return contextlib.nullcontext()
+        raise urllib.error.HTTPError(address, status, "", Message(), None)
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    _, made, _ = planned(mesh="istio", charts={"repository": "oci://registry.example/a/b"})
+    assert [fault.code for fault in unreachable(made.mesh.releases)] == codes
+    assert asked == ["https://registry.example/v2/"]
 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])

@@ -193,10 +193,55 @@ def test_resources_are_turned_round() -> None:
     }
 
 
-@pytest.mark.parametrize(("nodes", "codes"), [(1, ["MSH316"]), (2, ["MSH316"]), (3, []), (9, [])])
-def test_high_availability_needs_three_nodes(nodes: int, codes: list[str]) -> None:
-    assert [fault.code for fault in linkerd.node_faults(True, nodes)] == codes
-    assert linkerd.node_faults(False, nodes) == []
+def node(*taints: dict[str, str], ready: str = "True", os: str = "linux", cordoned: bool = False) -> dict[str, Any]:
+    spec: dict[str, Any] = {"taints": list(taints)} if taints else {}
+    return {
+        "metadata": {"labels": {"kubernetes.io/os": os}},
+        "spec": spec | ({"unschedulable": True} if cordoned else {}),
+        "status": {"conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}]},
+    }
+
+
+TAINT = {"key": "dedicated", "value": "infra", "effect": "NoSchedule"}
+CONTROL = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+NODES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "ready": (node(), {}, True),
+    "not ready": (node(ready="False"), {}, False),
+    "no news": (node(ready="Unknown"), {}, False),
+    "no status": ({"metadata": {}}, {}, False),
+    "cordoned": (node(cordoned=True), {}, False),
+    "Windows": (node(os="windows"), {}, False),
+    "control plane": (node(CONTROL), {}, False),
+    "a taint that only advises": (node({**TAINT, "effect": "PreferNoSchedule"}), {}, True),
+    "NoExecute": (node({**TAINT, "effect": "NoExecute"}), {}, False),
+    "tolerated": (node(TAINT), {"tolerations": [{"key": "dedicated", "value": "infra"}]}, True),
+    "tolerated by key": (node(TAINT), {"tolerations": [{"key": "dedicated", "operator": "Exists"}]}, True),
+    "all is tolerated": (node(TAINT, CONTROL), {"tolerations": [{"operator": "Exists"}]}, True),
+    "another value": (node(TAINT), {"tolerations": [{"key": "dedicated", "value": "db"}]}, False),
+    "another effect": (
+        node(TAINT),
+        {"tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoExecute"}]},
+        False,
+    ),
+    "one of two is tolerated": (node(TAINT, CONTROL), {"tolerations": [TAINT]}, False),
+    "not selected": (node(), {"nodeSelector": {"pool": "mesh"}}, False),
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_only_nodes_that_take_the_pods_count(name: str) -> None:
+    found, values, taken = NODES[name]
+    assert linkerd.takes_pods(found, values) is taken
+    args: LinkerdArgs = {"version": "2026.8.3", "high_availability": True, "values": {"control-plane": values}}
+    codes = [fault.code for fault in linkerd.node_faults(args, [node(), node(), found])]
+    # A selector takes the other two nodes away as well.
+    assert codes == ([] if taken else ["MSH316"])
+
+
+def test_without_high_availability_one_node_is_enough() -> None:
+    assert linkerd.node_faults({"version": "2026.8.3"}, [node()]) == []
+    found = linkerd.node_faults({"version": "2026.8.3", "high_availability": True}, [node(), node(CONTROL)])
+    assert "1 node that can take pods, of 2" in found[0].message
 
 
 def test_charts_come_from_linkerds_repository_or_from_where_one_says() -> None:

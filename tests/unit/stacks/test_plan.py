@@ -117,6 +117,8 @@ def chart(folder: Path, name: str, text: str | None = None) -> None:
         ({"base": None, "istiod": "name: cni\nversion: 1.30.3\n"}, None, ["MSH303"]),
         ({"base": None, "istiod": "name: istiod\nversion: 1.30.2\n"}, None, ["MSH304"]),
         ({"base": None, "istiod": None}, "1.30.2", ["MSH304", "MSH304"]),
+        ({"base": "name: base\nversion: 1.20.0\n", "istiod": "name: istiod\nversion: 1.20.0\n"}, None, ["MSH306"] * 2),
+        ({"base": None, "istiod": "name: istiod\nversion: latest\n"}, None, ["MSH304", "MSH306"]),
     ],
 )
 def test_a_chart_directory_is_looked_at_before_the_first_resource(
@@ -124,14 +126,14 @@ def test_a_chart_directory_is_looked_at_before_the_first_resource(
 ) -> None:
     for name, text in texts.items():
         chart(tmp_path, name, text)
-    charts, found = inspect(ChartSettings(directory=str(tmp_path)), ("base", "istiod"), wanted)
+    charts, found = inspect(ChartSettings(directory=str(tmp_path)), "istio", ("base", "istiod"), wanted)
     assert [fault.code for fault in found] == codes
     if not codes:
         assert charts.version == "1.30.3"
 
 
 def test_a_chart_directory_that_is_not_there_is_one_fault(tmp_path: Path) -> None:
-    found = inspect(ChartSettings(directory=str(tmp_path / "none")), ("base", "istiod"), None)[1]
+    found = inspect(ChartSettings(directory=str(tmp_path / "none")), "istio", ("base", "istiod"), None)[1]
     assert [fault.code for fault in found] == ["MSH301"]
 
 

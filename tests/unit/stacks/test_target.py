@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.routing import render
-from stacks import ownership, target
+from components.routing import errors, render
+from stacks import ownership, target, versions
 from stacks.ownership import Kept
 from stacks.settings import ClusterSettings
 
@@ -85,7 +85,7 @@ def test_a_cluster_that_does_not_answer_is_one_fault_with_the_reason() -> None:
         free.bind(("127.0.0.1", 0))
         server = f"https://127.0.0.1:{free.getsockname()[1]}"
         config = CONFIG | {"clusters": [{"name": "c", "cluster": {"server": server}}]}
-        cluster, found = target.connect(config, (1, 32))
+        cluster, found = target.connect(config, ((1, 32), (1, 36)))
     assert cluster is None
     assert [(fault.code, fault.value) for fault in found] == [("MSH023", "prod")]
     assert "refused" in found[0].message
@@ -93,10 +93,40 @@ def test_a_cluster_that_does_not_answer_is_one_fault_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "old"), [("v1.31.9", True), ("v1.32.0", False), ("v1.36.3+k3s1", False), ("v2.0.0", False), ("", False)]
+    ("mesh", "mesh_version", "kubernetes", "codes"),
+    [
+        ("istio", "1.30.3", "v1.31.9", ["MSH025"]),
+        ("istio", "1.30.3", "v1.32.0", []),
+        ("istio", "1.30.3", "v1.36.3+k3s1", []),
+        ("istio", "1.30.3", "v1.37.0", ["MSH035"]),
+        ("istio", "1.29.6", "v1.31.0-gke.1", []),
+        ("istio", "1.29.6", "v1.36.0", ["MSH035"]),
+        ("istio", versions.UNRELEASED, "v1.31.0", []),
+        # Linkerd's own range, whatever Istio's is.
+        ("linkerd", "2026.8.3", "v1.30.14", ["MSH025"]),
+        ("linkerd", "2026.8.3", "v1.31.0", []),
+        ("linkerd", "2026.12.1", "v1.36.0", []),
+        ("linkerd", "2026.8.3", "v2.0.0", ["MSH035"]),
+        ("linkerd", "2026.8.3", "", []),
+    ],
 )
-def test_a_cluster_that_is_too_old_is_refused(version: str, old: bool) -> None:
-    assert [fault.code for fault in target.too_old({"gitVersion": version}, (1, 32))] == (["MSH025"] if old else [])
+def test_a_cluster_that_is_too_old_is_refused_and_one_that_is_too_new_is_a_warning(
+    mesh: str, mesh_version: str, kubernetes: str, codes: list[str]
+) -> None:
+    found = target.version_faults({"gitVersion": kubernetes}, versions.kubernetes(mesh, mesh_version))
+    assert [fault.code for fault in found] == codes
+    assert errors(found) == [fault for fault in found if fault.code == "MSH025"]
+
+
+def test_every_supported_version_of_a_mesh_has_a_range_of_kubernetes_of_its_own() -> None:
+    for mesh, (first, last) in versions.SUPPORTED.items():
+        ranges = versions.KUBERNETES[mesh]
+        assert min(ranges) == first
+        assert max(ranges) <= last
+        for at in (first, last):
+            oldest, newest = versions.kubernetes(mesh, f"{at[0]}.{at[1]}.0")
+            assert oldest < newest
+            assert (oldest, newest) == ranges[max(since for since in ranges if since <= at)]
 
 
 OWNER = "organization/meshup/dev"
