@@ -21,7 +21,18 @@ from components.namespace import MeshNamespace
 from components.routing import ConfigurationError, Diagnostic, errors, render
 from components.traffic import Traffic, TrafficArgs
 from components.viz import Viz, VizArgs
-from stacks import charts, delivery, gateway_api, identity, ownership, settings, target, traffic_file, versions
+from stacks import (
+    charts,
+    delivery,
+    gateway_api,
+    identity,
+    other_meshes,
+    ownership,
+    settings,
+    target,
+    traffic_file,
+    versions,
+)
 from stacks.hooks import transformation
 from stacks.outputs import outputs
 from stacks.ownership import Kept
@@ -137,6 +148,7 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         wanted = planned.objects()
         there = _existing(cluster, wanted)
         found += [*ownership.conflicts(wanted, there, owner), *delivery.mixed(planned, there, owner)]
+        found += _other_meshes(planned, cluster, owner)
     if errors(found) or cluster is None:
         raise ConfigurationError(found)
     if found:
@@ -177,6 +189,20 @@ def _linkerd_faults(planned: Plan, cluster: Cluster) -> list[Diagnostic]:
     if planned.mesh.kind != "linkerd":
         return []
     return node_faults(planned.mesh.args["linkerd"], cluster.objects("v1", "nodes", None))
+
+
+def _other_meshes(planned: Plan, cluster: Cluster, owner: str) -> list[Diagnostic]:
+    registration = "admissionregistration.k8s.io/v1"
+    namespaces = cluster.metadata("v1", "namespaces", None)
+    own = [item["name"] for item in namespaces if ownership.holder(item) == owner]
+    listed = other_meshes.Listed(
+        mutating=cluster.objects(registration, "mutatingwebhookconfigurations", None),
+        validating=cluster.objects(registration, "validatingwebhookconfigurations", None),
+        crds=cluster.metadata("apiextensions.k8s.io/v1", "customresourcedefinitions", None),
+        namespaces=namespaces,
+        deployments=[item for name in own for item in cluster.metadata("apps/v1", "deployments", name)],
+    )
+    return other_meshes.check(planned, listed, own)
 
 
 def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> dict[str, pulumi.Input[Any]]:

@@ -806,6 +806,52 @@ MESH: tuple[Code, ...] = (
         "Linkerd reads circuit breaking from annotations of the Service, and meshup does not make this Service.",
         "Set the annotations on the Service where it is made.",
     ),
+    Code(
+        "MSH321",
+        "Another installation of the mesh",
+        "A control plane that this stack did not make answers webhooks of the same mesh. Two would write the same "
+        "objects of the cluster, and judge each other's.",
+        "Choose another cluster, or remove the other one with the tool that made it (`istioctl uninstall`, `helm "
+        "uninstall`, `linkerd uninstall`), once its workloads can do without. If it is gone and only its webhooks are "
+        "left, delete these.",
+    ),
+    Code(
+        "MSH322",
+        "Two meshes in one namespace",
+        "Another mesh adds its proxy to the pods of a namespace of this stack. With two proxies, each takes the "
+        "connections of the other.",
+        "Take the label or annotation of the other mesh off the namespace, or choose another namespace.",
+    ),
+    Code(
+        "MSH323",
+        "Another mesh on the cluster",
+        "Several meshes can share a cluster as long as no namespace is in two of them.",
+        "Nothing, as long as it stays out of the namespaces of this stack.",
+    ),
+    Code(
+        "MSH324",
+        "CustomResourceDefinitions of another installation",
+        "Helm takes over only what carries the name and namespace of its release. It would fail after the first "
+        "resources.",
+        "Remove the other installation with the tool that made it, or hand the definitions over to the release.",
+    ),
+    Code(
+        "MSH325",
+        "The mesh is changed for another",
+        "The new mesh is made first, then the applications move, then the old mesh goes. Pods of the two meshes do not "
+        "trust each other: with mtls: strict, requests between those that have moved and those that have not are "
+        "refused until all have. Pods that meshup does not make keep the old proxy until they are restarted.",
+        "Run with meshup:mtls set to permissive first, change the mesh in the next run, and restart workloads of your "
+        "own after it.",
+    ),
+    Code(
+        "MSH326",
+        "Control plane would be removed first",
+        "Another revision or namespace makes another Helm release, and the old one is deleted before the new one is "
+        "made. Meanwhile no pod starts in the mesh, and proxies get no news.",
+        "Leave revision and namespace as they are; another version is installed in place. To change them all the same, "
+        "plan an interruption: `pulumi destroy`, then `pulumi up`.",
+    ),
 )
 
 CATALOGUE: dict[str, Code] = {entry.code: entry for entry in (*CONFIGURATION, *TRAFFIC, *IDENTITY, *MESH)}

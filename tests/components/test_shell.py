@@ -110,6 +110,20 @@ def test_what_belongs_to_somebody_else_is_refused(api: Api) -> None:
     assert refused() == [("MSH026", "Namespace/bookinfo"), ("MSH026", "Namespace/istio-system")]
 
 
+def test_another_mesh_and_a_control_plane_that_would_go_first_are_refused_before_the_first_resource(api: Api) -> None:
+    api.answers["/api/v1/namespaces"] = namespaces({"name": "istio-system", "annotations": {ANNOTATION: OWNER}})
+    webhooks = [{"name": "object.sidecar-injector.istio.io", "clientConfig": {"url": "https://mesh.example/inject"}}]
+    found = {"items": [{"metadata": {"name": "istio-sidecar-injector-managed"}, "webhooks": webhooks}]}
+    api.answers["/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"] = found
+    istiod = {
+        "name": "istiod",
+        "labels": {"app": "istiod", "app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system"},
+    }
+    api.answers["/apis/apps/v1/namespaces/istio-system/deployments"] = namespaces(istiod)
+    assert refused(istio={"revision": "canary"}) == [("MSH326", "meshup:istio"), ("MSH321", "meshup:mesh")]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_credentials_that_the_cluster_refuses_are_one_fault(api: Api, status: int) -> None:
     api.status = status

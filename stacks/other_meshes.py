@@ -1,0 +1,345 @@
+"""What runs on the cluster already and does not go with the plan: other meshes, and what a change would take away.
+
+Pure functions on what the API server lists. A webhook's name tells its mesh: it is fixed by the project, while labels,
+names of objects and namespaces are chosen by whoever installs. Whose it is, Helm's annotations tell: what meshup
+installs is in namespaces that carry the stack's own annotation (stacks/ownership.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from components import istio, linkerd
+from components.namespace import metadata
+from components.routing import Diagnostic
+from stacks.plan import Plan
+
+Object = Mapping[str, Any]
+Release = tuple[str, str]
+"""Name and namespace of a Helm release."""
+
+
+@dataclass(frozen=True)
+class KnownMesh:
+    """How the objects of a mesh are recognised.
+
+    Attributes:
+        title: Its name in reports.
+        injectors: Ends of the names of the webhooks that add its proxy to pods.
+        validators: Ends of the names of the webhooks that judge its own objects.
+        opt_in: An annotation of a namespace without which the injector adds nothing, and its values; "" where the
+            selectors of the webhook decide.
+        control_plane: Label and value of the Deployment that is its control plane.
+        crds: Its CustomResourceDefinitions.
+        crds_role: The role of the release that has them.
+    """
+
+    title: str
+    injectors: tuple[str, ...]
+    validators: tuple[str, ...] = ()
+    opt_in: tuple[str, tuple[str, ...]] = ("", ())
+    control_plane: tuple[str, str] = ("", "")
+    crds: tuple[str, ...] = ()
+    crds_role: str = ""
+
+
+KNOWN: dict[str, KnownMesh] = {
+    "istio": KnownMesh(
+        title="Istio",
+        injectors=("sidecar-injector.istio.io",),
+        validators=("validation.istio.io",),
+        control_plane=("app", "istiod"),
+        crds=istio.CRDS,
+        crds_role="base",
+    ),
+    "linkerd": KnownMesh(
+        title="Linkerd",
+        injectors=("linkerd-proxy-injector.linkerd.io",),
+        validators=("linkerd-sp-validator.linkerd.io", "linkerd-policy-validator.linkerd.io"),
+        # It is called for all namespaces and adds nothing without the annotation (pkg/inject, ShouldInject).
+        opt_in=("linkerd.io/inject", ("enabled", "ingress")),
+        control_plane=("linkerd.io/control-plane-component", "destination"),
+        crds=linkerd.CRDS,
+        crds_role="crds",
+    ),
+    "consul": KnownMesh(
+        title="Consul",
+        injectors=("consul-connect-injector.consul.hashicorp.com",),
+        # It is called for all namespaces. Without an annotation of the pod, its own default decides, which is off.
+        opt_in=("consul.hashicorp.com/connect-inject", ("true",)),
+    ),
+    "kuma": KnownMesh(title="Kuma", injectors=("kuma-injector.kuma.io",)),
+    "osm": KnownMesh(title="Open Service Mesh", injectors=("osm-inject.k8s.io",)),
+    "app-mesh": KnownMesh(title="AWS App Mesh", injectors=("mpod.appmesh.k8s.aws", "appmesh-inject.aws.amazon.com")),
+}
+"""Meshes by the names of their webhooks: Istio's chart istio-discovery (templates/mutatingwebhook.yaml,
+validatingwebhookconfiguration.yaml), Linkerd's chart linkerd-control-plane (templates/proxy-injector-rbac.yaml,
+destination-rbac.yaml), and the charts of consul-k8s, kuma, osm and aws-app-mesh-controller."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the API server lists.
+
+    Attributes:
+        mutating: The MutatingWebhookConfigurations.
+        validating: The ValidatingWebhookConfigurations.
+        crds: Metadata of the CustomResourceDefinitions.
+        namespaces: Metadata of the namespaces.
+        deployments: Metadata of the Deployments in the namespaces of this stack.
+    """
+
+    mutating: Sequence[Object] = ()
+    validating: Sequence[Object] = ()
+    crds: Sequence[Object] = ()
+    namespaces: Sequence[Object] = ()
+    deployments: Sequence[Object] = ()
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A webhook configuration of somebody else's mesh."""
+
+    mesh: str
+    name: str
+    webhooks: tuple[Object, ...]
+    injects: bool
+
+
+def check(planned: Plan, listed: Listed, own: Iterable[str]) -> list[Diagnostic]:
+    """Find what is on the cluster and does not go with the plan.
+
+    Args:
+        planned: What the stack is about to have.
+        listed: What the API server lists.
+        own: The namespaces that this stack has made.
+    """
+    ours = frozenset(own)
+    others = [item for item in _configurations(listed) if not _is_ours(item[0], planned, listed, ours)]
+    found = [_Other(mesh, config["metadata"]["name"], hooks, injects) for config, mesh, hooks, injects in others]
+    return [
+        *_same_mesh(planned, found),
+        *_other_meshes(planned, found, listed.namespaces),
+        *_crds(planned, listed.crds),
+        *_running(planned, listed.deployments),
+    ]
+
+
+def helm_release(item: Object) -> Release | None:
+    """Return the Helm release that an object belongs to, by its metadata (Helm 3, pkg/action/validate.go)."""
+    annotations = cast("Mapping[str, str]", item.get("annotations") or {})
+    labels = _labels(item)
+    name, namespace = (annotations.get(f"meta.helm.sh/release-{key}", "") for key in ("name", "namespace"))
+    is_helms = labels.get("app.kubernetes.io/managed-by") == "Helm"
+    return (name, namespace) if is_helms and name else None
+
+
+def _labels(item: Object) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", item.get("labels") or {})
+
+
+def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector matches, as Kubernetes decides it. An empty one matches everything."""
+    chosen = selector or {}
+    exact = cast("Mapping[str, str]", chosen.get("matchLabels") or {})
+    if any(labels.get(key) != value for key, value in exact.items()):
+        return False
+    return all(_holds(item, labels) for item in cast("list[Object]", chosen.get("matchExpressions") or []))
+
+
+def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
+    key, values = expression["key"], cast("list[str]", expression.get("values") or [])
+    match expression["operator"]:
+        case "In":
+            return key in labels and labels[key] in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels
+
+
+def _configurations(listed: Listed) -> list[tuple[Object, str, tuple[Object, ...], bool]]:
+    """The webhook configurations of meshes: each with its mesh, its webhooks, and whether they inject."""
+    found: list[tuple[Object, str, tuple[Object, ...], bool]] = []
+    for mesh, known in KNOWN.items():
+        for configurations, ends, injects in (
+            (listed.mutating, known.injectors, True),
+            (listed.validating, known.validators, False),
+        ):
+            for config in configurations:
+                webhooks = cast("list[Object]", config.get("webhooks") or [])
+                hooks = tuple(hook for hook in webhooks if _ends(str(hook["name"]), ends))
+                if hooks:
+                    found.append((config, mesh, hooks, injects))
+    return found
+
+
+def _ends(name: str, ends: tuple[str, ...]) -> bool:
+    """Whether a name is one of these, or one of these after a prefix that ends with a dot or a dash."""
+    return any(name == end or name.endswith((f".{end}", f"-{end}")) for end in ends)
+
+
+def _is_ours(config: Object, planned: Plan, listed: Listed, own: frozenset[str]) -> bool:
+    release = helm_release(config["metadata"])
+    if release is None:
+        return False
+    if release[1] in own:
+        return True
+    # Left behind by a namespace that is gone: Helm takes it over, for it has the names of our release.
+    there = {item["name"] for item in listed.namespaces}
+    return release in _releases(planned) and release[1] not in there
+
+
+def _releases(planned: Plan) -> set[Release]:
+    return {(release["name"], release["namespace"]) for release in planned.mesh.releases}
+
+
+def _where(hook: Object) -> str:
+    """Where a webhook is answered: a URL, or a Service."""
+    client: Object = hook.get("clientConfig") or {}
+    service: Object = client.get("service") or {}
+    return str(client.get("url") or f"{service.get('namespace', '')}/{service.get('name', '')}")
+
+
+def _same_mesh(planned: Plan, others: Sequence[_Other]) -> list[Diagnostic]:
+    """Refuse a second control plane of the planned mesh: both would write the same objects of the cluster."""
+    kind, found = planned.mesh.kind, list[Diagnostic]()
+    for other in others:
+        if other.mesh != kind:
+            continue
+        where = ", ".join(sorted({_where(hook) for hook in other.webhooks}))
+        title = KNOWN[kind].title
+        if not planned.mesh.output["injection"] and _managed_elsewhere(planned, other):
+            message = f"{other.name} is this mesh's, and made elsewhere: it is answered at {where}."
+            found.append(Diagnostic("MSH323", "meshup:mesh", kind, message, severity="info"))
+            continue
+        message = f"Another {title} is on the cluster: the webhooks of {other.name} are answered at {where}."
+        found.append(Diagnostic("MSH321", "meshup:mesh", kind, message, f"one {title} per cluster"))
+    return found
+
+
+def _managed_elsewhere(planned: Plan, other: _Other) -> bool:
+    """Whether the webhooks lead to the planned control plane, or to a URL, where nothing more can be known."""
+    places = [_where(hook) for hook in other.webhooks]
+    names = {"/".join(reversed(release)) for release in _releases(planned)}
+    return all("://" in place or place in names for place in places)
+
+
+def _other_meshes(planned: Plan, others: Sequence[_Other], namespaces: Sequence[Object]) -> list[Diagnostic]:
+    """Refuse a mesh of another kind that injects where this stack does; say why another one may stay."""
+    live = {item["name"]: item for item in namespaces}
+    found: list[Diagnostic] = []
+    for other in others:
+        if other.mesh == planned.mesh.kind or not other.injects:
+            continue
+        title = KNOWN[other.mesh].title
+        taken = [
+            namespace["name"]
+            for namespace in planned.namespaces
+            if _injects(other, _final(live.get(namespace["name"], {}), metadata(namespace)), _pods(planned, namespace))
+        ]
+        for name in taken:
+            message = f"{title} ({other.name}) injects its proxy into the pods of this namespace as well."
+            found.append(Diagnostic("MSH322", f"Namespace/{name}", None, message, "one mesh per namespace"))
+        if not taken:
+            message = f"{title} is on the cluster ({other.name}). It injects into no namespace of this stack."
+            found.append(Diagnostic("MSH323", "meshup:mesh", planned.mesh.kind, message, severity="info"))
+    return found
+
+
+def _final(live: Object, wanted: Object) -> Object:
+    """What a namespace will carry: what it has, and over it what meshup sets."""
+    return {
+        "labels": {
+            **(live.get("labels") or {}),
+            **(wanted.get("labels") or {}),
+            "kubernetes.io/metadata.name": wanted["name"],
+        },
+        "annotations": {**(live.get("annotations") or {}), **(wanted.get("annotations") or {})},
+    }
+
+
+def _pods(planned: Plan, namespace: Object) -> list[Mapping[str, str]]:
+    """The labels of the pods that this stack makes in a namespace."""
+    templates: list[Mapping[str, str]] = [
+        item["spec"]["template"]["metadata"].get("labels", {})
+        for app in planned.apps
+        if app.namespace == namespace["name"]
+        for item in app.objects
+        if "template" in item.get("spec", {})
+    ]
+    none: list[Mapping[str, str]] = [{}]
+    return templates or none
+
+
+def _injects(other: _Other, namespace: Object, pods: Sequence[Mapping[str, str]]) -> bool:
+    key, values = KNOWN[other.mesh].opt_in
+    if key and namespace["annotations"].get(key) not in values:
+        return False
+    return any(
+        selects(hook.get("namespaceSelector"), namespace["labels"]) and selects(hook.get("objectSelector"), labels)
+        for hook in other.webhooks
+        for labels in pods
+    )
+
+
+def _crds(planned: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
+    """Refuse CustomResourceDefinitions that another release or tool has installed: Helm would not take them over."""
+    known = KNOWN[planned.mesh.kind]
+    release = next(item for item in planned.mesh.releases if item["role"] == known.crds_role)
+    wanted = (release["name"], release["namespace"])
+    base: Object = release["values"].get("base") or {}
+    excluded: Sequence[str] = base.get("excludedCRDs") or ()
+    names = [
+        item["name"]
+        for item in crds
+        if item["name"] in known.crds and item["name"] not in excluded and helm_release(item) != wanted
+    ]
+    if not names:
+        return []
+    message = f"{len(names)} CustomResourceDefinitions of {known.title} are not of the release {'/'.join(wanted)}."
+    listed = " ".join(sorted(names))
+    remedy = (
+        "Remove the other installation with the tool that made it. If there is none any more, hand the definitions "
+        "over. No object is lost by that; later, the release keeps or removes them as its chart does.\n"
+        f"kubectl label --overwrite customresourcedefinition app.kubernetes.io/managed-by=Helm {listed}\n"
+        f"kubectl annotate --overwrite customresourcedefinition meta.helm.sh/release-name={wanted[0]} "
+        f"meta.helm.sh/release-namespace={wanted[1]} {listed}"
+    )
+    return [
+        Diagnostic("MSH324", f"CustomResourceDefinition/{min(names)}", None, message, "/".join(wanted), remedy),
+    ]
+
+
+def _running(planned: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
+    """Judge what happens to the control planes of this stack that run.
+
+    Another name or namespace of a release replaces it, and the old one is deleted first (components/helm.py): until
+    several control planes can run side by side, there would be none in between. A change to the other mesh is sound:
+    Pulumi makes the new one, moves the applications, and takes the old one away last.
+    """
+    wanted, found = _releases(planned), list[Diagnostic]()
+    for mesh, known in KNOWN.items():
+        label, value = known.control_plane
+        if not label:
+            continue
+        control_planes = [item for item in deployments if _labels(item).get(label) == value]
+        running = {release for item in control_planes if (release := helm_release(item)) is not None}
+        if not running:
+            continue
+        names = ", ".join(sorted("/".join(reversed(release)) for release in running))
+        if mesh != planned.mesh.kind:
+            message = (
+                f"{known.title} runs ({names}) and goes in this run, after the applications have moved to "
+                f"{KNOWN[planned.mesh.kind].title}."
+            )
+            found.append(Diagnostic("MSH325", "meshup:mesh", planned.mesh.kind, message, severity="warning"))
+        elif not running & wanted:
+            message = (
+                f"The control plane {names} runs. With these settings it would be deleted before the new one is made."
+            )
+            path = f"meshup:{mesh}"
+            found.append(Diagnostic("MSH326", path, None, message, "the revision and the namespace that it has"))
+    return found
