@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
 import pulumi
-import urllib3
-from kubernetes.client.exceptions import ApiException
 
 from components.helm import RELEASE_TYPE
 from components.manifests import Manifest
 from components.traffic import wrapped
-from stacks import delivery, ownership, target, transition
+from stacks import delivery, ownership, transition
 from stacks.ownership import Kept, kept
 from stacks.plan import Plan
 from stacks.settings import Settings
-from stacks.target import Cluster
+from stacks.target import Cluster, ClusterError
 
 DESTINATION_RULE_TYPE = "kubernetes:networking.istio.io/v1:DestinationRule"
 """Pulumi's type token of a DestinationRule."""
@@ -76,10 +74,8 @@ def _cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callab
         name, namespace = str(inputs["name"]), str(inputs["namespace"])
         try:
             clear(cluster, name, namespace, operation, pulumi.log.info)
-        except (ApiException, urllib3.exceptions.HTTPError) as error:
-            raise pulumi.RunError(
-                f"Can't look at the Helm release {namespace}/{name}: {target.reason(error)}"
-            ) from None
+        except ClusterError as error:
+            raise pulumi.RunError(f"Can't look at the Helm release {namespace}/{name}. {error.brief}") from None
 
     return clean
 
@@ -121,8 +117,8 @@ def _route_mover(cluster: Cluster, planned: Plan, owner: str) -> Callable[[pulum
             return
         try:
             _move(cluster, planned, owner)
-        except (ApiException, urllib3.exceptions.HTTPError) as error:
-            raise pulumi.RunError(f"Can't move the routes to their new versions: {target.reason(error)}") from None
+        except ClusterError as error:
+            raise pulumi.RunError(f"Can't move the routes to their new versions. {error.brief}") from None
         done = True
 
     return move
@@ -132,11 +128,13 @@ def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
     wanted = [{**item, "metadata": ownership.marked(item["metadata"], owner)} for item in planned.traffic.objects]
     if planned.release:
         wanted = [wrapped(item, planned.release) for item in wanted]
-    places = {(item.api_version, item.kind, item.plural, item.namespace) for item in map(kept, wanted)}
+    # This run may have installed the kinds since the cluster was looked at.
+    cluster.forget_kinds()
+    places = {(item.api_version, item.kind, item.namespace) for item in map(kept, wanted)}
     live: list[Manifest] = [
         {**item, "apiVersion": api_version, "kind": kind}
-        for api_version, kind, plural, namespace in sorted(places)
-        for item in cluster.objects(api_version, plural, namespace)
+        for api_version, kind, namespace in sorted(places)
+        for item in cluster.objects_of(api_version, kind, namespace)
         if ownership.holder(item["metadata"]) == owner
     ]
     steps = transition.transition(wanted, live)
@@ -144,12 +142,12 @@ def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
     for item in (*steps.added, *steps.moved):
         metadata = there.get(kept(item))
         if metadata is None:
-            cluster.create_unmanaged(_path(kept(item)), item)
+            cluster.create_unmanaged(_path(cluster, kept(item)), item)
         else:
-            cluster.apply(_path(kept(item)), item, manager_of(metadata.get("managedFields") or []))
+            cluster.apply(_path(cluster, kept(item)), item, manager_of(metadata.get("managedFields") or []))
     for item in steps.removed:
-        cluster.request("DELETE", _path(item))
+        cluster.request("DELETE", _path(cluster, item))
 
 
-def _path(item: Kept) -> str:
-    return f"{target.collection(item.api_version, item.plural, item.namespace)}/{item.name}"
+def _path(cluster: Cluster, item: Kept) -> str:
+    return cluster.path(item.api_version, item.kind, item.namespace, item.name)

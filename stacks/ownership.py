@@ -33,14 +33,6 @@ class Kept:
     name: str
     namespace: str = ""
 
-    @property
-    def plural(self) -> str:
-        """The name of the kind in API paths. Enough of English for Kubernetes' and Istio's kinds."""
-        word = self.kind.lower()
-        if word.endswith("y"):
-            return word[:-1] + "ies"
-        return word + ("es" if word.endswith(("s", "x")) else "s")
-
 
 def kept(manifest: Mapping[str, Any]) -> Kept:
     """Return what a manifest will be in the cluster."""

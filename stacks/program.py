@@ -38,7 +38,7 @@ from stacks.outputs import outputs
 from stacks.ownership import Kept
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
-from stacks.target import Cluster
+from stacks.target import Cluster, ClusterError
 
 
 @dataclass(frozen=True)
@@ -142,18 +142,29 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         cluster, faults = target.connect(kubeconfig, supported)
         found += faults
     if cluster is not None and not errors(found):
-        planned, faults = _with_gateway_api(chosen, planned, cluster, owner)
-        found += [*faults, *_linkerd_faults(planned, cluster), *charts.unreachable(planned.mesh.releases)]
-    if cluster is not None and not errors(found):
-        wanted = planned.objects()
-        there = _existing(cluster, wanted)
-        found += [*ownership.conflicts(wanted, there, owner), *delivery.mixed(planned, there, owner)]
-        found += _other_meshes(planned, cluster, owner)
+        planned, faults = _looked_at(chosen, planned, cluster, owner)
+        found += faults
     if errors(found) or cluster is None:
         raise ConfigurationError(found)
     if found:
         pulumi.log.warn(render(found))
     return chosen, planned, cluster
+
+
+def _looked_at(chosen: Settings, planned: Plan, cluster: Cluster, owner: str) -> tuple[Plan, list[Diagnostic]]:
+    """Compare the plan with the cluster. What can't be read does not hide what else can't be."""
+    found: list[Diagnostic] = []
+    planned, faults = _with_gateway_api(chosen, planned, cluster, owner)
+    found += [*faults, *charts.unreachable(planned.mesh.releases)]
+    for check in (_linkerd_faults, _other_meshes):
+        try:
+            found += check(planned, cluster, owner)
+        except ClusterError as error:
+            found += error.diagnostics
+    wanted = planned.objects()
+    there, faults = _existing(cluster, wanted)
+    found += [*faults, *ownership.conflicts(wanted, there, owner), *delivery.mixed(planned, there, owner)]
+    return planned, found
 
 
 def _with_identity(chosen: Settings, planned: Plan) -> tuple[Plan, list[Diagnostic]]:
@@ -172,8 +183,16 @@ def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: 
     wanted = chosen.gateway_api.install
     if not (wanted or needs_gateway_api(chosen, planned)):
         return planned, []
-    crds = cluster.metadata("apiextensions.k8s.io/v1", "customresourcedefinitions", None)
-    guards = cluster.metadata("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", None)
+    found: list[Diagnostic] = []
+    crds, guards = (
+        _metadata(cluster, kind, found)
+        for kind in (
+            ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
+            ("admissionregistration.k8s.io/v1", "validatingadmissionpolicies"),
+        )
+    )
+    if found:
+        return planned, found
     ours = {item["name"]: ownership.holder(item) == owner for item in (*crds, *guards)}
     install, faults = bundle.existing(chosen.mesh, crds, guards, ours)
     if not install or errors(faults):
@@ -185,7 +204,16 @@ def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: 
     return replace(planned, gateway_api=tuple(objects)), faults
 
 
-def _linkerd_faults(planned: Plan, cluster: Cluster) -> list[Diagnostic]:
+def _metadata(cluster: Cluster, kind: tuple[str, str], found: list[Diagnostic]) -> list[dict[str, Any]]:
+    """The metadata of all objects of a kind; what can't be read is added to what was found."""
+    try:
+        return cluster.metadata(*kind, None)
+    except ClusterError as error:
+        found += error.diagnostics
+        return []
+
+
+def _linkerd_faults(planned: Plan, cluster: Cluster, _owner: str) -> list[Diagnostic]:
     if planned.mesh.kind != "linkerd":
         return []
     return node_faults(planned.mesh.args["linkerd"], cluster.objects("v1", "nodes", None))
@@ -253,14 +281,22 @@ def provider(cluster: ClusterSettings) -> pulumi.ProviderResource:
     )
 
 
-def _existing(cluster: Cluster, wanted: list[Kept]) -> dict[Kept, dict[str, Any]]:
-    """Those of the objects that are in the cluster, with their metadata."""
+def _existing(cluster: Cluster, wanted: list[Kept]) -> tuple[dict[Kept, dict[str, Any]], list[Diagnostic]]:
+    """Those of the objects that are in the cluster, with their metadata; and what could not be looked at."""
     there: dict[Kept, dict[str, Any]] = {}
-    for api_version, plural, namespace in sorted({(i.api_version, i.plural, i.namespace) for i in wanted}):
-        listed = {item["name"]: item for item in cluster.metadata(api_version, plural, namespace or None)}
+    found: list[Diagnostic] = []
+    for api_version, kind, namespace in sorted({(i.api_version, i.kind, i.namespace) for i in wanted}):
+        try:
+            items = cluster.objects_of(api_version, kind, namespace, target.METADATA)
+        except ClusterError as error:
+            found += error.diagnostics
+            if not error.status:
+                break
+            continue
+        listed = {item["metadata"]["name"]: item["metadata"] for item in items}
         for item in wanted:
-            if (item.api_version, item.plural, item.namespace) == (api_version, plural, namespace):
+            if (item.api_version, item.kind, item.namespace) == (api_version, kind, namespace):
                 metadata = listed.get(item.name)
                 if metadata is not None:
                     there[item] = metadata
-    return there
+    return there, found

@@ -1,29 +1,48 @@
 """The cluster that a stack names: it must be named, known to the kubeconfig, and answer."""
 
+import contextlib
 import json
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import urllib3
 import yaml
 from kubernetes import client
-from kubernetes import config as kubernetes_config
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
 
-from components.routing import Diagnostic, errors
+from components.routing import ConfigurationError, Diagnostic, errors
 from components.routing.diagnostics import nearest
+from kubeaccess import connection
+from stacks import api_requests
+from stacks.api_requests import CONTEXT_PATH, KUBECONFIG_PATH
 from stacks.settings import HIDDEN, ClusterSettings
 from stacks.versions import Minor, minor
 
 ANSWER_SECONDS = 5.0
 """How long a connection to the API server may take; reading an answer may take four times that."""
-NOT_FOUND = HTTPStatus.NOT_FOUND.value
-"""The status of what the API server does not have."""
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Asks for a list of objects without their contents."""
+
+T = TypeVar("T")
+
+
+class Served(NamedTuple):
+    """How an API server serves a kind.
+
+    Attributes:
+        api_version: As in a manifest.
+        kind: As in a manifest.
+        plural: The name of the kind in API paths.
+        namespaced: Whether its objects are in namespaces.
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
 
 
 def kubeconfig(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Diagnostic]]:
@@ -111,20 +130,50 @@ def _absolute(config: dict[str, Any], directory: Path) -> dict[str, Any]:
     return config
 
 
+class ClusterError(ConfigurationError):
+    """The cluster did not answer as it was asked. Carries the diagnostics.
+
+    Attributes:
+        status: The HTTP status, 0 where there was no answer.
+    """
+
+    def __init__(self, *diagnostics: Diagnostic, status: int = 0) -> None:
+        super().__init__(diagnostics)
+        self.status = status
+
+    @property
+    def brief(self) -> str:
+        """The diagnostic in one line, for a run that is under way."""
+        return f"{self.diagnostics[0].code}: {self.diagnostics[0].message} {self.diagnostics[0].remedy}"
+
+
 class Cluster:
-    """The API of the named cluster."""
+    """The API of the named cluster. Its methods raise nothing but ClusterError."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """Prepare the connection; nothing is sent yet.
+        """Prepare the connection: credentials are resolved, nothing is sent yet.
 
         Raises:
-            ConfigException: The kubeconfig names a cluster or user that it does not have.
+            ClusterError: The kubeconfig leads to no cluster, or its credentials can't be had.
         """
+        self._config = config
+        self._context = str(config["current-context"])
+        self._client = self._connected()
+        self._documents: dict[str, Any] = {}
+        self._identity = ""
+
+    def _connected(self) -> Any:
         settings = client.Configuration()
-        cast("Any", settings).retries = urllib3.Retry(total=1, backoff_factor=0.2)
-        self._client: Any = cast("Any", kubernetes_config).new_client_from_config_dict(
-            config, persist_config=False, client_configuration=settings
+        # Without a limit of its own, Retry would sleep for as long as a Retry-After header says.
+        cast("Any", settings).retries = urllib3.Retry(
+            total=1, redirect=False, backoff_factor=0.2, respect_retry_after_header=False
         )
+        try:
+            return connection.client(self._config, settings)
+        except connection.ConnectionConfigError as error:
+            raise ClusterError(Diagnostic("MSH021", KUBECONFIG_PATH, self._context, str(error))) from None
+        except connection.CredentialError as error:
+            raise ClusterError(Diagnostic("MSH032", KUBECONFIG_PATH, self._context, str(error))) from None
 
     def request(
         self,
@@ -141,29 +190,59 @@ class Cluster:
         The client writes a mapping as JSON if the content is some JSON; a text goes out as it is with other content.
 
         Raises:
-            ApiException: The server refuses.
-            urllib3.exceptions.HTTPError: The server can't be reached.
+            ClusterError: The server refuses, fails, or can't be reached.
         """
-        prepared = self._client.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": accept, "Content-Type": content},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
-        data: bytes = answer.read()
-        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise ApiException(status=answer.status, reason=_message(data) or answer.reason)
-        return cast("dict[str, Any]", json.loads(data))
+        sent: dict[str, Any] = {
+            "query_params": list((query or {}).items()),
+            "header_params": {"Accept": accept, "Content-Type": content},
+            "body": body,
+        }
+        status, reason, data = self._send(method, path, sent)
+        if status == HTTPStatus.UNAUTHORIZED and connection.may_change(self._config):
+            # A token of a plugin or of a file expires while a long run goes on.
+            self._client = self._connected()
+            status, reason, data = self._send(method, path, sent)
+        answer = _mapping(data)
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and answer is not None:
+            return answer
+        identity = self.identity() if status == HTTPStatus.FORBIDDEN else self._named_identity()
+        said = str((answer or {}).get("message") or reason)
+        what = api_requests.described(method, path)
+        raise ClusterError(api_requests.refusal(self._context, what, identity, status, said), status=status)
+
+    def _send(self, method: str, path: str, sent: Mapping[str, Any]) -> tuple[int, str, bytes]:
+        try:
+            prepared = self._client.param_serialize(method, path, **sent, auth_settings=["BearerToken"])
+            answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
+            return answer.status, str(answer.reason or ""), cast("bytes", answer.read())
+        except (urllib3.exceptions.HTTPError, ApiException, OSError, ValueError) as error:
+            what = api_requests.described(method, path)
+            message = f"No answer to the request of {self._named_identity()} to {what}: {connection.reason(error)}."
+            raise ClusterError(Diagnostic("MSH023", CONTEXT_PATH, self._context, message)) from None
+
+    def identity(self) -> str:
+        """Say as whom the API server sees the requests, as far as it tells."""
+        if not self._identity:
+            self._identity = self._named_identity()
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            with contextlib.suppress(ClusterError):
+                status, _, data = self._send(
+                    "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {"body": review}
+                )
+                answer = _mapping(data) if status == HTTPStatus.CREATED else None
+                name = answer and cast("dict[str, Any]", answer.get("status") or {}).get("userInfo", {}).get("username")
+                self._identity = str(name or self._identity)
+        return self._identity
+
+    def _named_identity(self) -> str:
+        user = connection.user_of(self._config)
+        return f"the user {user!r} of the kubeconfig" if user else "anonymous (the context names no user)"
 
     def apply(self, path: str, manifest: Mapping[str, Any], manager: str) -> None:
         """Apply a manifest on the server under a field manager, and take over the fields that it sets.
 
         Raises:
-            ApiException: The server refuses.
-            urllib3.exceptions.HTTPError: The server can't be reached.
+            ClusterError: The server refuses, fails, or can't be reached.
         """
         query = {"fieldManager": manager, "force": "true"}
         # JSON is YAML.
@@ -173,42 +252,113 @@ class Cluster:
         """Create an object whose fields nobody manages, so that whoever applies it next meets no conflict.
 
         Raises:
-            ApiException: The server refuses.
-            urllib3.exceptions.HTTPError: The server can't be reached.
+            ClusterError: The server refuses, fails, or can't be reached.
         """
         self.request("POST", path.rpartition("/")[0], body=manifest)
         # One empty entry resets the list (Kubernetes, "Server-Side Apply", clearing managedFields).
         body: dict[str, Any] = {"metadata": {"managedFields": [{}]}}
         self.request("PATCH", path, body=body, content="application/merge-patch+json")
 
+    def kinds(self, api_version: str) -> list[Served]:
+        """Return the kinds that the API serves in a group and version: none, if it does not have that.
+
+        Each document is asked for once. Only what discovery lists is there, and only what it does not list is not: a
+        group that is listed and does not answer (an aggregated API whose server is down) is an error.
+
+        Raises:
+            ClusterError: Discovery fails.
+        """
+        root = "/apis" if "/" in api_version else "/api"
+        if api_version not in self._discovered(root, api_requests.versions):
+            return []
+        entries = self._discovered(f"{root}/{api_version}", api_requests.resources)
+        return [Served(api_version, *entry) for entry in entries]
+
+    def kind(self, api_version: str, kind: str) -> Served | None:
+        """Return how the API serves a kind, or None if it does not (yet).
+
+        Raises:
+            ClusterError: Discovery fails.
+        """
+        return next((served for served in self.kinds(api_version) if served.kind == kind), None)
+
+    def forget_kinds(self) -> None:
+        """Ask discovery anew from now on: CustomResourceDefinitions may have come meanwhile."""
+        self._documents.clear()
+
+    def _discovered(self, path: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+        """A document of discovery, parsed; asked for once, also if that failed."""
+        if path not in self._documents:
+            try:
+                self._documents[path] = parse(self.request("GET", path))
+            except (KeyError, TypeError, AttributeError):
+                message = f"The answer of the API server to the request to get {path} is no list of what it serves."
+                self._documents[path] = ClusterError(Diagnostic("MSH033", CONTEXT_PATH, self._context, message))
+            except ClusterError as error:
+                found = error.diagnostics[0]
+                if found.code == "MSH031":
+                    found = Diagnostic("MSH033", found.path, found.value, found.message)
+                self._documents[path] = ClusterError(found, status=error.status)
+        document = self._documents[path]
+        if isinstance(document, ClusterError):
+            raise document
+        return document
+
+    def path(self, api_version: str, kind: str, namespace: str, name: str) -> str:
+        """Return the API path of an object.
+
+        Raises:
+            ClusterError: Discovery fails, or the API does not have the kind.
+        """
+        served = self.kind(api_version, kind)
+        if served is None:
+            message = f"The API server does not serve the kind {kind} of {api_version}."
+            raise ClusterError(Diagnostic("MSH033", CONTEXT_PATH, self._context, message))
+        return f"{collection(api_version, served.plural, namespace)}/{name}"
+
+    def objects_of(
+        self, api_version: str, kind: str, namespace: str, accept: str = "application/json"
+    ) -> list[dict[str, Any]]:
+        """Return all objects of a kind as `objects` does, by the name of the kind."""
+        served = self.kind(api_version, kind)
+        return self.objects(api_version, served.plural, namespace, accept) if served else []
+
     def metadata(self, api_version: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
-        """Return the metadata of all objects of a kind, in a namespace or cluster-wide. An unknown kind has none."""
-        accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        return [item["metadata"] for item in self.objects(api_version, plural, namespace, accept)]
+        """Return the metadata of all objects of a kind, in a namespace or cluster-wide.
+
+        Raises:
+            ClusterError: The objects can't be read. A kind that the API does not have is no error: it has none.
+        """
+        return [item["metadata"] for item in self.objects(api_version, plural, namespace, METADATA)]
 
     def objects(
         self, api_version: str, plural: str, namespace: str | None, accept: str = "application/json"
     ) -> list[dict[str, Any]]:
-        """Return all objects of a kind, in a namespace or cluster-wide. An unknown kind has none.
+        """Return all objects of a kind, in a namespace or cluster-wide.
 
         A list says of its items neither `apiVersion` nor `kind`, or not always.
+
+        Raises:
+            ClusterError: The objects can't be read. A kind that the API does not have is no error: it has none.
         """
+        if not any(served.plural == plural for served in self.kinds(api_version)):
+            return []
+        path = collection(api_version, plural, namespace)
+        answer = self.request("GET", path, accept)
         try:
-            answer = self.request("GET", collection(api_version, plural, namespace), accept)
-        except ApiException as error:
-            if cast("Any", error).status == NOT_FOUND:
-                return []
-            raise
-        return cast("list[dict[str, Any]]", answer.get("items") or [])
+            return api_requests.items(answer)
+        except (KeyError, TypeError, AttributeError):
+            what = api_requests.described("GET", path)
+            message = f"The answer of the API server to the request to {what} is no list of objects."
+            raise ClusterError(Diagnostic("MSH031", CONTEXT_PATH, self._context, message)) from None
 
 
-def _message(answer: bytes) -> str:
-    """What the API server says of an error: the message of a Status, if it is one."""
+def _mapping(answer: bytes) -> dict[str, Any] | None:
     try:
         said = json.loads(answer)
-    except ValueError:
-        return ""
-    return str(cast("dict[str, Any]", said).get("message") or "") if isinstance(said, dict) else ""
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", said) if isinstance(said, dict) else None
 
 
 def collection(api_version: str, plural: str, namespace: str | None) -> str:
@@ -224,15 +374,11 @@ def connect(config: dict[str, Any], supported: tuple[Minor, Minor]) -> tuple[Clu
         config: As `kubeconfig` returns it.
         supported: The first and the last version of Kubernetes that the mesh supports.
     """
-    context = str(config["current-context"])
     try:
         cluster = Cluster(config)
         version = cluster.request("GET", "/version")
-    except (ConfigException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        message = f"No answer within {ANSWER_SECONDS:g} seconds: {reason(error)}."
-        return None, [Diagnostic("MSH023", "kubernetes:context", context, message)]
-    except ApiException as error:
-        return None, [refusal(context, error)]
+    except ClusterError as error:
+        return None, list(error.diagnostics)
     found = version_faults(version, supported)
     return (None if errors(found) else cluster), found
 
@@ -246,26 +392,9 @@ def version_faults(version: Mapping[str, Any], supported: tuple[Minor, Minor]) -
     found, (oldest, newest) = minor(said), supported
     if found is not None and found < oldest:
         allowed = f"{oldest[0]}.{oldest[1]} or later"
-        return [Diagnostic("MSH025", "kubernetes:context", said, "The cluster is too old.", allowed)]
+        return [Diagnostic("MSH025", CONTEXT_PATH, said, "The cluster is too old.", allowed)]
     if found is not None and found > newest:
         message = "The cluster is newer than what this version of the mesh is known to work on."
         allowed = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
-        return [Diagnostic("MSH035", "kubernetes:context", said, message, allowed, severity="warning")]
+        return [Diagnostic("MSH035", CONTEXT_PATH, said, message, allowed, severity="warning")]
     return []
-
-
-def refusal(context: str, error: ApiException) -> Diagnostic:
-    """Say what an error of the API server means."""
-    status = int(cast("Any", error).status or 0)
-    code = "MSH024" if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) else "MSH023"
-    message = f"The API server answers {status} {cast('Any', error).reason}."
-    return Diagnostic(code, "kubernetes:context", context, message)
-
-
-def reason(error: Exception) -> str:
-    """The innermost reason of a connection error in a few words, without addresses of objects in memory."""
-    inner = getattr(error, "reason", None)
-    while isinstance(inner, Exception):
-        error, inner = inner, getattr(inner, "reason", None)
-    text = str(error).split(": ", 1)[-1] if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
-    return re.sub(r"\s+", " ", text).rstrip(".") or type(error).__name__

@@ -179,6 +179,35 @@ CONFIGURATION: tuple[Code, ...] = (
         "versions take nothing away.",
         "Try it on a cluster that may break, or install a version of the mesh that supports it.",
     ),
+    Code(
+        "MSH031",
+        "Cluster does not answer as asked",
+        "The API server answers, but with an error that is no matter of rights. meshup can't tell then what is on the "
+        "cluster, so it deploys nothing.",
+        "Look at what the API server says; `kubectl --context NAME get --raw PATH` asks it again. If it is busy or "
+        "starting, try again later.",
+    ),
+    Code(
+        "MSH032",
+        "Credentials not to be had",
+        "The kubeconfig's user is not there, a file that it names can't be read, or its credential plugin is missing, "
+        "fails, or does not end.",
+        "Run `kubectl --context NAME version`, which uses the same credentials, and correct the user of the "
+        "kubeconfig. A plugin must work without a terminal.",
+    ),
+    Code(
+        "MSH033",
+        "Kinds of the cluster unknown",
+        "The API server lists a group of kinds and does not say what is in it, most often because the server behind an "
+        "APIService is down. meshup can't tell then whether an object exists that it would overwrite.",
+        "Run `kubectl --context NAME get apiservices`, and repair or delete those that are not available.",
+    ),
+    Code(
+        "MSH034",
+        "Setting of the Kubernetes provider not possible",
+        "With this setting, the Kubernetes provider would deploy elsewhere than meshup looks, or not deploy at all.",
+        "Remove the key or the environment variable, or set it to what is allowed.",
+    ),
 )
 
 TRAFFIC: tuple[Code, ...] = (

@@ -11,25 +11,29 @@ import pulumi
 import pytest
 import yaml
 
-from components import istio
+from components import istio, linkerd
 from components.routing import ConfigurationError
 from stacks import delivery, hooks, program, settings
 from stacks.charts import Charts
 from stacks.ownership import ANNOTATION
 from stacks.plan import plan
 from tests.components.recorder import recorded
+from tests.unit.stacks import discovery
 from tests.unit.stacks.configs import raw
 
 OWNER = "organization/meshup/dev"
 
 
 class Api(ThreadingHTTPServer):
-    """Answers GET from `answers` (404 for anything else) and notes what is deleted."""
+    """Answers GET from `answers`, else with discovery and empty lists (404 for what it does not list), and notes what
+    is deleted.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: dict[str, Any] = {"/version": {"gitVersion": "v1.36.3"}}
         self.status = 200
+        self.refused: tuple[str, ...] = ()
         self.deleted: list[str] = []
 
     def address(self) -> str:
@@ -50,7 +54,9 @@ class Api(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         api = cast("Api", self.server)
-        self.answer(api.status if self.path in api.answers else 404, api.answers.get(self.path, {}))
+        answer = api.answers[self.path] if self.path in api.answers else discovery.answer(self.path)
+        status = 403 if self.path.endswith(api.refused) and api.refused else api.status
+        self.answer(404 if answer is None else status, answer or {})
 
     def do_DELETE(self) -> None:
         cast("Api", self.server).deleted.append(self.path)
@@ -73,8 +79,9 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
     file = tmp_path / "kubeconfig"
     file.write_text(server.kubeconfig(), encoding="utf-8")
     monkeypatch.setenv("KUBECONFIG", str(file))
-    # The repository of the mesh's project is not asked by tests.
-    monkeypatch.setattr(istio, "REPOSITORY", f"{server.address()}/charts")
+    # The repositories of the meshes' projects are not asked by tests.
+    for mesh in (istio, linkerd):
+        monkeypatch.setattr(mesh, "REPOSITORY", f"{server.address()}/charts")
     server.answers["/charts/index.yaml"] = {}
     yield server
     server.shutdown()
@@ -214,3 +221,13 @@ def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
     hooks.clear(cluster, "istiod", "istio-system", "create", said.append)
     assert api.deleted == ["/api/v1/namespaces/istio-system/secrets/sh.helm.release.v1.istiod.v1"]
     assert len(said) == 1
+
+
+def test_every_right_that_is_missing_is_in_one_report(api: Api) -> None:
+    api.refused = ("/namespaces", "/nodes", "/customresourcedefinitions", "/validatingadmissionpolicies")
+    with pytest.raises(ConfigurationError) as caught:
+        program.prepare(raw(mesh="linkerd"), "dev", OWNER)
+    assert [fault.code for fault in caught.value.diagnostics] == ["MSH024"] * len(api.refused)
+    text = str(caught.value)
+    for resource in ("namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"):
+        assert f"may not list {resource} cluster-wide" in " ".join(text.split())

@@ -6,7 +6,6 @@ import pytest
 from components.apps import bookinfo
 from components.namespace import POD_SECURITY_ENFORCE, MeshNamespaceArgs, metadata
 from components.traffic import dependencies
-from stacks.ownership import kept
 
 
 def objects(kind: str) -> list[dict[str, Any]]:
@@ -97,19 +96,3 @@ def test_a_route_waits_for_the_destinations_that_it_names_and_for_no_others() ->
         item("HTTPRoute", "c", {"rules": [{"backendRefs": [{"name": "b-v1", "namespace": "other"}]}]}),
     ]
     assert dependencies(named) == [[], [], [], [0], [2], []]
-
-
-@pytest.mark.parametrize(
-    ("kind", "plural"),
-    [
-        ("Service", "services"),
-        ("PeerAuthentication", "peerauthentications"),
-        ("ServiceEntry", "serviceentries"),
-        ("AuthorizationPolicy", "authorizationpolicies"),
-        ("HTTPRoute", "httproutes"),
-        ("DestinationRule", "destinationrules"),
-        ("Sidecar", "sidecars"),
-    ],
-)
-def test_the_plural_of_a_kind_is_that_of_the_api(kind: str, plural: str) -> None:
-    assert kept(item(kind, "a", {})).plural == plural

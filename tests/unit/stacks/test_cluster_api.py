@@ -1,0 +1,374 @@
+"""Every way in which a cluster can fail to answer, against an API server on loopback that fails so."""
+
+import base64
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from components.routing import Diagnostic, render
+from devcluster import pki
+from kubeaccess import connection
+from stacks import target
+from stacks.target import Cluster, ClusterError
+from tests.unit.stacks import discovery
+
+SECRET = "hunter2"  # noqa: S105 # of nobody
+AUTHORITY, OTHER = pki.authority("of a test"), pki.authority("of somebody else")
+SERVER = pki.issued(AUTHORITY, "server", addresses=["127.0.0.1"])
+USER = pki.issued(AUTHORITY, "ops")
+SECRETS = "/api/v1/namespaces/istio-system/secrets"
+REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+class Api(ThreadingHTTPServer):
+    """Answers as `answers` says, by path: status and body; else as a cluster that has nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with connection.piped(SERVER.certificate_pem) as certificate, connection.piped(SERVER.key_pem) as key:
+            context.load_cert_chain(certificate, key)
+        context.load_verify_locations(cadata=AUTHORITY.certificate_pem.decode())
+        context.verify_mode = ssl.CERT_OPTIONAL
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.answers: dict[str, tuple[int, Any]] = {"/version": (200, {"gitVersion": "v1.36.3"})}
+        self.asked: list[str] = []
+        self.certificates: list[Any] = []
+        self.accepted = ""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        del request, client_address
+
+    def kubeconfig(self, user: dict[str, Any] | None = None, **cluster: Any) -> dict[str, Any]:
+        body = {
+            "server": f"https://127.0.0.1:{self.server_address[1]}",
+            "certificate-authority-data": encoded(AUTHORITY.certificate_pem),
+            **cluster,
+        }
+        return {
+            "current-context": "prod",
+            "contexts": [
+                {"name": "prod", "context": {"cluster": "c"} if user is None else {"cluster": "c", "user": "u"}}
+            ],
+            "clusters": [{"name": "c", "cluster": body}],
+            "users": [{"name": "u", "user": user or {}}],
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        api = cast("Api", self.server)
+        api.asked.append(self.path)
+        api.certificates.append(cast("ssl.SSLSocket", self.connection).getpeercert())
+        if api.accepted and self.headers["Authorization"] != api.accepted:
+            status, body = 401, {"message": "Unauthorized"}
+        else:
+            found = discovery.answer(self.path)
+            status, body = api.answers.get(self.path, (404 if found is None else 200, found or {}))
+        self.send_response(status)
+        self.send_header("Retry-After", "86400")
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    do_POST = do_GET  # noqa: N815 # named by http.server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args
+
+
+@pytest.fixture
+def api() -> Generator[Api]:
+    server = Api()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def failure(api: Api, config: dict[str, Any] | None = None) -> Diagnostic:
+    cluster, found = target.connect(config or api.kubeconfig({"token": SECRET}), ((1, 32), (1, 99)))
+    if cluster is not None:
+        with pytest.raises(ClusterError) as caught:
+            cluster.metadata("v1", "secrets", "istio-system")
+        found = list(caught.value.diagnostics)
+    assert SECRET not in render(found)
+    assert len(found) == 1
+    return found[0]
+
+
+ANSWERS: list[tuple[int, Any, str]] = [
+    (401, {"message": "Unauthorized"}, "MSH024"),
+    (403, {"message": "secrets is forbidden"}, "MSH024"),
+    (404, {"message": "the server could not find the requested resource"}, "MSH031"),
+    (404, b"<html>404</html>", "MSH031"),
+    (302, b"", "MSH031"),
+    (409, {"message": "conflict"}, "MSH031"),
+    (410, {}, "MSH031"),
+    (429, {"message": "too many requests"}, "MSH031"),
+    (500, {"message": ["not", "text"]}, "MSH031"),
+    (502, b"bad gateway", "MSH031"),
+    (503, {"message": "starting"}, "MSH031"),
+    (504, b"\xff\xfe", "MSH031"),
+    (200, b"<html>log in</html>", "MSH031"),
+    (200, b"[" * 100_000, "MSH031"),
+    (200, [], "MSH031"),
+    (200, {}, "MSH031"),
+    (200, {"items": 5}, "MSH031"),
+    (200, {"items": [{"metadata": {}}]}, "MSH031"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "code"), ANSWERS)
+def test_every_answer_that_is_no_list_is_a_fault_with_verb_resource_namespace_and_status(
+    api: Api, status: int, body: Any, code: str
+) -> None:
+    api.answers[SECRETS] = (status, body)
+    found = failure(api)
+    assert (found.code, found.path, found.value) == (code, "kubernetes:context", "prod")
+    assert "list secrets in the namespace istio-system" in found.message
+    assert status == 200 or ("the user 'u'" in found.message and str(status) in found.message)
+
+
+def test_who_may_not_is_named_as_the_cluster_sees_it(api: Api) -> None:
+    api.answers[SECRETS] = (403, {"message": "secrets is forbidden"})
+    api.answers[REVIEW] = (201, {"status": {"userInfo": {"username": "system:serviceaccount:ci:deployer"}}})
+    assert failure(api).message.startswith("system:serviceaccount:ci:deployer may not list secrets in the namespace")
+
+
+def test_a_context_without_a_user_is_anonymous(api: Api) -> None:
+    api.answers["/api"] = (403, {"message": 'User "system:anonymous" cannot get path "/api"'})
+    found = failure(api, api.kubeconfig())
+    assert found.code == "MSH024"
+    assert found.message.startswith("anonymous (the context names no user) may not get /api")
+
+
+@contextlib.contextmanager
+def listening(reply: bytes | None) -> Generator[str]:
+    """A port that takes connections, and answers them with some bytes, or never."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+                    if reply is not None:
+                        taken[-1].sendall(reply)
+                        taken[-1].close()
+
+        taken: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"https://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("reply", [None, b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["never", "closes", "plain"])
+def test_a_server_that_does_not_speak_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, api: Api, reply: bytes | None
+) -> None:
+    monkeypatch.setattr(target, "ANSWER_SECONDS", 0.2)
+    with listening(reply) as server:
+        found = failure(api, api.kubeconfig({"token": SECRET}, server=server))
+    assert found.code == "MSH023"
+    assert "the user 'u' of the kubeconfig to get /version" in found.message
+
+
+@pytest.mark.parametrize(
+    ("cluster", "code"),
+    [
+        ({"server": "https://no-such-host.invalid"}, "MSH023"),
+        ({"server": "https://127.0.0.1:1"}, "MSH023"),
+        ({"server": "https://127.0.0.1:99999"}, "MSH021"),
+        ({"server": "https://[::1"}, "MSH021"),
+        ({"certificate-authority-data": encoded(OTHER.certificate_pem)}, "MSH023"),
+        ({"tls-server-name": "elsewhere.example"}, "MSH023"),
+        ({"proxy-url": "nowhere"}, "MSH021"),
+        ({"server": ""}, "MSH021"),
+        ({"server": 5}, "MSH021"),
+        ({"server": "ssh://host"}, "MSH021"),
+        ({"certificate-authority-data": "%"}, "MSH021"),
+        ({"certificate-authority-data": encoded(b"no PEM")}, "MSH021"),
+        ({"certificate-authority-data": None, "certificate-authority": "/no/such/ca.crt"}, "MSH021"),
+        ({"certificate-authority-data": None, "certificate-authority": "/dev"}, "MSH021"),
+    ],
+)
+def test_a_cluster_that_the_kubeconfig_does_not_lead_to_is_a_fault(
+    api: Api, cluster: dict[str, Any], code: str
+) -> None:
+    assert failure(api, api.kubeconfig({"token": SECRET}, **cluster)).code == code
+
+
+def test_a_context_whose_cluster_is_not_there_is_a_fault(api: Api) -> None:
+    assert failure(api, api.kubeconfig({}) | {"clusters": []}).code == "MSH021"
+
+
+def plugin(folder: Path, body: str, **fields: Any) -> dict[str, Any]:
+    script = folder / "plugin"
+    script.write_text(f"#!{sys.executable}\nimport json, os, sys, time\n{body}\n", encoding="utf-8")
+    script.chmod(0o755)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script), **fields}}
+
+
+def credential(status: str) -> str:
+    return f"print(json.dumps({{'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'E', 'status': {status}}}))"
+
+
+PLUGINS: dict[str, tuple[str, str]] = {
+    "fails": (f"print('{SECRET}'); print('{SECRET}', file=sys.stderr); sys.exit(3)", "failed with exit code 3"),
+    "never ends": ("print('{'); sys.stdout.flush(); time.sleep(3600)", "did not answer within 0.5 seconds"),
+    "leaves a child": ("os.fork() or time.sleep(3600); sys.exit(0)", "did not answer within 0.5 seconds"),
+    "never stops": ("while True: print('x' * 65536)", "failed with exit code"),
+    "says nothing": ("", "did not print an ExecCredential"),
+    "says no JSON": (f"print('{SECRET}')", "did not print an ExecCredential"),
+    "says another version": (
+        f"print(json.dumps({{'apiVersion': 'v0', 'status': {{'token': '{SECRET}'}}}}))",
+        "another",
+    ),
+    "gives no token": (credential("{}"), "gave no token"),
+    "gives half a pair": (credential(f"{{'clientKeyData': '{SECRET}'}}"), "gave no token"),
+    "gives two lines": (credential(f"{{'token': '{SECRET}\\n{SECRET}'}}"), "no header may have"),
+    "gives no PEM": (credential(f"{{'clientCertificateData': 'a', 'clientKeyData': '{SECRET}'}}"), "no PEM pair"),
+}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_plugin_that_gives_no_credential_is_a_fault(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    body, message = PLUGINS[name]
+    # The limit that the others must not run into: starting Python takes long where there is much to do.
+    monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.5 if "0.5" in message else 60.0)
+    found = failure(api, api.kubeconfig(plugin(tmp_path, body)))
+    assert (found.code, found.path) == ("MSH032", "kubernetes:kubeconfig")
+    assert message in found.message
+
+
+USERS: list[tuple[dict[str, Any], str]] = [
+    ({"exec": {"apiVersion": "v1", "command": "no-such-plugin"}}, "No such file"),
+    ({"exec": {"apiVersion": "v1", "command": "a\0b"}}, "can't be started"),
+    ({"exec": {"apiVersion": "v1", "command": "true", "args": 5}}, "no lists"),
+    ({"exec": {"apiVersion": "v1", "command": "true", "env": [{}]}}, "no lists"),
+    ({"exec": {"apiVersion": "v1", "command": "true", "interactiveMode": "Always"}}, "wants a terminal"),
+    ({"exec": {"command": "true"}}, "no apiVersion"),
+    ({"auth-provider": {"name": "gcp"}}, "gone from Kubernetes clients"),
+    ({"auth-provider": {"name": "oidc", "config": {"id-token": 5}}}, "auth-provider oidc failed"),
+    ({"tokenFile": "/no/such/token"}, "tokenFile of the kubeconfig is /no/such/token: No such file"),
+    ({"tokenFile": "/dev"}, "no regular file"),
+    ({"token": 5}, "no text"),
+    ({"token": f"{SECRET}\n{SECRET}"}, "no header may have"),
+    ({"client-certificate": "/no/such/crt", "client-key": "/no/such/key"}, "/no/such/crt"),
+    ({"client-certificate-data": encoded(USER.certificate_pem)}, "without its key"),
+    ({"client-certificate-data": "%", "client-key-data": SECRET}, "not base64"),
+    ({"client-certificate-data": encoded(b"x"), "client-key-data": encoded(SECRET.encode())}, "no PEM pair"),
+    ({"token": SECRET, "as": "a", "as-groups": ["b", "c"]}, "not supported"),
+]
+
+
+@pytest.mark.parametrize(("user", "message"), USERS)
+def test_a_credential_that_is_not_there_is_a_fault(api: Api, user: dict[str, Any], message: str) -> None:
+    found = failure(api, api.kubeconfig(user))
+    assert (found.code, found.path) == ("MSH032", "kubernetes:kubeconfig")
+    assert message in found.message
+
+
+def test_a_user_that_is_not_there_is_a_fault(api: Api) -> None:
+    found = failure(api, api.kubeconfig({"token": SECRET}) | {"users": [{"name": "x", "user": {}}]})
+    assert (found.code, found.message) == ("MSH032", "The kubeconfig has no user 'u', which the context names.")
+
+
+def test_a_plugin_is_asked_again_when_its_token_has_expired(api: Api, tmp_path: Path) -> None:
+    turns = tmp_path / "turns"
+    body = f"open({str(turns)!r}, 'a').write('x')\ntoken = str(len(open({str(turns)!r}).read()))\n"
+    user = plugin(tmp_path, body + credential("{'token': token}"), env=[{"name": "A", "value": "b"}])
+    cluster, found = target.connect(api.kubeconfig(user), ((1, 32), (1, 99)))
+    assert (found, turns.read_text()) == ([], "x")
+    assert cluster is not None
+    api.accepted = "Bearer 2"
+    assert cluster.metadata("v1", "secrets", "istio-system") == []
+    assert turns.read_text() == "xx"
+
+
+PROGRAM = """
+import json, os, signal, sys
+from stacks import target
+cluster, found = target.connect(json.load(sys.stdin), ((1, 32), (1, 99)))
+assert not found, found
+cluster.metadata("v1", "namespaces", None)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("source", ["kubeconfig", "plugin"])
+def test_a_killed_run_leaves_no_key_and_the_certificate_was_used(api: Api, tmp_path: Path, source: str) -> None:
+    user: dict[str, Any] = {
+        "client-certificate-data": encoded(USER.certificate_pem),
+        "client-key-data": encoded(USER.key_pem),
+    }
+    if source == "plugin":
+        pair = {"clientCertificateData": USER.certificate_pem.decode(), "clientKeyData": USER.key_pem.decode()}
+        user = plugin(tmp_path, credential(repr(pair)))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(api.kubeconfig(user)),
+        env={**os.environ, "TMPDIR": str(folder)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(folder.iterdir()) == []
+    assert "/api/v1/namespaces" in api.asked
+    assert all(dict(pair[0] for pair in seen["subject"])["commonName"] == "ops" for seen in api.certificates)
+
+
+def test_kinds_are_those_that_discovery_lists_and_each_document_is_asked_for_once(api: Api) -> None:
+    cluster = Cluster(api.kubeconfig({"token": SECRET}))
+    served = cluster.kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+    assert served is not None
+    assert (served.plural, served.namespaced) == ("validatingadmissionpolicies", False)
+    for _ in range(3):
+        # Not installed yet: neither the group, nor a version of it, nor a kind in it.
+        assert cluster.objects_of("networking.istio.io/v1", "VirtualService", "bookinfo") == []
+        assert cluster.objects_of("admissionregistration.k8s.io/v9", "Any", "") == []
+        assert cluster.metadata("v1", "horses", None) == []
+    assert api.asked == ["/apis", "/apis/admissionregistration.k8s.io/v1", "/api", "/api/v1"]
+
+
+BROKEN: list[tuple[int, Any]] = [
+    (404, b"404 page not found"),
+    (503, {"message": "service unavailable"}),
+    (200, []),
+    (200, {"groups": [5], "resources": [5]}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), BROKEN)
+@pytest.mark.parametrize("path", ["/apis", "/apis/apps/v1"])
+def test_discovery_that_fails_is_never_an_empty_answer(api: Api, path: str, status: int, body: Any) -> None:
+    api.answers[path] = (status, body)
+    cluster = Cluster(api.kubeconfig({"token": SECRET}))
+    for _ in range(2):
+        with pytest.raises(ClusterError) as caught:
+            cluster.objects_of("apps/v1", "Deployment", "bookinfo")
+        fault = caught.value.diagnostics[0]
+        assert fault.code == "MSH033"
+        assert re.search(rf"get {path}[: ]", fault.message)
+    assert api.asked.count(path) == 1
