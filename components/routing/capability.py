@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from components.routing.model import Api, Match, Mesh, Route, Rule
+from components.routing.model import SCHEME_PORTS, Api, Match, Mesh, Redirect, Route, Rule, TextMatch
 
 TargetName = Literal["virtual-service", "istio-route", "linkerd-route", "service-profile"]
 
@@ -130,6 +130,34 @@ def _rewrite(part: str) -> Uses:
         lambda rule: rule.rewrite and getattr(rule.rewrite, part),
         lambda rule: f"{rule.rewrite.where}.{part}" if rule.rewrite else rule.where,
     )
+
+
+def _rewrites_every_path(rule: Rule) -> bool:
+    """True if every path gets a prefix. The prefix '/' in place of '/' changes nothing."""
+    paths = [match.path for match in rule.matches]
+    return bool(rule.rewrite and rule.rewrite.prefix not in ("", "/")) and all(
+        path in (None, TextMatch("prefix", "/")) for path in paths
+    )
+
+
+def _redirect(test: Callable[[Redirect, int], object]) -> Uses:
+    """Redirects, each with the port of the Service, that meet a test."""
+
+    def uses(route: Route) -> Iterator[str]:
+        for rule in route.rules:
+            if rule.redirect and test(rule.redirect, route.port.number):
+                yield rule.redirect.where
+
+    return uses
+
+
+def _port_left_out(redirect: Redirect, called: int) -> bool:
+    """True if the new address needs the port of its scheme in place of another one, at the host that was called.
+
+    From port 80 to HTTPS, Envoy takes the port away by itself (observed).
+    """
+    wanted = redirect.port_for(called)
+    return not redirect.host and wanted == redirect.scheme_port and called not in (wanted, SCHEME_PORTS["http"])
 
 
 def _breaker(fields: Iterable[str], key: str) -> Uses:
@@ -280,6 +308,12 @@ FEATURES: tuple[Feature, ...] = (
         _rewrite("prefix"),
         _rule(match={"path": {"prefix": "/a"}}, rewrite={"prefix": "/b"}),
     ),
+    Feature(
+        "rewrite-root",
+        "Rewrite: prefix of every path",
+        _each(_rewrites_every_path, lambda rule: f"{rule.rewrite.where}.prefix" if rule.rewrite else rule.where),
+        _rule(rewrite={"prefix": "/v2"}),
+    ),
     Feature("rewrite-host", "Rewrite: host", _rewrite("host"), _rule(rewrite={"host": "example.com"})),
     Feature(
         "redirect",
@@ -295,6 +329,18 @@ FEATURES: tuple[Feature, ...] = (
             lambda rule: f"{rule.where}.redirect.status",
         ),
         {"rules": [{"redirect": {"path": "/b", "status": 308}, "match": {"path": "/a"}}]},
+    ),
+    Feature(
+        "redirect-same-address",
+        "Redirect: to the same address (nothing but a status)",
+        _redirect(lambda redirect, called: not redirect.path and redirect.same_place(called)),
+        {"rules": [{"redirect": {"status": 302}, "match": {"path": "/a"}}]},
+    ),
+    Feature(
+        "redirect-scheme-port",
+        "Redirect: to the port of the scheme (80, 443) at the same host",
+        _redirect(_port_left_out),
+        {"rules": [{"redirect": {"scheme": "https"}, "match": {"path": "/a"}}]},
     ),
     Feature(
         "circuit-breaker",
@@ -400,6 +446,7 @@ _NO_STANDARD_RETRY = (
 )
 _NO_FAULT = "The mesh has no fault injection."
 _DROPPED = "Linkerd drops the whole route without a word when it has this filter (observed)."
+_PORT_KEPT = "Istio leaves the port of a scheme out, and Envoy then keeps the port that was called (observed)."
 _PRESENT_RETRIES = (
     "A DestinationRule of Istio 1.30 counts the requests that are under way, and looks back at no others."
 )
@@ -468,10 +515,27 @@ _REFUSED: dict[str, dict[TargetName, str]] = {
     "headers-response": {"service-profile": _NO_FILTERS},
     "rewrite-path": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
     "rewrite-prefix": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
+    "rewrite-root": {
+        "istio-route": "Istio joins the prefix and the path without a slash: GET /items becomes /v2items "
+        "(istio/istio#54920).",
+        "linkerd-route": _DROPPED,
+        "service-profile": _NO_FILTERS,
+    },
     "rewrite-host": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
     "redirect": {"service-profile": _NO_FILTERS},
     "redirect-status": {
         "linkerd-route": "Linkerd reads Gateway API 1.2.1, which has 301 and 302 only.",
+        "service-profile": _NO_FILTERS,
+    },
+    "redirect-same-address": {
+        "virtual-service": "It would lead a client in a circle, and istiod refuses a redirect that has only a status.",
+        "linkerd-route": "Linkerd does not redirect to the address that was asked for: the request goes to the "
+        "Service.",
+        "service-profile": _NO_FILTERS,
+    },
+    "redirect-scheme-port": {
+        "virtual-service": _PORT_KEPT,
+        "istio-route": _PORT_KEPT,
         "service-profile": _NO_FILTERS,
     },
     "circuit-breaker": {"service-profile": _NO_PROFILE_POLICY},
@@ -528,12 +592,33 @@ REMEDIES: dict[str, str] = {
     "fault-delay": "Send a share of the requests to a slow backend by weight, or use mesh: istio.",
     "fault-abort": "Send a share of the requests to a failing backend by weight, or use mesh: istio.",
     "retries-by-budget": "Set 'attempts'.",
+    "rewrite-root": "Leave 'api' out: on Istio meshup then takes a VirtualService.",
+    "redirect-same-address": "Add 'path', 'host', 'scheme' or 'port', so that the redirect leads elsewhere.",
+    "redirect-scheme-port": "Add 'host', or a 'port' that is not the one of the scheme.",
     "retry-budget-ttl": "Remove 'ttl'.",
     "breaker-max-ejection": "Remove 'maxEjection'.",
     "rate-limit-shape": "Remove 'burst' and choose a number of requests that is whole for one second.",
     "timeout-per-try": "Set only the timeout of the request.",
 }
 """What to do about a refusal, where it is not the general advice."""
+
+
+_CIRCLE = "Envoy answers it with the same redirect again, so a client that follows it goes in a circle."
+REDIRECTED_AGAIN: dict[TargetName, str] = {
+    "virtual-service": _CIRCLE,
+    "istio-route": _CIRCLE,
+    "linkerd-route": "Linkerd does not redirect to the address that was asked for: the request goes to the Service.",
+    "service-profile": "",
+}
+"""What a target does with a request for the address that its own redirect leads to (Linkerd:
+linkerd/http/route/src/http/filter/redirect.rs)."""
+QUERY_DROPPED: dict[TargetName, bool] = {
+    "virtual-service": False,
+    "istio-route": False,
+    "linkerd-route": True,
+    "service-profile": False,
+}
+"""Whether a redirect to a path drops the query of the request (the same file; Envoy keeps it)."""
 
 
 def targets_for(mesh: Mesh, api: Api) -> list[Target]:

@@ -7,6 +7,7 @@ All are pure and return diagnostics.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from components.routing import capability, istio, linkerd
 from components.routing.capability import (
@@ -14,6 +15,8 @@ from components.routing.capability import (
     GRPC_RETRY,
     LINKERD_ROUTE,
     MATRIX,
+    QUERY_DROPPED,
+    REDIRECTED_AGAIN,
     REMEDIES,
     SECOND,
     SERVICE_PROFILE,
@@ -27,8 +30,8 @@ from components.routing.gateway_api import (
     route_kind,
 )
 from components.routing.manifests import version_service_name
-from components.routing.model import Destination, Egress, Match, Rewrite, Route, Rule, Service
-from components.routing.overlap import EVERY_PATH, covers, method_of
+from components.routing.model import Destination, Egress, Match, Redirect, Rewrite, Route, Rule, Service, TextMatch
+from components.routing.overlap import EVERY_PATH, covers, method_of, path_matches, path_of
 from components.routing.precedence import Inversion, every_path, inversions
 from components.routing.reader import DNS_LABEL, LONGEST_DURATION, duration_text
 
@@ -368,6 +371,7 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
                 f"on {', '.join(others)}" if others else "",
                 REMEDIES.get(feature.name, "Remove it, or choose a mesh and 'api' that can."),
             )
+    yield from _check_redirects_on(route, target)
     if target.limits:
         yield from _check_limits(route, target)
         yield from _check_version_services(route)
@@ -397,6 +401,44 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
                 f"port {route.port.number} alone.",
                 severity="warning",
             )
+
+
+def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
+    """What a target does with a redirect that leads back to its own rule, and with the query of one to a path."""
+    earlier: list[Match] = []
+    for rule in route.rules:
+        redirect, matches = rule.redirect, rule.matches or (Match(),)
+        if redirect and _leads_back(redirect, matches, earlier, route.port.number):
+            yield Diagnostic(
+                "MSH164",
+                redirect.where,
+                redirect.path or None,
+                f"The rule '{rule.name}' takes the request for {redirect.path or 'the same address'} too. "
+                f"{REDIRECTED_AGAIN[target.name]}",
+                remedy="Redirect elsewhere, or put a rule with backends for that path before it.",
+                severity="warning",
+            )
+        if redirect and redirect.path and QUERY_DROPPED[target.name]:
+            yield Diagnostic(
+                "MSH165",
+                f"{redirect.where}.path",
+                redirect.path,
+                f"{target.title} leaves the query of the request out of the new address; Istio keeps it.",
+                remedy="Nothing needs to be done if no client sends a query there.",
+                severity="warning",
+            )
+        earlier.extend(matches)
+
+
+def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[Match], called: int) -> bool:
+    """True if a client that follows a redirect may meet the same rule again."""
+    if not redirect.same_place(called):
+        return False
+    if not redirect.path:
+        return True
+    there = TextMatch("exact", redirect.path)
+    again = [replace(m, path=there) for m in matches if not m.grpc_service and path_matches(path_of(m), redirect.path)]
+    return any(not any(covers(other, match) for other in earlier) for match in again)
 
 
 def _check_budget(route: Route) -> Iterator[Diagnostic]:

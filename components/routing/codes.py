@@ -589,6 +589,20 @@ TRAFFIC: tuple[Code, ...] = (
         "has one.",
         "Nothing needs to be done if the other ports speak no HTTP; otherwise tell them apart by the path.",
     ),
+    Code(
+        "MSH164",
+        "Redirect that leads back to its rule",
+        "A client that follows the redirect meets the same rule again. Envoy redirects it once more, without end; "
+        "Linkerd sends a request for that address to the Service.",
+        "Redirect elsewhere, or put a rule with backends for the new address before it.",
+    ),
+    Code(
+        "MSH165",
+        "Redirect that drops the query",
+        "Where a redirect names a path, Linkerd leaves the query of the request out of the new address; Envoy keeps "
+        "it.",
+        "Nothing needs to be done if no client sends a query there; otherwise let the application redirect.",
+    ),
 )
 
 IDENTITY: tuple[Code, ...] = (

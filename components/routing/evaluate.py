@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE, Target
 from components.routing.compile import Planned
 from components.routing.manifests import match_text
-from components.routing.model import Match, Pairs, Route, Rule, Service, TextMatch
+from components.routing.model import Match, Pairs, Redirect, Route, Rule, TextMatch
 from components.routing.overlap import canonical_path, method_of, path_matches, path_of, text_matches
 from components.routing.precedence import Atom, atoms, ranked
 from components.routing.reader import duration_text
@@ -175,7 +175,7 @@ def cookies_of(header: str) -> dict[str, list[str]]:
 
 def policies(route: Route, rule: Rule) -> tuple[str, ...]:
     """The policies that hold for a request which a rule takes, one phrase each."""
-    found: list[str] = [*_rule_policies(rule, route.service)]
+    found: list[str] = [*_rule_policies(rule, route)]
     breaker = route.circuit_breaker
     if breaker:
         limits = [
@@ -208,7 +208,7 @@ def policies(route: Route, rule: Rule) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _rule_policies(rule: Rule, service: Service) -> list[str]:
+def _rule_policies(rule: Rule, route: Route) -> list[str]:
     found: list[str] = []
     if rule.timeout and rule.timeout.request is not None:
         found.append(f"timeout {duration_text(rule.timeout.request)}")
@@ -221,21 +221,23 @@ def _rule_policies(rule: Rule, service: Service) -> list[str]:
         found.append(f"delay {duration_text(rule.fault.delay.duration)} for {rule.fault.delay.percent:g}%")
     if rule.fault and rule.fault.abort:
         found.append(f"abort {rule.fault.abort.status} for {rule.fault.abort.percent:g}%")
-    found.extend(f"mirror {mirror.percent:g}% to {mirror.destination.label_for(service)}" for mirror in rule.mirrors)
+    found.extend(
+        f"mirror {mirror.percent:g}% to {mirror.destination.label_for(route.service)}" for mirror in rule.mirrors
+    )
     if rule.headers:
         found.append("headers changed")
     if rule.rewrite:
         parts = (rule.rewrite.host, rule.rewrite.path or rule.rewrite.prefix)
         found.append(f"rewritten to {' '.join(part for part in parts if part)}")
     if rule.redirect:
-        found.append(f"redirect {rule.redirect.status} to {_redirect_text(rule)}")
+        found.append(f"redirect {rule.redirect.status} to {_redirect_text(rule.redirect, route.port.number)}")
     return found
 
 
-def _redirect_text(rule: Rule) -> str:
-    redirect = rule.redirect
-    if redirect is None:
-        return ""
+def _redirect_text(redirect: Redirect, called: int) -> str:
+    """The new address as far as it differs from the one that was called; a host always with its port."""
+    port = redirect.port_for(called)
+    shown = port != redirect.scheme_port if redirect.host or redirect.scheme else port != called
     scheme = f"{redirect.scheme}://" if redirect.scheme else ""
-    port = f":{redirect.port}" if redirect.port else ""
-    return f"{scheme}{redirect.host}{port}{redirect.path}" or "/"
+    host = redirect.host or ("HOST" if scheme else "")
+    return f"{scheme}{host}{f':{port}' if shown else ''}{redirect.path}" or "the same address"

@@ -236,7 +236,7 @@ def _filters(rule: Rule, route: Route) -> list[Manifest]:
     if rule.rewrite:
         filters.append({"type": "URLRewrite", "urlRewrite": _rewrite(rule.rewrite)})
     if rule.redirect:
-        filters.append({"type": "RequestRedirect", "requestRedirect": _redirect(rule.redirect)})
+        filters.append({"type": "RequestRedirect", "requestRedirect": _redirect(rule.redirect, route)})
     filters.extend({"type": "RequestMirror", "requestMirror": _mirror(mirror, route)} for mirror in rule.mirrors)
     return filters
 
@@ -263,16 +263,15 @@ def _rewrite(rewrite: Rewrite) -> Manifest:
     return written
 
 
-def _redirect(redirect: Redirect) -> Manifest:
-    written: Manifest = {"statusCode": redirect.status}
+def _redirect(redirect: Redirect, route: Route) -> Manifest:
+    # Where no port is written, Linkerd keeps the one of the request although the scheme changes.
+    written: Manifest = {"statusCode": redirect.status, "port": redirect.port_for(route.port.number)}
     if redirect.scheme:
         written["scheme"] = redirect.scheme
     if redirect.host:
         written["hostname"] = redirect.host
     if redirect.path:
         written["path"] = {"type": "ReplaceFullPath", "replaceFullPath": redirect.path}
-    if redirect.port:
-        written["port"] = redirect.port
     return written
 
 

@@ -40,7 +40,7 @@ def virtual_service(service: Service, routes: Sequence[Route]) -> Manifest:
     http: list[Manifest] = []
     for route in routes:
         port = route.port if several else None
-        http.extend(_http_route(rule, port) for rule in route.rules)
+        http.extend(_http_route(rule, port, route.port) for rule in route.rules)
     if several:
         routed = {route.port.number for route in routes}
         # Without these, requests to the other ports of the host would find no route and get 404.
@@ -61,13 +61,13 @@ def destination_rule(service: Service, route: Route | None) -> Manifest:
     return manifest(API_VERSION, "DestinationRule", service.name, service.namespace, spec)
 
 
-def _http_route(rule: Rule, port: Port | None) -> Manifest:
+def _http_route(rule: Rule, port: Port | None, called: Port) -> Manifest:
     route: Manifest = {"name": rule.name}
     matches = _matches(rule.matches, port)
     if matches:
         route["match"] = matches
     if rule.redirect:
-        route["redirect"] = _redirect(rule.redirect)
+        route["redirect"] = _redirect(rule.redirect, called)
     else:
         route["route"] = [_weighted(backend) for backend in rule.backends]
     if rule.rewrite:
@@ -218,16 +218,14 @@ def _prefix_rewrite(prefix: str, replacement: str) -> Manifest:
     return {"match": f"^{old}(/.*)?$" if old else "^/(.*)$", "rewrite": rf"{new}\1" if old else rf"{new}/\1"}
 
 
-def _redirect(redirect: Redirect) -> Manifest:
-    written: Manifest = {"redirectCode": redirect.status}
+def _redirect(redirect: Redirect, called: Port) -> Manifest:
+    written: Manifest = {"redirectCode": redirect.status, "port": redirect.port_for(called.number)}
     if redirect.path:
         written["uri"] = redirect.path
     if redirect.host:
         written["authority"] = redirect.host
     if redirect.scheme:
         written["scheme"] = redirect.scheme
-    if redirect.port:
-        written["port"] = redirect.port
     return written
 
 

@@ -248,9 +248,13 @@ class Rewrite:
     where: str = ""
 
 
+SCHEME_PORTS = {"http": 80, "https": 443}
+"""The port that a URL of the scheme has if it names none (RFC 9110, section 4.2)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """An answer that sends the client elsewhere; the rule has no backends then. `port` 0 keeps the port."""
+    """An answer that sends the client elsewhere; the rule has no backends then. `port` 0 is one that is not set."""
 
     path: str = ""
     host: str = ""
@@ -258,6 +262,25 @@ class Redirect:
     port: int = 0
     status: int = 302
     where: str = ""
+
+    @property
+    def scheme_port(self) -> int:
+        """The port that the new address has if it names none. Requests inside a mesh are HTTP."""
+        return SCHEME_PORTS[self.scheme or "http"]
+
+    def port_for(self, called: int) -> int:
+        """The port of the new address: `port`; else that of `scheme`; else the one that was called.
+
+        The rule of the Gateway API (v1.5.1, HTTPRequestRedirectFilter, `port`), on every target.
+
+        Args:
+            called: The port of the Service.
+        """
+        return self.port or (SCHEME_PORTS[self.scheme] if self.scheme else called)
+
+    def same_place(self, called: int) -> bool:
+        """True if scheme, host and port of the new address are those that were called."""
+        return not self.host and self.scheme in ("", "http") and self.port_for(called) == called
 
 
 @dataclass(frozen=True, slots=True)

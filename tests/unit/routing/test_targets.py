@@ -496,7 +496,7 @@ def test_the_catch_all_of_an_istio_httproute_is_not_preferred_to_a_short_pattern
 
 
 def test_a_prefix_rewrite_of_every_path_is_refused_where_every_path_must_be_a_pattern() -> None:
-    rules = [{"match": REGEX}, {"rewrite": {"prefix": "/x"}}]
+    rules = [{"match": REGEX}, {"rewrite": {"prefix": "/"}}]
     assert codes({"reviews": {"api": "gateway-api", "rules": rules}}, "istio") == {"MSH149"}
     assert codes({"reviews": {"rules": rules}}, "istio") == set()
 
@@ -561,3 +561,100 @@ def test_of_a_repeated_parameter_envoy_takes_the_first_value_and_linkerd_any(
 def test_an_unknown_service_in_one_route_does_not_hide_the_faults_of_another() -> None:
     _, faults = parse({"nobody": {"split": {"v1": 100}}, "reviews": {"split": {"v9": 100}}}, PATH, SERVICES)
     assert {fault.code for fault in faults} == {"MSH106", "MSH107"}
+
+
+@pytest.mark.parametrize("match", [{}, {"match": {"path": {"prefix": "/"}}}])
+def test_a_prefix_before_every_path_goes_to_a_virtual_service(match: dict[str, object]) -> None:
+    """HTTPRoute of Istio makes /v2items of /items (istio/istio#54920, #60182)."""
+    rules = [{**match, "rewrite": {"prefix": "/v2"}}]
+    (plan,) = compiled({"reviews": {"rules": rules}}, "istio").planned
+    assert plan.target.name == "virtual-service"
+    assert codes({"reviews": {"api": "gateway-api", "rules": rules}}, "istio") == {"MSH131"}
+    for right in ({**match, "rewrite": {"prefix": "/"}}, {"match": PREFIX, "rewrite": {"prefix": "/v2"}}):
+        assert codes({"reviews": {"api": "gateway-api", "rules": [right]}}, "istio") == set()
+
+
+ADDRESSES: list[tuple[dict[str, object], int, str]] = [
+    ({"host": "example.org"}, 9080, "example.org:9080"),
+    ({"host": "example.org", "scheme": "https"}, 443, "https://example.org"),
+    ({"host": "example.org", "scheme": "http"}, 80, "http://example.org"),
+    ({"host": "example.org", "port": 80}, 80, "example.org"),
+    ({"host": "example.org", "port": 8443, "scheme": "https"}, 8443, "https://example.org:8443"),
+    ({"host": "example.org", "path": "/b"}, 9080, "example.org:9080/b"),
+    ({"path": "/b"}, 9080, "/b"),
+    ({"port": 8443}, 8443, ":8443"),
+    ({"port": 8443, "path": "/b"}, 8443, ":8443/b"),
+    ({"scheme": "https", "port": 9080}, 9080, "https://HOST:9080"),
+]
+
+
+@pytest.mark.parametrize(("redirect", "port", "said"), ADDRESSES)
+def test_every_target_writes_the_port_of_a_redirect_and_explain_says_it(
+    redirect: dict[str, object], port: int, said: str
+) -> None:
+    rules = [{"match": {"path": "/a"}, "redirect": redirect}, {"match": {"path": "/b"}}]
+    targets: list[tuple[Mesh, str]] = [("istio", "istio"), ("istio", "gateway-api"), ("linkerd", "gateway-api")]
+    for mesh, api in targets:
+        compilation = compiled({"reviews": {"rules": rules, "api": api}}, mesh)
+        (route,) = (item for item in compilation.objects if item["kind"] in ("VirtualService", "HTTPRoute"))
+        if route["kind"] == "VirtualService":
+            assert route["spec"]["http"][0]["redirect"]["port"] == port
+        else:
+            assert route["spec"]["rules"][0]["filters"][0]["requestRedirect"]["port"] == port
+        decision = evaluate(compilation.planned[0], request_from("/a"))
+        assert decision.policies == (f"redirect 302 to {said}",)
+
+
+@pytest.mark.parametrize(
+    ("redirect", "refused"),
+    [({"scheme": "https"}, True), ({"port": 80}, True), ({"scheme": "https", "host": "a.b"}, False)],
+)
+def test_istio_cannot_lead_to_the_port_of_a_scheme_at_the_same_host(redirect: dict[str, object], refused: bool) -> None:
+    for api in ("istio", "gateway-api"):
+        raw = {"reviews": {"api": api, "rules": [{"match": {"path": "/a"}, "redirect": redirect}]}}
+        assert codes(raw, "istio") == ({"MSH131"} if refused else set())
+        # From port 80, Envoy takes the port away.
+        web = {"service": "gateway", "port": 80, "api": api, "rules": [{"redirect": {"scheme": "https"}}]}
+        assert codes({"web": web}, "istio") == set()
+    assert codes({"reviews": {"rules": [{"match": {"path": "/a"}, "redirect": redirect}]}}, "linkerd") == set()
+
+
+@pytest.mark.parametrize("redirect", [{"status": 302}, {"port": 9080}])
+def test_a_redirect_to_the_same_address_is_left_to_the_httproute_of_istio(redirect: dict[str, object]) -> None:
+    def raw(api: str) -> dict[str, object]:
+        return {"reviews": {"api": api, "rules": [{"match": {"path": "/a"}, "redirect": redirect}]}}
+
+    assert codes(raw("istio"), "istio") == codes(raw("gateway-api"), "linkerd") == {"MSH131"}
+    for api in ("auto", "gateway-api"):
+        compilation = compiled(raw(api), "istio")
+        (plan,) = compilation.planned
+        assert plan.target.name == "istio-route"
+        assert "MSH164" in {diagnostic.code for diagnostic in compilation.diagnostics}
+        assert evaluate(plan, request_from("/a")).policies == ("redirect 302 to the same address",)
+
+
+@pytest.mark.parametrize(
+    ("rules", "again"),
+    [
+        ([{"redirect": {"path": "/b"}}], True),
+        ([{"match": {"path": {"prefix": "/b"}}, "redirect": {"path": "/b/c"}}], True),
+        ([{"match": {"path": "/a"}, "redirect": {"path": "/b"}}], False),
+        ([{"redirect": {"path": "/b", "host": "example.org"}}], False),
+        ([{"redirect": {"path": "/b", "port": 8443}}], False),
+        ([{"match": {"path": "/b"}}, {"redirect": {"path": "/b"}}], False),
+        ([{"match": {"path": "/b", "method": "GET"}}, {"redirect": {"path": "/b"}}], True),
+        ([{"match": {"path": "/b"}}, {"match": {"method": "GET"}, "redirect": {"path": "/b"}}], False),
+    ],
+)
+def test_a_redirect_that_leads_back_to_its_own_rule_is_warned_of(rules: list[dict[str, object]], again: bool) -> None:
+    found = compiled({"reviews": {"rules": rules}}, "istio").diagnostics
+    assert ("MSH164" in {diagnostic.code for diagnostic in found}) == again
+
+
+def test_that_linkerd_drops_the_query_of_a_redirect_to_a_path_is_said() -> None:
+    def warned(redirect: dict[str, object], mesh: Mesh) -> set[str]:
+        rules = [{"match": {"path": "/a"}, "redirect": redirect}, {}]
+        return {d.code for d in compiled({"reviews": {"rules": rules}}, mesh).diagnostics}
+
+    assert warned({"path": "/b"}, "linkerd") == {"MSH165"}
+    assert warned({"host": "a.b"}, "linkerd") == warned({"path": "/b"}, "istio") == set()
