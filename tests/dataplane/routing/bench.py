@@ -68,9 +68,9 @@ class Bench:
         """Delete objects."""
         kube_batch.delete(self.embedded, items)
 
-    def send(self, requests: Sequence[Sent], connections: int = 4) -> list[Answer]:
+    def send(self, requests: Sequence[Sent], connections: int = 4, port: int = PORT) -> list[Answer]:
         """Send requests from productpage, through its sidecar."""
-        return request_batch.send(self.source, self._address, PORT, requests, connections=connections)
+        return request_batch.send(self.source, self._address, port, requests, connections=connections)
 
     def pod(self, **labels: str) -> RunningPod:
         """The one pod of Bookinfo with these labels."""
@@ -86,7 +86,9 @@ class Bench:
 
         istiod writes into each what it was made from (pilot/pkg/networking/util, AddConfigInfoMetadata).
         """
-        routed = {f"{plan.route.service.host}:{PORT}" for plan in compilation.planned if plan.route.rules}
+        routed = {
+            f"{plan.route.service.host}:{plan.route.port.number}" for plan in compilation.planned if plan.route.rules
+        }
         rules = {
             f'/destination-rule/{item["metadata"]["name"]}"'
             for item in compilation.objects
