@@ -408,7 +408,7 @@ def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
     earlier: list[Match] = []
     for rule in route.rules:
         redirect, matches = rule.redirect, rule.matches or (Match(),)
-        if redirect and _leads_back(redirect, matches, earlier, route.port.number):
+        if redirect and _leads_back(redirect, matches, earlier, route):
             yield Diagnostic(
                 "MSH164",
                 redirect.where,
@@ -430,9 +430,12 @@ def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
         earlier.extend(matches)
 
 
-def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[Match], called: int) -> bool:
+def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[Match], route: Route) -> bool:
     """True if a client that follows a redirect may meet the same rule again."""
-    if not redirect.same_place(called):
+    parts = route.service.host.split(".")
+    names = {".".join(parts[:length]) for length in (1, 2, 3, len(parts))}
+    here = replace(redirect, host="") if redirect.host in names else redirect
+    if not here.same_place(route.port.number):
         return False
     if not redirect.path:
         return True

@@ -227,8 +227,13 @@ def _rule_policies(rule: Rule, route: Route) -> list[str]:
     if rule.headers:
         found.append("headers changed")
     if rule.rewrite:
-        parts = (rule.rewrite.host, rule.rewrite.path or rule.rewrite.prefix)
-        found.append(f"rewritten to {' '.join(part for part in parts if part)}")
+        parts = (rule.rewrite.host, rule.rewrite.path)
+        if any(parts):
+            found.append(f"rewritten to {' '.join(part for part in parts if part)}")
+        if rule.rewrite.prefix:
+            # The checks make sure that there is one match at most, and that it is on a prefix.
+            replaced = path_of(rule.matches[0] if rule.matches else Match()).value
+            found.append(f"prefix {replaced} rewritten to {rule.rewrite.prefix}")
     if rule.redirect:
         found.append(f"redirect {rule.redirect.status} to {_redirect_text(rule.redirect, route.port.number)}")
     return found

@@ -570,6 +570,7 @@ def test_a_prefix_before_every_path_goes_to_a_virtual_service(match: dict[str, o
     (plan,) = compiled({"reviews": {"rules": rules}}, "istio").planned
     assert plan.target.name == "virtual-service"
     assert codes({"reviews": {"api": "gateway-api", "rules": rules}}, "istio") == {"MSH131"}
+    assert evaluate(plan, request_from("/items")).policies == ("prefix / rewritten to /v2",)
     for right in ({**match, "rewrite": {"prefix": "/"}}, {"match": PREFIX, "rewrite": {"prefix": "/v2"}}):
         assert codes({"reviews": {"api": "gateway-api", "rules": [right]}}, "istio") == set()
 
@@ -641,6 +642,8 @@ def test_a_redirect_to_the_same_address_is_left_to_the_httproute_of_istio(redire
         ([{"match": {"path": "/a"}, "redirect": {"path": "/b"}}], False),
         ([{"redirect": {"path": "/b", "host": "example.org"}}], False),
         ([{"redirect": {"path": "/b", "port": 8443}}], False),
+        ([{"redirect": {"host": "reviews.bookinfo"}}], True),
+        ([{"redirect": {"host": "reviews.other"}}], False),
         ([{"match": {"path": "/b"}}, {"redirect": {"path": "/b"}}], False),
         ([{"match": {"path": "/b", "method": "GET"}}, {"redirect": {"path": "/b"}}], True),
         ([{"match": {"path": "/b"}}, {"match": {"method": "GET"}, "redirect": {"path": "/b"}}], False),
