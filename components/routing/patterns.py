@@ -15,6 +15,11 @@ from functools import lru_cache
 
 ALL = (1 << 128) - 1
 """Every ASCII character, as a bit mask."""
+LINE = ALL & ~(1 << ord("\n"))
+"""What `.` takes, and what a path or a header can have: every character but the line feed."""
+BEYOND_ASCII = 1
+"""Stands for every character beyond ASCII: no pattern can name it, so `.` and negated classes take it as they take
+those."""
 MOST_STATES = 4000
 MOST_REPEATS = 1000
 """RE2's and Go's limit of a counted repetition, and of all that stand in each other together."""
@@ -139,7 +144,7 @@ class _Reader:
         if character == "[":
             return _Node("set", self.character_class())
         if character == ".":
-            return _Node("set", ALL)
+            return _Node("set", LINE)
         if character == "\\":
             return _Node("set", self.escape())
         if character in "*+?{":
@@ -296,13 +301,11 @@ def fault(pattern: str) -> str:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """True if the pattern takes the whole text. Characters beyond ASCII never match."""
+    """True if the pattern takes the whole text. Only `.` and negated classes take a character beyond ASCII."""
     found = automaton(pattern)
     states = found.closure(frozenset((found.start,)))
     for character in text:
-        if ord(character) >= ALL.bit_length():
-            return False
-        states = found.after(states, 1 << ord(character))
+        states = found.after(states, 1 << (ord(character) if character.isascii() else BEYOND_ASCII))
         if not states:
             return False
     return found.end in states
@@ -344,7 +347,8 @@ def _walk(first: str, second: str, *, needs_both: bool) -> Iterator[tuple[bool, 
 
 def _alphabet(first: list[int], second: list[int]) -> list[int]:
     """The characters in classes that no step tells apart, one mask for each class that `first` takes a step on."""
-    classes = [ALL]
+    # Only a decoded parameter can have a line feed; patterns that differ in nothing else are taken to be equal.
+    classes = [LINE]
     for mask in {*first, *second}:
         classes = [part for whole in classes for part in (whole & mask, whole & ~mask) if part]
     taken = 0

@@ -167,9 +167,9 @@ simple_patterns = st.recursive(
 )
 
 
-@given(simple_patterns, st.text(alphabet="ab/1", max_size=6))
+@given(simple_patterns, st.text(alphabet="ab/1\n\u00e9\u20ac", max_size=6))
 def test_patterns_match_what_the_standard_library_matches(pattern: str, text: str) -> None:
-    assert patterns.matches(pattern, text) == bool(re.fullmatch(pattern, text))
+    assert patterns.matches(pattern, text) == bool(re.fullmatch(pattern, text, re.ASCII))
 
 
 @given(simple_patterns, simple_patterns, st.lists(st.text(alphabet="ab/1", max_size=5), max_size=6))
