@@ -51,7 +51,7 @@ class EmojivotoArgs(TypedDict):
 
 def services(namespace: str = DEFAULT_NAMESPACE, web_versions: Mapping[str, str] | None = None) -> list[Service]:
     """Return the Services that routes may name, with their versions."""
-    grpc = (Port(GRPC_PORT, "grpc", "grpc"), Port(METRICS_PORT, "prom", "http"))
+    grpc = (Port(GRPC_PORT, "grpc"), Port(METRICS_PORT, "prom", "http"))
     declared = (
         ("emoji-svc", grpc, (DEFAULT_VERSION,)),
         ("voting-svc", grpc, (DEFAULT_VERSION,)),
@@ -78,7 +78,8 @@ def manifests(args: EmojivotoArgs) -> list[Manifest]:
     if args.get("vote_bot", True):
         deployments.append(_bot(args))
     accounts = [_account(args, name) for name in _ACCOUNTS]
-    grpc_ports = [("grpc", GRPC_PORT, GRPC_PORT, "grpc"), ("prom", METRICS_PORT, METRICS_PORT, "http")]
+    # Linkerd takes connections to a port whose appProtocol it does not know, such as grpc, as opaque: the name says it.
+    grpc_ports = [("grpc", GRPC_PORT, GRPC_PORT, ""), ("prom", METRICS_PORT, METRICS_PORT, "http")]
     plain = [
         _service(args, "emoji-svc", grpc_ports),
         _service(args, "voting-svc", grpc_ports),
@@ -116,7 +117,10 @@ def _service(args: EmojivotoArgs, name: str, ports: list[tuple[str, int, int, st
         "metadata": _metadata(args, name, {"app": name}),
         "spec": {
             "ports": [
-                {"name": port, "port": number, "targetPort": target, "protocol": "TCP", "appProtocol": protocol}
+                {
+                    **{"name": port, "port": number, "targetPort": target, "protocol": "TCP"},
+                    **({"appProtocol": protocol} if protocol else {}),
+                }
                 for port, number, target, protocol in ports
             ],
             "selector": {"app": name},

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from components.routing.model import SCHEME_PORTS, Api, Match, Mesh, Redirect, Route, Rule, TextMatch
+from components.routing.model import SCHEME_PORTS, Api, Match, Mesh, Redirect, Route, Rule, TextMatch, TextMatchKind
 
 TargetName = Literal["virtual-service", "istio-route", "linkerd-route", "service-profile"]
+EXACT_OR_REGEX: tuple[TextMatchKind, ...] = ("exact", "regex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Target:
         api: The value of `api` in the configuration that asks for it.
         api_version: apiVersion of the object that carries the rules.
         limits: True where the Gateway API's limits on rules and matches hold.
+        header_kinds: The kinds of comparison that it has for headers; others are written as regular expressions.
+        query_kinds: The same for query parameters.
     """
 
     name: TargetName
@@ -35,9 +38,18 @@ class Target:
     api: Api
     api_version: str
     limits: bool = False
+    header_kinds: tuple[TextMatchKind, ...] = EXACT_OR_REGEX
+    query_kinds: tuple[TextMatchKind, ...] = EXACT_OR_REGEX
 
 
-VIRTUAL_SERVICE = Target("virtual-service", "Istio VirtualService", "istio", "istio", "networking.istio.io/v1")
+VIRTUAL_SERVICE = Target(
+    "virtual-service",
+    "Istio VirtualService",
+    "istio",
+    "istio",
+    "networking.istio.io/v1",
+    header_kinds=("exact", "prefix", "regex", "present"),
+)
 ISTIO_ROUTE = Target(
     "istio-route", "Istio HTTPRoute", "istio", "gateway-api", "gateway.networking.k8s.io/v1", limits=True
 )

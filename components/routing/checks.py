@@ -595,6 +595,28 @@ def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
             severity="info",
         )
     kind = route_kind(route, "linkerd")
+    if kind == "GRPCRoute":
+        yield Diagnostic(
+            "MSH168",
+            f"{route.where}.rules",
+            route.port.number,
+            f"The rules become a GRPCRoute, because port {route.port.number} is declared to be gRPC. Linkerd then "
+            "serves the port as HTTP/2 and takes POST only: other requests get 404, callers with HTTP/1 no answer.",
+            remedy="Nothing needs to be done if all callers of the port are gRPC clients.",
+            severity="info",
+        )
+    if route.rules and route.port.app_protocol not in linkerd.APP_PROTOCOLS:
+        yield Diagnostic(
+            "MSH169",
+            route.where,
+            route.port.app_protocol,
+            f"Linkerd does not know appProtocol '{route.port.app_protocol}'. If the Service '{route.service.name}' has "
+            f"it at port {route.port.number}, connections are forwarded as they are, and no rule holds.",
+            "in the Service, one of " + ", ".join(name for name in linkerd.APP_PROTOCOLS if name),
+            f"Write 'kubernetes.io/h2c' in the Service, or leave appProtocol out and name the port "
+            f"'{route.port.app_protocol.rpartition('/')[2]}'.",
+            severity="warning",
+        )
     for rule in route.rules:
         if not (rule.retry and rule.retry.attempts):
             continue
@@ -605,5 +627,12 @@ def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
                 rule.retry.where,
                 grpc,
                 "Linkerd retries on a gRPC status only in a GRPCRoute, and this route is an HTTPRoute.",
-                remedy="Give all rules of the route matches on 'grpc', and retry on no HTTP status.",
+                remedy="Give all rules of the route matches on 'grpc', change no response headers, retry on no HTTP "
+                "status"
+                + (
+                    "."
+                    if route.port.grpc
+                    else f", and declare that port {route.port.number} serves gRPC only: a GRPCRoute shuts out all "
+                    "other callers of the port."
+                ),
             )

@@ -426,7 +426,7 @@ TRAFFIC: tuple[Code, ...] = (
         "MSH137",
         "gRPC retries outside a GRPCRoute",
         "Linkerd reads the conditions on gRPC status only from a GRPCRoute.",
-        "Make all matches of the route matches on `grpc`.",
+        "Make all matches of the route matches on `grpc`, and declare the port to be gRPC.",
     ),
     Code(
         "MSH138",
@@ -602,6 +602,27 @@ TRAFFIC: tuple[Code, ...] = (
         "Where a redirect names a path, Linkerd leaves the query of the request out of the new address; Envoy keeps "
         "it.",
         "Nothing needs to be done if no client sends a query there; otherwise let the application redirect.",
+    ),
+    Code(
+        "MSH168",
+        "GRPCRoute takes the whole port",
+        "Linkerd serves a port with a GRPCRoute as gRPC: HTTP/2 only, and of that only POST. meshup writes one only "
+        "for a port that is declared to be gRPC; elsewhere matches on `grpc` become an HTTPRoute.",
+        "Nothing needs to be done if all callers of the port are gRPC clients.",
+    ),
+    Code(
+        "MSH169",
+        "appProtocol that Linkerd does not know",
+        "Linkerd forwards connections to a port with an unknown `appProtocol`, such as `grpc` or `http2`, without "
+        "looking at requests. No rule would hold there.",
+        "Write `kubernetes.io/h2c`, which Istio knows too, or leave `appProtocol` out of the Service.",
+    ),
+    Code(
+        "MSH170",
+        "Request that can't be sent",
+        "`meshup explain` was asked about a request that no client can send: its path, method, query or a header has "
+        "characters that HTTP does not take there.",
+        "Write the request as it is sent: percent-encoded, without blanks.",
     ),
 )
 

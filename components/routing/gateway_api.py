@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from components.routing.capability import GRPC_RETRY
-from components.routing.manifests import Manifest, all_headers, manifest, quote, version_service_name
+from components.routing.capability import EXACT_OR_REGEX, GRPC_RETRY
+from components.routing.manifests import Manifest, all_headers, manifest, version_service_name, written_as
 from components.routing.model import (
     Backend,
     Destination,
@@ -67,22 +67,53 @@ class Style:
 LINKERD = Style(timeouts=False, anchored=True)
 
 
+@dataclass(frozen=True, slots=True)
+class GrpcReading:
+    """What a mesh makes of a GRPCRoute.
+
+    Attributes:
+        exclusive: It takes the whole port: HTTP/2 only, and of that only POST to a path of at least two segments.
+            Otherwise it is a condition on the path, for any method.
+        timeouts: Whether a timeout can stand beside it.
+        response_headers: Whether it changes response headers.
+    """
+
+    exclusive: bool
+    timeouts: bool
+    response_headers: bool
+
+
+GRPC_READINGS: dict[Mesh, GrpcReading] = {
+    "istio": GrpcReading(exclusive=False, timeouts=False, response_headers=True),
+    "linkerd": GrpcReading(exclusive=True, timeouts=True, response_headers=False),
+}
+"""Istio 1.30 (pilot/pkg/config/kube/gateway, createGRPCURIMatch). Linkerd edge-26.8.3: policy-controller,
+grpc/src/outbound.rs and outbound/grpc.rs (a port with a GRPCRoute is gRPC; annotations carry timeouts; a
+ResponseHeaderModifier is declined), linkerd2-proxy, outbound/src/sidecar.rs (gRPC is served as HTTP/2 without
+detection) and linkerd/http/route/src/grpc/match.rs (POST)."""
+
+
 def route_kind(route: Route, mesh: Mesh) -> RouteKind:
     """GRPCRoute if every condition is one on gRPC and nothing needs HTTPRoute; else HTTPRoute.
 
-    A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted. It has no
-    timeouts in its rules, but Linkerd reads the annotations of either kind.
+    A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted. Where it would
+    shut out other callers of the port, the port must be declared to be gRPC.
     """
     matches = [match for rule in route.rules for match in rule.matches]
     if not any(match.grpc_service for match in matches):
         return "HTTPRoute"
     if any(not match.grpc_service and (match.path or match.method or match.query) for match in matches):
         return "HTTPRoute"
-    return "HTTPRoute" if any(_needs_http(rule, mesh) for rule in route.rules) else "GRPCRoute"
+    reading = GRPC_READINGS[mesh]
+    if reading.exclusive and not route.port.grpc:
+        return "HTTPRoute"
+    return "HTTPRoute" if any(_needs_http(rule, reading) for rule in route.rules) else "GRPCRoute"
 
 
-def _needs_http(rule: Rule, mesh: Mesh) -> bool:
-    if rule.redirect or rule.rewrite or (rule.timeout and mesh == "istio"):
+def _needs_http(rule: Rule, reading: GrpcReading) -> bool:
+    if rule.redirect or rule.rewrite or (rule.timeout and not reading.timeouts):
+        return True
+    if rule.headers and not rule.headers.response.empty and not reading.response_headers:
         return True
     return any(condition not in GRPC_RETRY for condition in rule.retried)
 
@@ -207,10 +238,10 @@ def _grpc_match(match: Match, style: Style) -> Manifest:
 
 def _named(name: str, condition: TextMatch, style: Style) -> Manifest:
     """A condition by name. The Gateway API has only exact and regular expressions here."""
-    if condition.kind == "exact":
-        return {"type": "Exact", "name": name, "value": condition.value}
-    patterns = {"regex": condition.value, "prefix": quote(condition.value) + ".*", "present": ".*"}
-    return {"type": "RegularExpression", "name": name, "value": style.pattern(patterns[condition.kind])}
+    written = written_as(condition, EXACT_OR_REGEX)
+    if written.kind == "exact":
+        return {"type": "Exact", "name": name, "value": written.value}
+    return {"type": "RegularExpression", "name": name, "value": style.pattern(written.value)}
 
 
 def _backend(backend: Backend, route: Route) -> Manifest:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from components.routing.manifests import Manifest, all_headers, egress_name, manifest, quote
+from components.routing.capability import VIRTUAL_SERVICE
+from components.routing.manifests import Manifest, all_headers, egress_name, manifest, quote, written_as
 from components.routing.model import (
     Backend,
     Destination,
@@ -157,9 +158,8 @@ def _string_match(match: TextMatch) -> Manifest:
 
 def _query_match(match: TextMatch) -> Manifest:
     """A query condition: only exact and regex are served."""
-    if match.kind == "present":
-        return {"regex": ".*"}
-    return {"regex": quote(match.value) + ".*"} if match.kind == "prefix" else {match.kind: match.value}
+    written = written_as(match, VIRTUAL_SERVICE.query_kinds)
+    return {written.kind: written.value}
 
 
 def _retries(rule: Rule, retry: Retry) -> Manifest:

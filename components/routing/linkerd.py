@@ -28,6 +28,9 @@ DEFAULT_MIN_RETRIES = 10
 EGRESS_NETWORK = "meshup-egress"
 ACCESS_POLICY: dict[Mtls, str] = {"strict": "all-authenticated", "permissive": "all-unauthenticated"}
 """Who a Server admits (Linkerd, Server accessPolicy): what proxy.defaultInboundPolicy is for the whole mesh."""
+APP_PROTOCOLS = ("", "http", "kubernetes.io/h2c")
+"""Values of a Service port's appProtocol with which Linkerd looks at requests; others are opaque to it (linkerd2,
+policy-controller, core/src/outbound.rs and pull request 13948)."""
 _SECOND = 1000
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
-from components.routing.model import Destination, Match, TextMatch
+from components.routing.model import Destination, Match, TextMatch, TextMatchKind
 
 Manifest = dict[str, Any]
 
@@ -49,6 +49,13 @@ def egress_name(host: str) -> str:
 def quote(text: str) -> str:
     """The text as a literal in a regular expression that RE2 and Rust's regex crate read the same."""
     return "".join(f"\\{character}" if character in _META else character for character in text)
+
+
+def written_as(condition: TextMatch, kinds: Collection[TextMatchKind]) -> TextMatch:
+    """The condition in one of the kinds of comparison that an API has: what it lacks becomes a regular expression."""
+    if condition.kind in kinds:
+        return condition
+    return TextMatch("regex", quote(condition.value) + ".*")
 
 
 def cookie_pattern(cookies: tuple[tuple[str, TextMatch], ...]) -> str:

@@ -41,6 +41,11 @@ class Port:
         """The port of the pods."""
         return self.target or self.number
 
+    @property
+    def grpc(self) -> bool:
+        """True if the port is declared to serve gRPC and nothing else (Istio's protocol selection)."""
+        return (self.app_protocol or self.name.partition("-")[0]) == "grpc"
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

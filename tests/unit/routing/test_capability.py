@@ -30,6 +30,9 @@ def routes_for(feature: Feature, target: Target) -> list[Route]:
     routes = routes_of({"reviews": {**(feature.example or HEADLESS), "api": target.api}})
     if feature.name == "headless":
         routes = [replace(route, service=replace(route.service, headless=True)) for route in routes]
+    if feature.name == "retry-grpc":
+        # On Linkerd a GRPCRoute needs a port that serves nothing else.
+        routes = [replace(route, port=replace(route.port, name="grpc")) for route in routes]
     return routes
 
 

@@ -15,7 +15,7 @@ from components.routing.diagnostics import errors, nearest, ordered
 from components.routing.model import Mesh
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "diagnostics" / "examples.yaml"
-COMMAND_LINE = {"MSH155"}
+COMMAND_LINE = {"MSH155", "MSH170"}
 """Raised by `meshup explain`, and tested there."""
 
 

@@ -240,32 +240,71 @@ def test_a_backend_in_another_namespace_gets_leave() -> None:
     assert made["HTTPRoute/bookinfo/reviews"]["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "edge"
 
 
-def test_grpc_conditions_make_a_grpcroute_and_mixed_ones_an_httproute() -> None:
-    grpc = {"match": {"grpc": {"service": "shop.Cart", "method": "Add"}}, "backends": {"v1": 100}}
-    assert "GRPCRoute/bookinfo/reviews" in objects({"reviews": {"rules": [grpc, {}]}}, "linkerd")
-    mixed = objects({"reviews": {"rules": [grpc, {"match": {"path": "/health"}}, {}]}}, "linkerd")
-    match = mixed["HTTPRoute/bookinfo/reviews"]["spec"]["rules"][0]["matches"][0]
+CALL: dict[str, Any] = {"match": {"grpc": {"service": "shop.Cart", "method": "Add"}}, "backends": {"v1": 100}}
+HEADER: dict[str, Any] = {"match": {"headers": {"x": "1"}}, "backends": {"v1": 100}}
+
+
+def of_port(number: int, rules: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
+    """Rules for a port of the gateway: 80 is declared to be HTTP, 9000 to be gRPC."""
+    return {"gateway": {"port": number, "rules": rules, **keys}}
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+@pytest.mark.parametrize("port", [80, 9000])
+@pytest.mark.parametrize("rest", [[], [{}], [HEADER], [HEADER, {}]])
+def test_a_grpcroute_stands_only_where_it_shuts_out_no_caller(
+    mesh: Mesh, port: int, rest: list[dict[str, Any]]
+) -> None:
+    """On Linkerd it makes a port HTTP/2 and POST only, so a port that has other callers gets an HTTPRoute."""
+    compilation = compiled(of_port(port, [CALL, *rest], api="gateway-api"), mesh)
+    grpc = mesh == "istio" or port == 9000
+    kinds = {item["kind"] for item in compilation.objects if item["kind"].endswith("Route")}
+    assert kinds == {"GRPCRoute" if grpc else "HTTPRoute"}
+    said = "MSH168" in {diagnostic.code for diagnostic in compilation.diagnostics}
+    assert said == (mesh == "linkerd" and grpc)
+
+
+def test_grpc_conditions_beside_ones_on_http_make_an_httproute() -> None:
+    mixed = objects(of_port(9000, [CALL, {"match": {"path": "/health"}}, {}]), "linkerd")
+    match = mixed["HTTPRoute/edge/gateway-9000"]["spec"]["rules"][0]["matches"][0]
     assert match == {"path": {"type": "Exact", "value": "/shop.Cart/Add"}, "method": "POST"}
+    # Linkerd declines to change response headers in a GRPCRoute.
+    changed = {**CALL, "headers": {"response": {"set": {"x": "1"}}}}
+    assert "HTTPRoute/edge/gateway-9000" in objects(of_port(9000, [changed, {}]), "linkerd")
+    assert "GRPCRoute/edge/gateway-9000" in objects(of_port(9000, [changed, {}], api="gateway-api"), "istio")
 
 
 def test_linkerd_takes_timeouts_and_retries_on_a_grpc_status_from_a_grpcroute() -> None:
     rule = {"match": {"grpc": {"service": "a.B"}}, "retries": {"attempts": 1, "conditions": ["unavailable"]}}
-    raw = {"reviews": {"rules": [{**rule, "timeout": "2s"}]}}
-    assert objects(raw, "linkerd")["GRPCRoute/bookinfo/reviews-rule-0"]["metadata"]["annotations"] == {
+    made = objects(of_port(9000, [{**rule, "timeout": "2s"}]), "linkerd")
+    assert made["GRPCRoute/edge/gateway-9000-rule-0"]["metadata"]["annotations"] == {
         "retry.linkerd.io/grpc": "unavailable",
         "retry.linkerd.io/limit": "1",
         "timeout.linkerd.io/request": "2s",
     }
     timed = {"reviews": {"api": "gateway-api", "rules": [{"match": rule["match"], "timeout": "2s"}]}}
     assert "HTTPRoute/bookinfo/reviews" in objects(timed, "istio")
+    (refused,) = errors(compile_routes(routes_of(of_port(80, [rule])), "linkerd", SERVICES).diagnostics)
+    assert refused.code == "MSH137"
+    assert "declare that port 80 serves gRPC only" in refused.remedy
 
 
 def test_grpc_calls_are_tried_again_on_a_grpc_status_unless_it_is_said_otherwise() -> None:
-    raw = {"reviews": {"rules": [{"match": {"grpc": {"service": "a.B"}}, "retries": 2}]}}
-    http = objects(raw, "istio")["VirtualService/bookinfo/reviews"]["spec"]["http"]
+    raw = of_port(9000, [{"match": {"grpc": {"service": "a.B"}}, "retries": 2}])
+    http = objects(raw, "istio")["VirtualService/edge/gateway"]["spec"]["http"]
     assert http[0]["retries"] == {"attempts": 2, "retryOn": "unavailable"}
-    annotations = objects(raw, "linkerd")["GRPCRoute/bookinfo/reviews-rule-0"]["metadata"]["annotations"]
+    annotations = objects(raw, "linkerd")["GRPCRoute/edge/gateway-9000-rule-0"]["metadata"]["annotations"]
     assert annotations == {"retry.linkerd.io/grpc": "unavailable", "retry.linkerd.io/limit": "2"}
+
+
+@pytest.mark.parametrize(("protocol", "known"), [("http", True), ("grpc", False), ("http2", False)])
+def test_an_app_protocol_that_linkerd_does_not_know_is_reported(protocol: str, known: bool) -> None:
+    ports = [{"number": 80, "protocol": protocol}]
+    raw = {"shop": {"namespace": "shop", "ports": ports, "selector": {"app": "shop"}, "rules": [{"timeout": "2s"}]}}
+    expected: dict[Mesh, bool] = {"istio": False, "linkerd": not known}
+    for mesh, said in expected.items():
+        found = {diagnostic.code for diagnostic in compiled(raw, mesh).diagnostics}
+        assert ("MSH169" in found) == said
 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
