@@ -14,9 +14,10 @@ from components.routing import Compilation, Diagnostic, errors, render
 from components.routing.diagnostics import nearest
 from components.routing.evaluate import Request, request_from
 from components.routing.model import Mesh
+from components.routing.proxies import Proxy
 from operate import explain as explaining
 from operate import stackfile
-from stacks import plan, settings, traffic_file
+from stacks import charts, plan, settings, traffic_file, versions
 
 REFUSED = 1
 """Exit code when the configuration has a fault."""
@@ -67,6 +68,8 @@ def explain(
             tuple(_pairs(source, "=", "--source")),
             source_namespace,
         )
+        if faults := explaining.request_faults(request):
+            _fail(render(faults), USAGE)
     try:
         name = stack or _only_stack(directory)
         raw = stackfile.read(directory, name)
@@ -74,7 +77,7 @@ def explain(
         _fail(str(error), USAGE)
     if mesh not in ("", "istio", "linkerd"):
         _fail(f"--mesh is {mesh!r}; allowed: istio, linkerd.", USAGE)
-    compilation, found = compiled(raw, name, mesh, directory)
+    compilation, proxy, found = compiled(raw, name, mesh, directory)
     known = [plan.route.key for plan in compilation.planned]
     for wanted in services or []:
         if wanted not in known and not errors(found):
@@ -82,22 +85,30 @@ def explain(
             found.append(explaining.unknown_route(wanted, known if not guess else [guess]))
     if errors(found):
         _fail(render(found), REFUSED)
-    explanation = explaining.explain(compilation, services or [], request)
+    explanation = explaining.explain(compilation, services or [], request, proxy)
     if as_json:
         sys.stdout.write(json.dumps(explanation, indent=2) + "\n")
     else:
         explaining.show(explanation, Console())
 
 
-def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) -> tuple[Compilation, list[Diagnostic]]:
-    """The routes of a stack, compiled; and every fault of its traffic and of what its traffic rests on."""
+def compiled(
+    raw: settings.RawConfig, stack: str, mesh: str, directory: Path
+) -> tuple[Compilation, Proxy, list[Diagnostic]]:
+    """The routes of a stack, compiled; how its proxies read requests; and every fault of its traffic and of what its
+    traffic rests on.
+    """
     chosen, found = settings.load(raw, stack)
     chosen, unreadable = traffic_file.added(chosen, directory)
     found += unreadable
     known = [service for name in chosen.apps for service in plan.APPS[name](chosen).services]
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
     compilation, said = plan.compiled(chosen, known, target)
-    return compilation, [*errors(found), *errors(said)]
+    # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
+    wanted = getattr(chosen, target).version
+    source, _ = charts.inspect(chosen.charts, target, plan.CHARTS[target](chosen), wanted)
+    version = wanted or source.version or versions.PINNED[target]
+    return compilation, versions.proxy(target, version), [*errors(found), *errors(said)]
 
 
 def _only_stack(directory: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -15,17 +17,56 @@ from components.routing.compile import Planned
 from components.routing.evaluate import Decision, Request, evaluate, policies
 from components.routing.manifests import match_text
 from components.routing.model import Rule
+from components.routing.parse_match import TOKEN, TOKEN_ALLOWED
+from components.routing.proxies import Proxy
+from components.routing.reader import Reader, labels
 
 Explanation = dict[str, Any]
 
+_SENT = re.compile(r"/[!-~]*")
+_PARAMETER = re.compile(r"[!-\"$-%'-~]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_AS_THEY_ARE = "/!$'()*,;:@%="
 
-def explain(compilation: Compilation, keys: Sequence[str], request: Request | None) -> Explanation:
+
+def request_faults(request: Request) -> list[Diagnostic]:
+    """What makes a request one that nobody can send, with the option of the command line that says so."""
+    reader = Reader()
+    if not _SENT.fullmatch(request.path):
+        _unsendable(reader, "--path", request.path, quote(request.path, safe=_AS_THEY_ARE))
+    if not TOKEN.fullmatch(request.method):
+        reader.fault("MSH170", "--method", request.method, "This is not a method.", TOKEN_ALLOWED)
+    for name, value in request.headers:
+        if not TOKEN.fullmatch(name):
+            reader.fault("MSH119", "--header", name, "This is not a legal name.", TOKEN_ALLOWED)
+        if _CONTROL.search(value):
+            reader.fault("MSH170", "--header", value, f"The header '{name}' has a control character.", "text and tabs")
+    for name, value in request.query:
+        if not _PARAMETER.fullmatch(name) or not _PARAMETER.fullmatch(value):
+            encoded = "=".join(quote(part, safe=_AS_THEY_ARE) for part in (name, value))
+            _unsendable(reader, "--query", f"{name}={value}", encoded)
+    if request.source:
+        labels(reader, dict(request.source), "--source")
+    if request.source_namespace:
+        reader.label(request.source_namespace, "--source-namespace", "namespace")
+    return reader.faults
+
+
+def _unsendable(reader: Reader, option: str, value: str, encoded: str) -> None:
+    message = "This has characters that stand encoded in a request."
+    reader.fault("MSH170", option, value, message, "visible ASCII characters", remedy=f"Write '{encoded}'.")
+
+
+def explain(
+    compilation: Compilation, keys: Sequence[str], request: Request | None, proxy: Proxy | None = None
+) -> Explanation:
     """What each request would meet, and for one request which rule takes it.
 
     Args:
         compilation: The compiled routes, without an error.
         keys: The routes to explain; empty for all.
         request: A request to decide, or None.
+        proxy: How the proxies of the mesh's version read requests.
 
     Returns:
         Plain data with camelCase keys: `routes` by name, and `notes`.
@@ -42,7 +83,7 @@ def explain(compilation: Compilation, keys: Sequence[str], request: Request | No
             "rules": [_rule(plan, rule) for rule in plan.route.rules],
         }
         if request is not None:
-            routes[key]["decision"] = _decision(plan, evaluate(plan, request))
+            routes[key]["decision"] = _decision(plan, evaluate(plan, request, proxy))
     explanation: Explanation = {"routes": routes, "notes": [note.as_dict() for note in compilation.diagnostics]}
     if request is not None:
         explanation["request"] = {
@@ -80,6 +121,7 @@ def _decision(plan: Planned, decision: Decision) -> Explanation:
             "backends": [{"name": plan.route.service.name, "weight": 100}],
             "policies": list(policies(plan.route, Rule("none"))),
             "passed": [],
+            "elsewhere": [],
         }
     return {
         "rule": decision.rule.name if decision.rule else None,
@@ -87,6 +129,7 @@ def _decision(plan: Planned, decision: Decision) -> Explanation:
         "backends": [{"name": name, "weight": weight} for name, weight in decision.shares],
         "policies": list(decision.policies),
         "passed": [{"rule": name, "because": why} for name, why in decision.passed],
+        "elsewhere": [{"with": title, "rule": name or None} for title, name in decision.elsewhere],
     }
 
 
@@ -129,6 +172,9 @@ def _taken(decision: Explanation) -> list[Text]:
         lines.append(Text(f"  goes to {_shares(decision['backends']).replace(chr(10), ', ')}"))
     if decision["policies"]:
         lines.append(Text(f"  with {', '.join(decision['policies'])}"))
+    for other in decision["elsewhere"]:
+        what = f"the rule '{other['rule']}' takes it" if other["rule"] else "no rule takes it"
+        lines.append(Text(f"  otherwise with {other['with']}: {what}"))
     return lines
 
 

@@ -3,21 +3,23 @@ explain`.
 
 Interface::
 
-    evaluate(plan, request) -> Decision        # plan: one of Compilation.planned
+    evaluate(plan, request, proxy) -> Decision        # plan: one of Compilation.planned
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote_plus
 
-from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE, Target
+from components.routing import patterns
+from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE
 from components.routing.compile import Planned
-from components.routing.manifests import match_text
-from components.routing.model import Match, Pairs, Redirect, Route, Rule, TextMatch
-from components.routing.overlap import canonical_path, method_of, path_matches, path_of, text_matches
+from components.routing.gateway_api import GRPC_READINGS, route_kind
+from components.routing.manifests import cookie_pattern, match_text, written_as
+from components.routing.model import Match, Pairs, Redirect, Route, Rule, TextMatch, TextMatchKind
+from components.routing.overlap import Named, method_of, path_matches, path_of, text_matches
 from components.routing.precedence import Atom, atoms, ranked
+from components.routing.proxies import PROXIES, Proxy
 from components.routing.reader import duration_text
 
 
@@ -52,6 +54,8 @@ class Decision:
         shares: Name of each backend and its share in percent.
         policies: The policies that hold for it, one phrase each.
         passed: The rules that were tried before, with the condition that failed.
+        elsewhere: Where the same request is taken by another rule: another version of the proxy, or HTTP/2; and the
+            name of that rule, "" for none.
     """
 
     rule: Rule | None
@@ -59,6 +63,7 @@ class Decision:
     shares: tuple[tuple[str, int], ...] = ()
     policies: tuple[str, ...] = ()
     passed: tuple[tuple[str, str], ...] = ()
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
 
 def request_from(
@@ -74,37 +79,55 @@ def request_from(
     return Request(path or "/", method.upper(), lower, (*parsed, *query))
 
 
-def evaluate(plan: Planned, request: Request) -> Decision:
-    """Which rule of a compiled route takes a request, on its mesh."""
+def evaluate(plan: Planned, request: Request, proxy: Proxy | None = None) -> Decision:
+    """Which rule of a compiled route takes a request, on its mesh.
+
+    Args:
+        plan: The route.
+        request: The request, over HTTP/1.1.
+        proxy: How the mesh's proxies read requests; those of the pinned version unless it is given.
+    """
+    reading = proxy or PROXIES[plan.target.mesh][0]
+    decision = _decide(plan, request, reading)
+    others = [(other.title, other, request) for other in PROXIES[plan.target.mesh] if other is not reading]
+    crumbs = [value for name, value in request.headers if name == "cookie"]
+    if reading.joins_http2_cookies and len(crumbs) > 1:
+        rest = tuple(pair for pair in request.headers if pair[0] != "cookie")
+        joined = replace(request, headers=(*rest, ("cookie", "; ".join(crumbs))))
+        others.append(("HTTP/2, where Envoy joins the Cookie headers", reading, joined))
+    elsewhere: list[tuple[str, str]] = []
+    for title, other, asked in others:
+        rule = _decide(plan, asked, other).rule
+        if rule is not decision.rule:
+            elsewhere.append((title, rule.name if rule else ""))
+    return replace(decision, elsewhere=tuple(elsewhere))
+
+
+def _decide(plan: Planned, request: Request, proxy: Proxy) -> Decision:
     route = plan.route
-    asked = request
-    if plan.target.mesh == "istio":
-        request = replace(request, path=canonical_path(request.path))
-    order = ranked(atoms(route, plan.target), route, plan.target, request.path)
+    asked = replace(request, path=proxy.path(request.path))
+    order = ranked(atoms(route, plan.target), route, plan.target, asked.path)
     passed: dict[str, str] = {}
     for position, atom in enumerate(order):
-        failed = _failed(atom.match, request, plan.target)
+        failed = _failed(atom.match, asked, plan, proxy)
         if failed:
             passed.setdefault(atom.rule.name, failed)
             continue
-        reason = _reason(plan, atom, order[position + 1 :], request)
-        if request.path != asked.path:
-            reason += f" Envoy reads the path as {request.path}."
+        also = [other.rule.name for other in order[position + 1 :] if not _failed(other.match, asked, plan, proxy)]
+        reason = _reason(plan, atom, [name for name in also if name != atom.rule.name])
+        if asked.path != request.path:
+            reason += f" Envoy reads the path as {asked.path}."
         shares = tuple((backend.destination.label_for(route.service), backend.weight) for backend in atom.rule.backends)
         passed.pop(atom.rule.name, None)
         return Decision(atom.rule, reason, shares, policies(route, atom.rule), tuple(passed.items()))
     return Decision(None, "No rule matches: the answer is 404.", passed=tuple(passed.items()))
 
 
-def _reason(plan: Planned, atom: Atom, rest: Sequence[Atom], request: Request) -> str:
-    also = [
-        other.rule.name
-        for other in rest
-        if other.rule is not atom.rule and not _failed(other.match, request, plan.target)
-    ]
+def _reason(plan: Planned, atom: Atom, also: Sequence[str]) -> str:
     names = ", ".join(f"'{name}'" for name in dict.fromkeys(also))
     condition = match_text((atom.match,))
-    text = "It takes every request." if condition == "all" else f"The request meets {condition}."
+    what = "gRPC call" if _takes_calls_only(plan) else "request"
+    text = f"It takes every {what}." if condition == "all" else f"The request meets {condition}."
     if not also:
         return text
     ordered = plan.target in (VIRTUAL_SERVICE, SERVICE_PROFILE)
@@ -112,26 +135,20 @@ def _reason(plan: Planned, atom: Atom, rest: Sequence[Atom], request: Request) -
     return f"{text} It {why} {names}, which would match too."
 
 
-def _failed(match: Match, request: Request, target: Target) -> str:
+def _failed(match: Match, request: Request, plan: Planned, proxy: Proxy) -> str:
     """The first condition that a request does not meet, in words, or ""."""
-    path = path_of(match)
-    if not path_matches(path, request.path):
-        return f"path is not {path.kind} {path.value}"
-    method = method_of(match)
-    if method and method != request.method:
-        return f"method is not {method}"
-    # Of a header that stands twice, any value may meet a condition (seen in Envoy 1.40).
-    headers: dict[str, list[str]] = {}
-    for name, value in request.headers:
-        headers.setdefault(name, []).append(value)
-    for what, conditions, values in (
-        ("header", match.headers, headers),
-        ("cookie", match.cookies, cookies_of("; ".join(headers.get("cookie", [])))),
-        ("query", match.query, _parameters(request.query, target)),
-    ):
-        failed = _named(what, conditions, values)
-        if failed:
-            return failed
+    target = plan.target
+    if failed := _call_failed(match, request, plan) if _is_grpc(plan, match) else _path_failed(match, request):
+        return failed
+    headers = proxy.headers(request.headers)
+    parameters = proxy.parameters(request.query)
+    failed = (
+        _named("header", match.headers, headers, target.header_kinds, proxy.header_text)
+        or _cookies_failed(match, headers, target.header_kinds, proxy)
+        or _named("query", match.query, parameters, target.query_kinds, str)
+    )
+    if failed:
+        return failed
     source = dict(request.source)
     for key, value in match.source:
         if source.get(key) != value:
@@ -141,36 +158,84 @@ def _failed(match: Match, request: Request, target: Target) -> str:
     return ""
 
 
-def _parameters(query: Pairs, target: Target) -> dict[str, list[str]]:
-    """The parameters as the mesh compares them.
-
-    Linkerd takes any of a name, decoded (linkerd/http/route, match/query_param.rs), Envoy the first, as it is sent.
-    """
-    found: dict[str, list[str]] = {}
-    if target.mesh == "linkerd":
-        for name, value in query:
-            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
-        return found
-    return {name: [value] for name, value in reversed(query)}
+def _path_failed(match: Match, request: Request) -> str:
+    path = path_of(match)
+    if not path_matches(path, request.path):
+        return f"path is not {path.kind} {path.value}"
+    method = method_of(match)
+    return f"method is not {method}" if method and method != request.method else ""
 
 
-def _named(what: str, conditions: tuple[tuple[str, TextMatch], ...], values: dict[str, list[str]]) -> str:
+def _takes_calls_only(plan: Planned) -> bool:
+    """True if the object that carries the rules takes nothing but gRPC calls."""
+    mesh = plan.target.mesh
+    return plan.target.limits and GRPC_READINGS[mesh].exclusive and route_kind(plan.route, mesh) == "GRPCRoute"
+
+
+def _is_grpc(plan: Planned, match: Match) -> bool:
+    return bool(match.grpc_service) or _takes_calls_only(plan)
+
+
+def _call_failed(match: Match, request: Request, plan: Planned) -> str:
+    """The part of a gRPC call that a request does not have, in words, or "". Each object asks for other parts."""
+    kind = route_kind(plan.route, plan.target.mesh) if plan.target.limits else plan.target.name
+    if kind == "HTTPRoute":
+        return _path_failed(match, request)
+    exclusive = _takes_calls_only(plan)
+    if request.method != "POST" and (exclusive or kind != "GRPCRoute"):
+        return "method is not POST"
+    call = request.path.split("/")[1:]
+    if len(call) < 2:  # noqa: PLR2004 -- service and method
+        return "path is not that of a gRPC call"
+    if match.grpc_service and call[0] != match.grpc_service:
+        return f"gRPC service is not {match.grpc_service}"
+    # Linkerd looks at the first two segments; the others compare the whole path.
+    method = call[1] if exclusive else "/".join(call[1:])
+    return f"gRPC method is not {match.grpc_method}" if match.grpc_method and method != match.grpc_method else ""
+
+
+def _named(
+    what: str,
+    conditions: Named,
+    values: dict[str, list[str]],
+    kinds: tuple[TextMatchKind, ...],
+    read: Callable[[str], str | None],
+) -> str:
     for name, condition in conditions:
         if name not in values:
             return f"{what} {name} is not there"
-        if not any(text_matches(condition, value) for value in values[name]):
-            return f"{what} {name} is not {condition.kind} {condition.value}"
+        compared = written_as(condition, kinds)
+        if not any(_meets(compared, value, read) for value in values[name]):
+            return f"{what} {name} is not {condition.kind} {condition.value}".rstrip()
     return ""
 
 
-def cookies_of(header: str) -> dict[str, list[str]]:
-    """The cookies of a Cookie header. Of a name that stands several times, any value may meet a condition."""
-    found: dict[str, list[str]] = {}
-    for part in header.split(";"):
-        name, sign, value = part.strip().partition("=")
-        if sign:
-            found.setdefault(name, []).append(value)
-    return found
+def _meets(condition: TextMatch, value: str, read: Callable[[str], str | None]) -> bool:
+    if condition.kind != "regex":
+        return text_matches(condition, value)
+    text = read(value)
+    return text is not None and patterns.matches(condition.value, text)
+
+
+def _cookies_failed(match: Match, headers: dict[str, list[str]], kinds: tuple[TextMatchKind, ...], proxy: Proxy) -> str:
+    """The cookies are one condition on the header Cookie: all of them must stand in one text, as browsers write it."""
+    if not match.cookies:
+        return ""
+    values = headers.get("cookie", [])
+
+    def met(cookies: Named) -> bool:
+        condition = written_as(TextMatch("regex", cookie_pattern(cookies)), kinds)
+        return any(_meets(condition, value, proxy.header_text) for value in values)
+
+    if met(match.cookies):
+        return ""
+    for name, condition in match.cookies:
+        if not met(((name, condition),)):
+            there = met(((name, TextMatch("present")),))
+            return (
+                f"cookie {name} is not {condition.kind} {condition.value}" if there else f"cookie {name} is not there"
+            )
+    return f"cookies {', '.join(name for name, _ in match.cookies)} are not in one Cookie header"
 
 
 def policies(route: Route, rule: Rule) -> tuple[str, ...]:

@@ -30,13 +30,13 @@ LONGEST_REGEX = 1024
 LONGEST_GRPC = 500
 """Each of service and method; together they are a path."""
 LONGEST_VALUE = 4096
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _QUERY_VALUE = re.compile(r"[A-Za-z0-9._~!$'()*,;:@/-]{0,500}")
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TOKEN_ALLOWED = "1 to 256 letters, digits and !#$%&'*+.^_`|~-"  # noqa: S105 -- an HTTP token, no secret
+TOKEN_ALLOWED = "1 to 256 letters, digits and !#$%&'*+.^_`|~-"  # noqa: S105 -- an HTTP token, no secret
 
 
 def read_match(reader: Reader, value: object, where: str) -> Match | None:
@@ -115,8 +115,8 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
     pairs: dict[str, TextMatch] = {}
     for name, raw in found.items():
         place = join(at, name)
-        if not _TOKEN.fullmatch(name):
-            reader.fault("MSH119", place, name, "This is not a legal name.", _TOKEN_ALLOWED)
+        if not TOKEN.fullmatch(name):
+            reader.fault("MSH119", place, name, "This is not a legal name.", TOKEN_ALLOWED)
             continue
         folded = name.lower() if key == "headers" else name
         if key == "headers" and folded == "host":

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from components.routing import proxies
 from operate.cli import app
+from stacks import versions
 
 PROJECT = "name: meshup\nruntime: python\nconfig:\n  mesh: {type: string, default: istio}\n"
 STACK: dict[str, Any] = {
@@ -164,3 +166,57 @@ def test_words_that_old_yaml_reads_as_booleans_are_text(project: Path) -> None:
     (project / "Pulumi.dev.yaml").write_text(f"config: {{meshup:environment: dev, meshup:traffic: {traffic}}}")
     rule = explained(project)["routes"]["on"]["rules"][0]
     assert [backend["name"] for backend in rule["backends"]] == ["yes", "no"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--method", "G ET"], "MSH170", "--method"),
+        (["--method", ""], "MSH170", "--method"),
+        (["--path", "/a b"], "MSH170", "/a%20b"),
+        (["--path", "/caf\u00e9"], "MSH170", "/caf%C3%A9"),
+        (["--path", "/?q=a\u00e9"], "MSH170", "q=a%C3%A9"),
+        (["--query", "q=a b"], "MSH170", "q=a%20b"),
+        (["--header", "na me: x"], "MSH119", "na me"),
+        (["--header", "x: a\x01b"], "MSH170", "control character"),
+        (["--source", "-a=b"], "MSH108", "--source"),
+        (["--source", "a=b c"], "MSH108", "--source"),
+        (["--source-namespace", "Shop_1"], "MSH108", "--source-namespace"),
+    ],
+)
+def test_a_request_that_nobody_can_send_is_refused(project: Path, arguments: list[str], code: str, said: str) -> None:
+    exit_code, out, err = run(project, *arguments)
+    assert (exit_code, out) == (2, "")
+    assert code in err
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("version", "rule", "elsewhere"),
+    [
+        ("", "rest", "Envoy 1.39"),
+        ("1.29.7", "rest", "Envoy 1.39"),
+        ("1.31.0", "testers", "1.30.0 to 1.30.3"),
+    ],
+)
+def test_a_repeated_header_is_read_as_the_version_of_the_mesh_does_and_the_others_are_said(
+    project: Path, version: str, rule: str, elsewhere: str
+) -> None:
+    write(project, {**STACK, "meshup:istio": {"version": version} if version else {}})
+    asked = ("--header", "end-user: ann", "--header", "end-user: jason")
+    decision = explained(project, *asked)["routes"]["reviews"]["decision"]
+    assert decision["rule"] == rule
+    assert elsewhere in " ".join(other["with"] for other in decision["elsewhere"])
+    assert {other["rule"] for other in decision["elsewhere"]} == {"testers", "rest"} - {rule}
+    assert "otherwise with Envoy" in run(project, *asked)[1]
+    linkerd = explained(project, *asked, "--mesh", "linkerd")["routes"]["reviews"]["decision"]
+    assert (linkerd["rule"], linkerd["elsewhere"]) == ("testers", [])
+
+
+def test_the_pinned_versions_are_those_that_the_routing_core_answers_for() -> None:
+    for mesh, version in versions.PINNED.items():
+        assert versions.proxy(mesh, version) is proxies.PROXIES[mesh][0]
+    assert versions.proxy("istio", "1.0.0") is versions.proxy("istio", versions.ISTIO), "the embedded cluster's charts"
+    first = versions.proxy("istio", "1.29.6"), versions.proxy("istio", "1.30.3")
+    assert first == (proxies.ENVOY_1_38, proxies.ENVOY_1_38)
+    assert versions.proxy("istio", "1.30.4-rc.1") is proxies.ENVOY_1_38_4

@@ -241,7 +241,7 @@ def test_a_backend_in_another_namespace_gets_leave() -> None:
 
 
 CALL: dict[str, Any] = {"match": {"grpc": {"service": "shop.Cart", "method": "Add"}}, "backends": {"v1": 100}}
-HEADER: dict[str, Any] = {"match": {"headers": {"x": "1"}}, "backends": {"v1": 100}}
+BY_HEADER: dict[str, Any] = {"match": {"headers": {"x": "1"}}, "backends": {"v1": 100}}
 
 
 def of_port(number: int, rules: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def of_port(number: int, rules: list[dict[str, Any]], **keys: Any) -> dict[str, 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 @pytest.mark.parametrize("port", [80, 9000])
-@pytest.mark.parametrize("rest", [[], [{}], [HEADER], [HEADER, {}]])
+@pytest.mark.parametrize("rest", [[], [{}], [BY_HEADER], [BY_HEADER, {}]])
 def test_a_grpcroute_stands_only_where_it_shuts_out_no_caller(
     mesh: Mesh, port: int, rest: list[dict[str, Any]]
 ) -> None:
