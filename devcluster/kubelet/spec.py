@@ -39,6 +39,17 @@ WORKLOAD = f"{TOOLS}/workload.py"
 _ISTIOD_OVERRIDES = {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
 
 
+RUNTIME_VALUES = {
+    f"envoy.reloadable_features.{guard}": "false"
+    for guard in (
+        "match_headers_individually",
+        "re2_use_latin1_mode",
+        "strip_dotdot_segments_with_parameters",
+    )
+}
+"""What Envoy from 1.38.4 and 1.39 on reads otherwise than the Envoy of the Istio that meshup pins, switched back
+(Envoy's release notes; docs/embedded-envoy.md)."""
+
 _parse_quantity = cast("Callable[[Any], Decimal]", quantity.parse_quantity)  # pyright: ignore[reportUnknownMemberType] - partly typed
 
 
@@ -366,13 +377,15 @@ def _identity(pod: Object, container: Object, role: Role) -> tuple[int, int]:
 
 
 def proxy_config(text: str) -> str:
-    """Return the proxy's configuration with our Envoy and one worker thread.
+    """Return the proxy's configuration with our Envoy, which reads requests as Istio's does, and one worker thread.
 
     Args:
-        text: PROXY_CONFIG as the injector wrote it, empty for none.
+        text: PROXY_CONFIG as the injector wrote it, empty for none. What it sets at run time wins.
     """
     loaded: dict[str, Any] = json.loads(text) if text.strip() else {}
-    return json.dumps({**loaded, "binaryPath": ENVOY, "concurrency": 1}, sort_keys=True)
+    ours = {"binaryPath": ENVOY, "concurrency": 1}
+    values = {**RUNTIME_VALUES, **mapped(loaded, "runtimeValues")}
+    return json.dumps({**loaded, **ours, "runtimeValues": values}, sort_keys=True)
 
 
 def workload_command(pod: Object, container: Object, node: Node) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ class Sent:
         host: The header Host, which is what Envoy chooses the route table's virtual host by.
         target: Path and query, as they are written on the wire.
         method: HTTP method.
-        headers: Further headers, in this order; a name may stand twice.
+        headers: Further headers, in this order; a name may stand twice. Values are sent in UTF-8; a lone surrogate from
+            U+DC80 on stands for a byte that is none (PEP 383).
     """
 
     host: str
@@ -117,7 +118,7 @@ class _Connection:
     def _ask(self, request: Mapping[str, Any], begun: float) -> dict[str, Any]:
         self.http.putrequest(request["method"], request["target"], skip_host=True, skip_accept_encoding=True)
         for name, value in (("host", request["host"]), ("content-length", "0"), *request["headers"]):
-            self.http.putheader(name, value)
+            self.http.putheader(name, value.encode("utf-8", "surrogateescape"))
         self.http.endheaders()
         response = self.http.getresponse()
         content = response.read()

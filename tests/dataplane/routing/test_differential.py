@@ -77,18 +77,29 @@ sources: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 )
 
 
+texts: st.SearchStrategy[Any] = st.one_of(
+    strategies.text_matches,
+    # What tells one character from two bytes, one blank from two, joined values from single ones.
+    st.fixed_dictionaries({"regex": st.sampled_from([".", "..", "b.", "[^b]+", ".*,.*", "a?,b", r"\W+b?"])}),
+)
+calls: st.SearchStrategy[Any] = st.sampled_from(
+    [{"service": "shop.Cart"}, {"service": "shop.Cart", "method": "Add"}, {"service": "shop", "method": "Add"}]
+)
+
 parts: dict[str, st.SearchStrategy[Any]] = {
     "path": strategies.paths,
     "method": st.sampled_from(["GET", "POST"]),
-    "headers": st.dictionaries(st.sampled_from(NAMES), strategies.text_matches, min_size=1, max_size=2),
+    "headers": st.dictionaries(st.sampled_from(NAMES), texts, min_size=1, max_size=2),
     "cookies": st.dictionaries(st.sampled_from(["group", "id"]), st.sampled_from(["b", "beta"]), min_size=1),
-    "query": st.dictionaries(st.sampled_from(["q", "r"]), strategies.text_matches, min_size=1, max_size=2),
+    "query": st.dictionaries(st.sampled_from(["q", "r"]), texts, min_size=1, max_size=2),
 }
 
 
 @st.composite
 def some_matches(draw: st.DrawFn) -> dict[str, Any]:
     """A match of few conditions, so that requests meet several at once, which is where precedence shows."""
+    if draw(st.integers(0, 9)) == 0:
+        return {"grpc": draw(calls), **({"headers": draw(parts["headers"])} if draw(st.booleans()) else {})}
     chosen = draw(st.lists(st.sampled_from([*parts, "path"]), min_size=1, max_size=2, unique=True))
     return {part: draw(parts[part]) for part in chosen}
 
@@ -115,8 +126,11 @@ def some_rules(draw: st.DrawFn) -> list[dict[str, Any]]:
 def specificity(match: dict[str, Any]) -> tuple[int, ...]:
     """What the Gateway API's specification prefers: the path, then a method, then more headers, then more queries."""
     ((kind, path),) = match.get("path", {"prefix": "/"}).items()
+    if "grpc" in match:
+        kind, path = "exact" if "method" in match["grpc"] else "prefix", "/" + "/".join(match["grpc"].values())
     named = len(match.get("headers", {})) + bool(match.get("cookies"))
-    return (["regex", "prefix", "exact"].index(kind), len(path), "method" in match, named, len(match.get("query", {})))
+    method = "method" in match or "grpc" in match
+    return (["regex", "prefix", "exact"].index(kind), len(path), method, named, len(match.get("query", {})))
 
 
 paths = st.sampled_from(
@@ -124,6 +138,8 @@ paths = st.sampled_from(
         *(*PATHS, "/a/c", "/abc", "/c", "/a/", "/a/b/", "/b/", "/A", "/a/b/c", "/a%20b", "/a/b;c"),
         # Envoy normalises paths before it routes.
         *("/a/../b", "/b/%2e%2E/a/./b", "/a\\b", "/%61/b", "/a/..", "/a%2fb", "//a", "/ab/{x}"),
+        *("/a/..;x/b", "/a/.;x", "/a/%2e%2e;x/b"),
+        *("/shop.Cart", "/shop.Cart/", "/shop.Cart/Add", "/shop.Cart/Add/x", "/shop/Add"),
     ]
 )
 queries = st.lists(
@@ -143,12 +159,16 @@ queries = st.lists(
             "x=1",
             "q=%62eta",
             "%71=1",
+            "q=b%0A",
+            "r=%C3%A9",
         ]
     ),
     max_size=2,
 )
-values = st.sampled_from([*VALUES, "other", "B", "b1", "1 1", "b, c"])
-headers = st.lists(st.tuples(st.sampled_from([*NAMES, "X-Group", "x-other"]), values), max_size=2)
+values = st.sampled_from(
+    [*VALUES, "other", "B", "b1", "1 1", "b, c", "a,b", "", "\u00e9", "b\u20ac", "\udce9", "b\udcc0\udc80", "\u00e9b"]
+)
+headers = st.lists(st.tuples(st.sampled_from([*NAMES, "X-Group", "x-other"]), values), max_size=3)
 cookies = st.lists(
     st.tuples(st.sampled_from(["group", "id", "x"]), st.sampled_from(["b", "beta", "c", ""])), max_size=2
 )
@@ -160,7 +180,7 @@ def text_for(draw: st.DrawFn, condition: Any) -> str:
         return condition
     if "prefix" in condition:
         return f"{condition['prefix']}{draw(st.sampled_from(['', 'x']))}"
-    return draw(st.sampled_from(["b1", "b", "1"]) if "regex" in condition else values)
+    return draw(st.sampled_from(["b1", "b", "1", "\u00e9", "\udce9", "a,b"]) if "regex" in condition else values)
 
 
 def path_for(draw: st.DrawFn, condition: dict[str, str]) -> str:
@@ -180,15 +200,24 @@ def questions(draw: st.DrawFn, rules: list[dict[str, Any]]) -> Asked:
     for match in draw(st.lists(st.sampled_from(listed), max_size=2)):
         path = path_for(draw, match["path"]) if "path" in match else path
         method = match.get("method", method)
+        if "grpc" in match:
+            path, method = "/" + "/".join(match["grpc"].values()), draw(st.sampled_from(["POST", "POST", "GET"]))
         sent += [(name, text_for(draw, condition)) for name, condition in match.get("headers", {}).items()]
         jar += [(name, text_for(draw, condition)) for name, condition in match.get("cookies", {}).items()]
         # Envoy compares the first parameter of a name.
         query = [
-            f"{name}={quote(text_for(draw, condition))}" for name, condition in match.get("query", {}).items()
+            f"{name}={quote(text_for(draw, condition), errors='surrogateescape')}"
+            for name, condition in match.get("query", {}).items()
         ] + query
+    if draw(st.booleans()):
+        # A name that stands twice.
+        sent += [(name, draw(values)) for name, _ in sent[:1]]
     if jar:
-        separator = draw(st.sampled_from(["; ", "; ", ";"]))
-        sent.append(("cookie", separator.join(f"{name}={value}" for name, value in jar)))
+        written = [f"{name}={value}" for name, value in jar]
+        split = draw(st.integers(0, 4)) == 0
+        separator = draw(st.sampled_from(["; ", "; ", ";", ";  ", " ; "]))
+        sent += [("cookie", text) for text in (written if split else [separator.join(written)])]
+    sent = draw(st.permutations(sent))
     return Asked(f"{path}?{'&'.join(query)}" if query else path, method, tuple(sent))
 
 

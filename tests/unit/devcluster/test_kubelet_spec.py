@@ -6,8 +6,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.routing.proxies import ENVOY_1_38
 from devcluster.kubelet import spec
 from devcluster.kubelet.spec import Context, Node, NotYet, Probe, Source
+from stacks import versions
 
 NODE = Node(
     address="10.244.255.254",
@@ -119,8 +121,20 @@ def test_a_sidecar_is_started_with_the_environment_that_the_injector_asked_for()
         "binaryPath": spec.ENVOY,
         "concurrency": 1,
         "drainDuration": "45s",
+        "runtimeValues": spec.RUNTIME_VALUES,
     }
     assert proxy.readiness == Probe("http", 15021, "/healthz/ready", period=15, timeout=3)
+
+
+def test_the_proxies_read_requests_as_those_of_the_pinned_istio_do() -> None:
+    assert versions.proxy("istio", versions.ISTIO) is ENVOY_1_38, "see docs/embedded-envoy.md"
+    assert set(spec.RUNTIME_VALUES.values()) == {"false"}
+
+
+def test_what_a_proxy_sets_at_run_time_wins() -> None:
+    guard = "envoy.reloadable_features.match_headers_individually"
+    values = json.loads(spec.proxy_config(json.dumps({"runtimeValues": {guard: "true", "a": "b"}})))["runtimeValues"]
+    assert values == {**spec.RUNTIME_VALUES, guard: "true", "a": "b"}
 
 
 def test_an_application_container_becomes_a_workload_that_listens_on_its_ports() -> None:
