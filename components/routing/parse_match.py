@@ -30,6 +30,9 @@ LONGEST_REGEX = 1024
 LONGEST_GRPC = 500
 """Each of service and method; together they are a path."""
 LONGEST_VALUE = 4096
+NEVER_THERE = ("keep-alive", "proxy-connection", "transfer-encoding")
+"""Headers of the connection (RFC 9110, section 7.6.1) that Envoy was seen to remove whatever their value. Connection,
+Upgrade and TE are there when a request asks for an upgrade, or for trailers."""
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _QUERY_VALUE = re.compile(r"[A-Za-z0-9._~!$'()*,;:@/-]{0,500}")
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
@@ -122,6 +125,10 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
         if key == "headers" and folded == "host":
             message = "Linkerd sees no header Host in HTTP/2; the Service that is called is known by the route."
             reader.fault("MSH119", place, name, message, "any other header")
+            continue
+        if key == "headers" and folded in NEVER_THERE:
+            message = "It belongs to the connection: the proxies remove it before they look for a rule."
+            reader.fault("MSH119", place, name, message, "a header of the request")
             continue
         if folded in pairs:
             reader.fault("MSH113", place, name, f"The header '{folded}' stands twice; case does not count.")

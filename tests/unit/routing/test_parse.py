@@ -102,6 +102,10 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     (rule(redirect={"path": "/a b"}), {("MSH118", "reviews.rules[0].redirect.path")}),
     (rule(match={"path": {"prefix": "/" + "a" * 500}}), {("MSH104", "reviews.rules[0].match.path.prefix")}),
     (rule(match={"grpc": {"service": "a" * 501}}), {("MSH104", "reviews.rules[0].match.grpc.service")}),
+    (rule(match={"headers": {":path": "/"}}), {("MSH119", 'reviews.rules[0].match.headers[":path"]')}),
+    (rule(match={"headers": {"Keep-Alive": "5"}}), {("MSH119", "reviews.rules[0].match.headers.Keep-Alive")}),
+    (rule(match={"method": "get"}), {("MSH104", "reviews.rules[0].match.method")}),
+    (rule(match={"sourceNamespace": "shop_1"}), {("MSH108", "reviews.rules[0].match.sourceNamespace")}),
     (
         rule(match={"cookies": {"a." * 100: "1", "b." * 100: "1"}}),
         {("MSH105", "reviews.rules[0].match.cookies")},
