@@ -52,8 +52,15 @@ def kubeconfig(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[di
     ~/.kube/config, as for the Kubernetes provider.
 
     Returns:
-        The kubeconfig with `current-context` set to the named one, or empty; and the faults.
+        The kubeconfig with `current-context` set to the named one and the provider's other choices in it, or empty; and
+        the faults.
     """
+    refused = _refused_settings(cluster, environ)
+    config, found = _chosen(cluster, environ)
+    return config, [*refused, *found]
+
+
+def _chosen(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Diagnostic]]:
     if not cluster.context and not cluster.kubeconfig:
         message = "Neither kubernetes:context nor kubernetes:kubeconfig is set."
         known = contexts(_ambient(environ))
@@ -73,7 +80,46 @@ def kubeconfig(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[di
         hint = f" Did you mean {near}?" if near else ""
         message = f"The kubeconfig has no context {context!r}.{hint}"
         return {}, [Diagnostic("MSH022", "kubernetes:context", context, message, _one_of(contexts(config)))]
-    return {**config, "current-context": context}, []
+    return _with_cluster({**config, "current-context": context}, cluster)
+
+
+def _with_cluster(config: dict[str, Any], chosen: ClusterSettings) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """Put `kubernetes:cluster` in place of the context's own cluster, as the provider does (clientcmd, overrides)."""
+    name = chosen.provider.get("cluster", "")
+    if not name:
+        return config, []
+    known = [str(entry["name"]) for entry in entries(config, "clusters") if entry.get("name")]
+    if name not in known:
+        near = nearest(name, known)
+        message = "The kubeconfig has no such cluster." + (f" Did you mean {near}?" if near else "")
+        shown = HIDDEN if "cluster" in chosen.secret else name
+        return {}, [Diagnostic("MSH034", "kubernetes:cluster", shown, message, "one of " + ", ".join(known))]
+    listed = [
+        {**entry, "context": {**cast("dict[str, Any]", entry.get("context") or {}), "cluster": name}}
+        if entry.get("name") == config["current-context"]
+        else entry
+        for entry in entries(config, "contexts")
+    ]
+    return {**config, "contexts": listed}, []
+
+
+def _refused_settings(cluster: ClusterSettings, environ: Mapping[str, str]) -> list[Diagnostic]:
+    """Settings of the provider by which it would do something else than what meshup looks at."""
+    found: list[Diagnostic] = []
+    if cluster.provider.get("renderYamlToDirectory"):
+        message = "The provider would write manifests, Secrets in plain text among them, and deploy nothing."
+        found.append(Diagnostic("MSH034", "kubernetes:renderYamlToDirectory", HIDDEN, message, "no value"))
+    try:
+        settings: Any = json.loads(cluster.provider.get("helmReleaseSettings") or "{}")
+    except (ValueError, RecursionError):
+        settings = {}
+    written = cast("dict[str, Any]", settings).get("driver") if isinstance(settings, dict) else None
+    variable = "PULUMI_K8S_HELM_DRIVER"
+    path, driver = ("kubernetes:helmReleaseSettings.driver", written) if written else (variable, environ.get(variable))
+    if driver and driver != "secret":
+        message = "Helm would not keep its records in Secrets, where meshup looks for releases of an interrupted run."
+        found.append(Diagnostic("MSH034", path, str(driver), message, "secret"))
+    return found
 
 
 def contexts(config: Mapping[str, Any]) -> list[str]:

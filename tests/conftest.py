@@ -22,7 +22,7 @@ from devcluster.stack import Stack
 from devcluster.stackfile import Setting, with_settings
 
 # What the program is made of; a copy of it needs nothing else of the repository.
-_PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "stacks")
+_PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "kubeaccess", "stacks")
 
 ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
 """Has Pulumi write the state once, in the end, and not twice for every resource, which is most of the work of an `up`

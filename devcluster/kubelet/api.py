@@ -4,11 +4,13 @@ The client's own typed objects are not used: a watch of every pod must be cheap,
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from kubernetes.config import new_client_from_config  # pyright: ignore[reportUnknownVariableType] - partly typed
+import yaml
+
+from kubeaccess import connection
 
 _SECONDS = 10.0
 _WATCH_SECONDS = 300
@@ -30,8 +32,7 @@ class Api:
     """One cluster's API. Its methods block and may be called from several threads."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        connect = cast("Callable[..., Any]", new_client_from_config)
-        self._client: Any = connect(config_file=str(kubeconfig))
+        self._client: Any = connection.client(yaml.safe_load(kubeconfig.read_text(encoding="utf-8")))
         self.host: str = self._client.configuration.host
 
     def get(self, path: str) -> dict[str, Any] | None:

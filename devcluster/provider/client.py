@@ -1,7 +1,7 @@
 """The Kubernetes API over HTTP: discovery, apply, read and delete of objects of any kind.
 
-`kubernetes.client` does the connection (certificates, tokens, credential plugins, pooling); kinds are found by the API
-server's aggregated discovery, so that any kind works, known to the library or not.
+`kubeaccess` does the connection (certificates, tokens, credential plugins, pooling) with `kubernetes.client`; kinds are
+found by the API server's aggregated discovery, so that any kind works, known to the library or not.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 from urllib.parse import quote, urlencode
 
-from kubernetes import config as kube_config
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import Configuration
+from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from devcluster.provider import objects
 from devcluster.provider.objects import JsonObject, Kind, Schema
+from kubeaccess import connection
 
 _CONNECTIONS = 64  # The engine asks for many resources at once.
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
@@ -95,14 +96,16 @@ class Client:
     """A connection to one API server. Safe for use by several threads."""
 
     def __init__(self, kubeconfig: JsonObject) -> None:
-        configuration = Configuration()
-        loader = cast("Any", kube_config)
-        loader.load_kube_config_from_dict(kubeconfig, client_configuration=configuration, persist_config=False)
-        configuration.connection_pool_maxsize = _CONNECTIONS
-        self._api = cast("Any", ApiClient(configuration=configuration))
+        self._kubeconfig = kubeconfig
+        self._api = self._connected()
         self._lock = threading.Lock()
         self._resources: dict[Kind, ApiResource] | None = None
         self._documents: dict[str, JsonObject] = {}
+
+    def _connected(self) -> Any:
+        configuration = Configuration()
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        return connection.client(self._kubeconfig, configuration)
 
     def request(
         self,
@@ -117,16 +120,14 @@ class Client:
         """Send one request and return the answer's object; raises ApiError or UnreachableError."""
         url = path + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type}
-        try:
-            serialised = self._api.param_serialize(
-                method, url, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            response = self._api.call_api(*serialised, _request_timeout=_TIMEOUT)
-            text = cast("bytes", response.read())
-        except HTTPError as error:
-            message = str(getattr(error, "reason", None) or error)
-            raise UnreachableError(message) from error
-        status = int(response.status)
+        status, text = self._send(method, url, headers, body)
+        if status == 401 and connection.may_change(self._kubeconfig):  # noqa: PLR2004 - HTTP
+            # A token of a credential plugin expires while a long `up` goes on.
+            try:
+                self._api = self._connected()
+            except connection.CredentialError as error:
+                raise UnreachableError(str(error)) from error
+            status, text = self._send(method, url, headers, body)
         try:
             answer = cast("JsonObject", json.loads(text))
         except ValueError:
@@ -134,6 +135,18 @@ class Client:
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP
             raise ApiError({"code": status} | answer)
         return answer
+
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], body: JsonObject | list[JsonObject] | None
+    ) -> tuple[int, bytes]:
+        try:
+            serialised = self._api.param_serialize(
+                method, url, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response = self._api.call_api(*serialised, _request_timeout=_TIMEOUT)
+            return int(response.status), cast("bytes", response.read())
+        except (HTTPError, ApiException, OSError) as error:
+            raise UnreachableError(connection.reason(error)) from error
 
     def version(self) -> JsonObject:
         """Return the server's version; the cheapest proof that it answers."""

@@ -17,6 +17,7 @@ import yaml
 from devcluster.provider import diff as differences
 from devcluster.provider import naming, objects, properties, release
 from devcluster.provider.host import Log
+from devcluster.provider.memory import MemoryFile
 from devcluster.provider.objects import JsonObject
 from devcluster.provider.resources import Checked, Difference, IncompleteError, Naming, Resource, ResourceError
 
@@ -31,11 +32,11 @@ class HelmError(Exception):
 class Helm:
     """Runs helm against one cluster; at most as often at once as the engine asks."""
 
-    def __init__(self, environment: Mapping[str, str], cancelled: threading.Event) -> None:
+    def __init__(self, environment: Mapping[str, str | MemoryFile], cancelled: threading.Event) -> None:
         """Make it.
 
         Args:
-            environment: of the children; KUBECONFIG names the cluster.
+            environment: of the children; KUBECONFIG names the cluster. A file in memory stands for its path.
             cancelled: set when the engine asks to stop: running children are told to end.
         """
         self._environment = dict(environment)
@@ -43,7 +44,7 @@ class Helm:
         self._running = set[subprocess.Popen[str]]()
         self._lock = threading.Lock()
 
-    def run(self, arguments: Sequence[str], text: str = "", extra: Mapping[str, str] | None = None) -> str:
+    def run(self, arguments: Sequence[str], text: str = "", extra: Mapping[str, str | MemoryFile] | None = None) -> str:
         """Run helm and return what it printed.
 
         Args:
@@ -54,6 +55,7 @@ class Helm:
         Raises:
             HelmError: it failed, or is not there.
         """
+        environment = self._environment | dict(extra or {})
         try:
             process = subprocess.Popen(
                 ["helm", *arguments],  # noqa: S607 - helm lives on PATH by contract
@@ -61,7 +63,8 @@ class Helm:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=self._environment | dict(extra or {}),
+                env={name: str(value) for name, value in environment.items()},
+                pass_fds=[value.descriptor for value in environment.values() if isinstance(value, MemoryFile)],
             )
         except OSError as error:
             raise HelmError("the helm command is not on PATH; install Helm 3 or put it there") from error
@@ -163,28 +166,25 @@ class ReleaseResources:
             return _mapping(self._helm.run(["show", "chart", *chart], extra=environment), name)
 
     @contextlib.contextmanager
-    def _chart_source(self, inputs: JsonObject) -> Generator[tuple[list[str], Mapping[str, str]]]:
-        """Give the arguments and variables that lead helm to the chart; credentials are gone afterwards."""
-        options = objects.child(inputs, "repositoryOpts")
-        if not options.get("password"):
+    def _chart_source(self, inputs: JsonObject) -> Generator[tuple[list[str], Mapping[str, str | MemoryFile]]]:
+        """Give the arguments and variables that lead helm to the chart. A password is neither an argument nor a file.
+
+        What helm itself would write on a login is given to it in memory.
+        """
+        if not objects.child(inputs, "repositoryOpts").get("password"):
             yield release.chart_arguments(inputs), {}
             return
-        # helm takes a password as an argument, which everybody can read, or once on standard input of a login.
-        login = ["--username", str(options.get("username") or ""), "--password-stdin"]
-        with tempfile.TemporaryDirectory(prefix="helm-login-") as folder:
-            if release.is_oci(inputs):
-                environment = {"HELM_REGISTRY_CONFIG": f"{folder}/registry.json"}
-                command = ["registry", "login", release.registry_host(inputs), *login]
-                name = ""
-            else:
-                environment = {
-                    "HELM_REPOSITORY_CONFIG": f"{folder}/repositories.yaml",
-                    "HELM_REPOSITORY_CACHE": f"{folder}/cache",
-                }
-                command = ["repo", "add", _REPOSITORY, str(options["repo"]), *login]
-                name = _REPOSITORY
-            self._helm.run(command, str(options["password"]), environment)
-            yield release.chart_arguments(inputs, name), environment
+        if release.is_oci(inputs):
+            with MemoryFile(release.registry_login(inputs)) as login:
+                yield release.chart_arguments(inputs), {"HELM_REGISTRY_CONFIG": login}
+            return
+        with (
+            tempfile.TemporaryDirectory(prefix="helm-charts-") as folder,
+            MemoryFile(release.repository_entry(inputs, _REPOSITORY)) as entry,
+        ):
+            environment = {"HELM_REPOSITORY_CONFIG": entry, "HELM_REPOSITORY_CACHE": folder}
+            self._helm.run(["repo", "update", _REPOSITORY, "--fail-on-repo-update-fail"], extra=environment)
+            yield release.chart_arguments(inputs, _REPOSITORY), environment
 
     def diff(self, state: JsonObject, news: JsonObject, ignored: Sequence[str]) -> Difference:
         """Return what the new inputs change; only name and namespace make it another release."""
@@ -313,10 +313,18 @@ def _mapping(text: str, name: str) -> JsonObject:
     return cast("JsonObject", loaded)
 
 
-def child_environment(settings: Mapping[str, str], kubeconfig: Path | None) -> dict[str, str]:
-    """Return the environment for helm: this process's own, with the provider's settings for helm in it."""
-    environment = {"HELM_BURST_LIMIT": "120", "HELM_QPS": "50", **os.environ, **settings}
+def child_environment(settings: Mapping[str, str], kubeconfig: MemoryFile | None) -> dict[str, str | MemoryFile]:
+    """Return the environment for helm: this process's own, with the provider's settings for helm in it.
+
+    helm's own variables for the cluster and its user would lead it past the kubeconfig, which the official plugin does
+    not let happen to a Release. The driver is a setting of the plugin there, and never HELM_DRIVER.
+    """
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HELM_KUBE") and name not in ("HELM_NAMESPACE", "HELM_DRIVER")
+    }
+    environment: dict[str, str | MemoryFile] = {"HELM_BURST_LIMIT": "120", "HELM_QPS": "50", **own, **settings}
     if kubeconfig is not None:
-        environment["KUBECONFIG"] = str(kubeconfig)
-        environment.pop("HELM_KUBECONTEXT", None)
+        return {**environment, "KUBECONFIG": kubeconfig}
     return environment

@@ -22,6 +22,9 @@ class KubeconfigError(Exception):
 def locate(setting: str, environment: Mapping[str, str]) -> list[tuple[str, Path]]:
     """Return the kubeconfig texts, each with the folder that its relative paths are meant from.
 
+    Only the files of KUBECONFIG, or the one in the home folder, are such a folder's: the official plugin parses what
+    `kubeconfig` names as it parses content (4.34, provider/pkg/provider/util.go).
+
     Args:
         setting: the provider's `kubeconfig`: a path, or the content itself, or empty.
         environment: read for KUBECONFIG (a list of paths) and HOME.
@@ -31,8 +34,9 @@ def locate(setting: str, environment: Mapping[str, str]) -> list[tuple[str, Path
     """
     if setting and ("\n" in setting or setting.lstrip().startswith("{")):
         return [(setting, Path.cwd())]
+    folder: Path | None = None
     if setting:
-        paths = [Path(setting).expanduser()]
+        paths, folder = [Path(setting).expanduser()], Path.cwd()
     elif environment.get("KUBECONFIG"):
         paths = [Path(p) for p in environment["KUBECONFIG"].split(os.pathsep) if p]
     else:
@@ -40,7 +44,7 @@ def locate(setting: str, environment: Mapping[str, str]) -> list[tuple[str, Path
     found: list[tuple[str, Path]] = []
     for path in paths:
         try:
-            found.append((path.read_text(encoding="utf-8"), path.resolve().parent))
+            found.append((path.read_text(encoding="utf-8"), folder or path.absolute().parent))
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -6,6 +6,7 @@ pulumi-kubernetes 4.29.0 leaves them in state.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, cast
@@ -138,8 +139,24 @@ def registry_host(release: Mapping[str, Any]) -> str:
     return urlparse(chart if chart.startswith("oci://") else _repository(release)).netloc
 
 
+def registry_login(release: Mapping[str, Any]) -> bytes:
+    """Return what `helm registry login` would write: the credentials of the chart's registry, as Docker has them."""
+    options = objects.child(release, "repositoryOpts")
+    pair = f"{options.get('username') or ''}:{options['password']}"
+    auth = base64.b64encode(pair.encode()).decode()
+    return json.dumps({"auths": {registry_host(release): {"auth": auth}}}).encode()
+
+
+def repository_entry(release: Mapping[str, Any], name: str) -> bytes:
+    """Return what `helm repo add` would write: one repository under a name, with its credentials. JSON is YAML."""
+    options = objects.child(release, "repositoryOpts")
+    entry = {"name": name, "url": str(options["repo"])}
+    entry |= {key: str(options.get(key) or "") for key in ("username", "password", "caFile", "certFile", "keyFile")}
+    return json.dumps({"apiVersion": "", "repositories": [entry]}).encode()
+
+
 def chart_arguments(release: Mapping[str, Any], repository_name: str = "") -> list[str]:
-    """Return the chart and where it comes from, as arguments of helm. Never a password: that goes by standard input.
+    """Return the chart and where it comes from, as arguments of helm. Never a password.
 
     Args:
         release: the release's inputs.

