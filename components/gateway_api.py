@@ -88,6 +88,11 @@ def digest(objects: Iterable[Manifest]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def is_part(name: str) -> bool:
+    """Whether an object of this name is one of a bundle: a CustomResourceDefinition of it, or its guard."""
+    return name == GUARD or name.endswith(".gateway.networking.k8s.io")
+
+
 def existing(
     mesh: str, crds: Sequence[Mapping[str, Any]], guards: Sequence[Mapping[str, Any]], is_ours: Mapping[str, bool]
 ) -> tuple[bool, list[Diagnostic]]:
@@ -102,7 +107,7 @@ def existing(
     Returns:
         Whether meshup has to install the bundle, or keep it, because it is not there or its own; and the faults.
     """
-    there = {str(item["name"]): item for item in crds if str(item["name"]).endswith(".gateway.networking.k8s.io")}
+    there = {str(item["name"]): item for item in crds if is_part(str(item["name"]))}
     foreign = {name: item for name, item in there.items() if not is_ours.get(name, False)}
     if not foreign:
         if any(item["name"] == GUARD and not is_ours.get(GUARD, False) for item in guards):

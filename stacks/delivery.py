@@ -16,11 +16,13 @@ from stacks.plan import Plan
 MANY_SERVICES = 100
 """Above it, a first `up` with one resource per object takes several times as long as kubectl apply."""
 KEY = "meshup:delivery"
+PREFIX = "meshup-traffic-"
+"""What the names of the releases of every stack's traffic begin with."""
 
 
 def release_prefix(owner: str) -> str:
     """Return what the names of a stack's releases begin with: two stacks may have routes in one namespace."""
-    return f"meshup-traffic-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
+    return f"{PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
 
 
 def decide(planned: Plan, way: Literal["objects", "release"], owner: str) -> tuple[Plan, list[Diagnostic]]:
@@ -50,7 +52,7 @@ def decide(planned: Plan, way: Literal["objects", "release"], owner: str) -> tup
 
 
 def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
-    """Refuse to take over objects of this stack that were delivered in the other way.
+    """Refuse to take over objects of this stack that were delivered in the other way, or under its former name.
 
     Pulumi makes new resources before it deletes old ones. With the ways changed, it would delete last what the cluster
     has only once: every route.
@@ -60,20 +62,33 @@ def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) ->
         there: The metadata of those of its objects that exist.
         owner: The stack.
     """
-    found: list[str] = []
+    found: dict[str, str] = {}
     for item in planned.traffic.objects:
         metadata = there.get(kept(item))
-        if metadata is None or holder(metadata) != owner:
+        if metadata is None or (holder(metadata) != owner and kept(item) not in planned.taken):
             continue
         annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
         wanted = traffic.release_of(item, planned.release) if planned.release else ""
-        if annotations.get(traffic.RELEASE_ANNOTATION, "") != wanted:
-            found.append(f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}")
+        release = annotations.get(traffic.RELEASE_ANNOTATION, "")
+        if release != wanted:
+            found[f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}"] = release
     if not found:
         return []
     now, before = ("release", "objects") if planned.release else ("objects", "release")
+    releases = sorted({release for release in found.values() if release})
+    if planned.release and releases:
+        message = (
+            f"{len(found)} objects are in releases that have the former name of this stack in theirs, such as "
+            f"{releases[0]}. Pulumi would delete these, with every route in them, before it makes the new ones."
+        )
+        allowed = f"releases that begin with {planned.release}"
+        remedy = (
+            "Give the stack its former name again (`pulumi stack rename`), or hand the objects over as "
+            "docs/decisions/0002-scale.md describes, first to objects and then back to release."
+        )
+        return [Diagnostic("MSH029", KEY, now, message, allowed, remedy)]
     message = (
-        f"{len(found)} objects were delivered as {before}, the first one is {found[0]}. "
+        f"{len(found)} objects were delivered as {before}, the first one is {next(iter(found))}. "
         f"The names of this stack's releases begin with {release_prefix(owner)}."
     )
     return [Diagnostic("MSH029", KEY, now, message, before)]

@@ -47,6 +47,10 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         elif "metadata" in props:
             props["metadata"] = ownership.marked(props["metadata"], owner)
+            urn = planned.taken.get(_kept(args.type_, props["metadata"]))
+            if urn is not None:
+                # An import may have put it anywhere into the state. Without the alias, Pulumi would delete it there.
+                opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[urn]))
             if args.type_ == DESTINATION_RULE_TYPE:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         else:
@@ -54,6 +58,13 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
         return pulumi.ResourceTransformationResult(props, opts)
 
     return transform
+
+
+def _kept(type_: str, metadata: Mapping[str, Any]) -> Kept:
+    """What a resource will be in the cluster: its type is kubernetes:GROUP/VERSION:KIND."""
+    _, api_version, kind = type_.split(":")
+    namespace = cast("str", metadata.get("namespace") or "")
+    return Kept(api_version.removeprefix("core/"), kind, str(metadata["name"]), namespace)
 
 
 def clear(
@@ -135,7 +146,7 @@ def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
         {**item, "apiVersion": api_version, "kind": kind}
         for api_version, kind, namespace in sorted(places)
         for item in cluster.objects_of(api_version, kind, namespace)
-        if ownership.holder(item["metadata"]) == owner
+        if ownership.holder(item["metadata"]) in {owner, *planned.former}
     ]
     steps = transition.transition(wanted, live)
     there: dict[Kept, dict[str, Any]] = {kept(item): item["metadata"] for item in live}

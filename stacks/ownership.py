@@ -6,7 +6,7 @@ stack that made it, and only what carries it is taken over again (docs/decisions
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -50,25 +50,112 @@ def holder(metadata: Mapping[str, Any]) -> str:
     return _text(metadata, "annotations", ANNOTATION)
 
 
-def conflicts(wanted: Iterable[Kept], there: Mapping[Kept, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
-    """Refuse objects which exist and are not this stack's.
+@dataclass(frozen=True)
+class Claims:
+    """Whose the objects are that exist.
+
+    Attributes:
+        taken: Objects of this stack, by its state, which do not carry its annotation yet, each with its URN.
+        former: The names of the stack that they carry instead.
+        faults: Objects that are not this stack's, or not its alone.
+    """
+
+    taken: Mapping[Kept, str]
+    former: frozenset[str]
+    faults: tuple[Diagnostic, ...]
+
+
+def claims(
+    wanted: Iterable[Kept],
+    there: Mapping[Kept, Mapping[str, Any]],
+    owner: str,
+    state: Callable[[str], Mapping[Kept, str] | None],
+) -> Claims:
+    """Decide whose objects are.
+
+    An object without the annotation of this stack is its own if its state has it: then it has been imported, or the
+    stack has another name or another backend now. If a stack of the name in the annotation has the object as well, it
+    is refused: a destroy of one would take it from the other.
 
     Args:
         wanted: What the stack is about to have.
         there: Of those, the ones that exist, with their metadata.
         owner: The stack, as in the annotation.
+        state: Name of a stack -> the objects that it has, with URNs; nothing if there is no such stack, None if that
+            can't be told.
     """
-    found: list[Diagnostic] = []
+    taken: dict[Kept, str] = {}
+    former: set[str] = set()
+    faults: list[Diagnostic] = []
     for item in wanted:
         metadata = there.get(item)
-        if metadata is None:
+        holding = owner if metadata is None else holder(metadata)
+        if holding == owner:
             continue
-        stack = holder(metadata)
-        if stack != owner:
-            place = f"{item.kind}/{item.namespace}/{item.name}" if item.namespace else f"{item.kind}/{item.name}"
-            whose = f"It belongs to the stack {stack}." if stack else "meshup did not make it."
-            found.append(Diagnostic("MSH026", place, None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}"))
-    return found
+        urn = (state(owner) or {}).get(item, "")
+        if not urn:
+            faults.append(_foreign(item, owner, holding))
+            continue
+        others: Mapping[Kept, str] | None = state(holding) if holding else {}
+        if others is None or item in others:
+            faults.append(_shared(item, owner, holding, None if others is None else others[item]))
+            continue
+        taken[item] = urn
+        if holding:
+            former.add(holding)
+    return Claims(taken, frozenset(former), tuple(faults))
+
+
+def taken_over(found: Claims, owner: str) -> list[Diagnostic]:
+    """Say which objects get the annotation of this stack in this run."""
+    if not found.taken:
+        return []
+    first, count = next(iter(found.taken)), len(found.taken)
+    carried = " or ".join(sorted(found.former)) or "no stack"
+    message = (
+        f"In the state of this stack: {count} object{'' if count == 1 else 's'} with the name of {carried} on, such as "
+        f"{_place(first)}. This run writes the name of this stack."
+    )
+    return [Diagnostic("MSH037", ANNOTATION, owner, message, severity="warning")]
+
+
+def _foreign(item: Kept, owner: str, holding: str) -> Diagnostic:
+    """The fault of an object that is not in this stack's state."""
+    overwrite = "--overwrite " if holding else ""
+    command = f"kubectl annotate {overwrite}{_kubectl(item)} {ANNOTATION}={owner}"
+    after = "deletes it on `pulumi destroy`" + (", with everything in it" if item.kind == "Namespace" else "")
+    if holding:
+        whose = f"It belongs to the stack {holding}."
+        remedy = (
+            f"Choose another name or another namespace. If {holding} shall give it up, take it out of the state there, "
+            "which leaves the object alone (`pulumi state delete URN`), and then hand it over to this stack, which "
+            f"changes it, and {after}: {command}"
+        )
+    else:
+        whose = "meshup did not make it."
+        remedy = (
+            "Choose another name or another namespace. Or hand the object over to this stack, which then changes it, "
+            f"and {after}: {command}"
+        )
+    return Diagnostic("MSH026", _place(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
+
+
+def _shared(item: Kept, owner: str, holding: str, urn: str | None) -> Diagnostic:
+    """The fault of an object that another stack has as well, or may have."""
+    both = f"The states of {owner} and {holding} both have it."
+    unknown = f"The state of {owner} has it, and whether {holding}, which made it, still has it can't be told."
+    return Diagnostic("MSH036", _place(item), urn, unknown if urn is None else both, "one stack per object")
+
+
+def _place(item: Kept) -> str:
+    return f"{item.kind}/{item.namespace}/{item.name}" if item.namespace else f"{item.kind}/{item.name}"
+
+
+def _kubectl(item: Kept) -> str:
+    """An object as kubectl takes it: the kind with version and group, for kinds of one name in several groups."""
+    group, _, version = item.api_version.rpartition("/")
+    kind = f"{item.kind.lower()}.{version}.{group}" if group else item.kind.lower()
+    return f"--namespace {item.namespace} {kind} {item.name}" if item.namespace else f"{kind} {item.name}"
 
 
 def stale_records(

@@ -84,6 +84,10 @@ class Plan:
     gateway_api: tuple[Manifest, ...] = ()
     release: str = ""
     """What the names of the Helm releases of the traffic begin with; "" if each object is a resource."""
+    taken: Mapping[Kept, str] = field(default_factory=dict[Kept, str])
+    """Objects of the stack that do not carry its annotation yet, with the URN that they have in its state."""
+    former: frozenset[str] = frozenset()
+    """The names of the stack that they carry instead."""
 
     def objects(self) -> list[Kept]:
         """Return every object that the stack will make, so without those of other people's charts."""

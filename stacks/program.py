@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,7 @@ from stacks import (
     other_meshes,
     ownership,
     settings,
+    state,
     target,
     traffic_file,
     versions,
@@ -38,6 +39,7 @@ from stacks.outputs import outputs
 from stacks.ownership import Kept
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
+from stacks.state import Reader
 from stacks.target import Cluster, ClusterError
 
 
@@ -107,15 +109,21 @@ def run() -> None:
         ConfigurationError: The configuration or the cluster is refused, before the first resource.
     """
     owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    chosen, planned, cluster = prepare(settings.read_config(), pulumi.get_stack(), owner)
+    chosen, planned, cluster = prepare(settings.read_config(), pulumi.get_stack(), owner, state.reader())
     pulumi.runtime.register_stack_transformation(transformation(chosen, planned, owner, cluster))
     later = deploy(planned, provider(chosen.cluster))
     for name, value in (outputs(planned) | later).items():
         pulumi.export(name, value)
 
 
-def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, Cluster]:
+def prepare(config: RawConfig, stack: str, owner: str, states: Reader) -> tuple[Settings, Plan, Cluster]:
     """Find every fault that can be found before the first resource.
+
+    Args:
+        config: As Pulumi hands it over.
+        stack: Its name.
+        owner: The stack, organisation/project/stack.
+        states: What reads the state of a stack. It is asked only if an object that exists lacks the annotation.
 
     Raises:
         ConfigurationError: With all of them.
@@ -142,7 +150,7 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
         cluster, faults = target.connect(kubeconfig, supported)
         found += faults
     if cluster is not None and not errors(found):
-        planned, faults = _looked_at(chosen, planned, cluster, owner)
+        planned, faults = _looked_at(chosen, planned, cluster, owner, states)
         found += faults
     if errors(found) or cluster is None:
         raise ConfigurationError(found)
@@ -151,19 +159,22 @@ def prepare(config: RawConfig, stack: str, owner: str) -> tuple[Settings, Plan, 
     return chosen, planned, cluster
 
 
-def _looked_at(chosen: Settings, planned: Plan, cluster: Cluster, owner: str) -> tuple[Plan, list[Diagnostic]]:
+def _looked_at(
+    chosen: Settings, planned: Plan, cluster: Cluster, owner: str, states: Reader
+) -> tuple[Plan, list[Diagnostic]]:
     """Compare the plan with the cluster. What can't be read does not hide what else can't be."""
-    found: list[Diagnostic] = []
-    planned, faults = _with_gateway_api(chosen, planned, cluster, owner)
-    found += [*faults, *charts.unreachable(planned.mesh.releases)]
+    planned, found = _with_gateway_api(chosen, planned, cluster, owner, states)
+    found += charts.unreachable(planned.mesh.releases)
+    wanted = planned.objects()
+    there, faults = _existing(cluster, wanted)
+    claims = ownership.claims(wanted, there, owner, states)
+    planned = replace(planned, taken=claims.taken, former=claims.former)
+    found += [*faults, *claims.faults, *ownership.taken_over(claims, owner), *delivery.mixed(planned, there, owner)]
     for check in (_linkerd_faults, _other_meshes):
         try:
             found += check(planned, cluster, owner)
         except ClusterError as error:
             found += error.diagnostics
-    wanted = planned.objects()
-    there, faults = _existing(cluster, wanted)
-    found += [*faults, *ownership.conflicts(wanted, there, owner), *delivery.mixed(planned, there, owner)]
     return planned, found
 
 
@@ -178,7 +189,9 @@ def _with_identity(chosen: Settings, planned: Plan) -> tuple[Plan, list[Diagnost
     return replace(planned, mesh=replace(planned.mesh, identity=made)), faults
 
 
-def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: str) -> tuple[Plan, list[Diagnostic]]:
+def _with_gateway_api(
+    chosen: Settings, planned: Plan, cluster: Cluster, owner: str, states: Reader
+) -> tuple[Plan, list[Diagnostic]]:
     """Look for the bundle on the cluster; plan our own where there is none."""
     wanted = chosen.gateway_api.install
     if not (wanted or needs_gateway_api(chosen, planned)):
@@ -193,7 +206,12 @@ def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: 
     )
     if found:
         return planned, found
-    ours = {item["name"]: ownership.holder(item) == owner for item in (*crds, *guards)}
+    there = {item: metadata for item, metadata in _bundle(crds, guards) if bundle.is_part(item.name)}
+    claims = ownership.claims(there, there, owner, states)
+    ours = {item.name: ownership.holder(there[item]) == owner or item in claims.taken for item in there}
+    # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
+    if shared := [fault for fault in claims.faults if fault.code == "MSH036"]:
+        return planned, shared
     install, faults = bundle.existing(chosen.mesh, crds, guards, ours)
     if not install or errors(faults):
         return planned, faults
@@ -202,6 +220,13 @@ def _with_gateway_api(chosen: Settings, planned: Plan, cluster: Cluster, owner: 
         return planned, [Diagnostic("MSH313", "meshup:gatewayApi.install", False, message, "true, or a bundle")]
     objects, faults = gateway_api.load(chosen.gateway_api, chosen.charts, os.environ)
     return replace(planned, gateway_api=tuple(objects)), faults
+
+
+def _bundle(crds: list[dict[str, Any]], guards: list[dict[str, Any]]) -> Iterator[tuple[Kept, dict[str, Any]]]:
+    for item in crds:
+        yield Kept("apiextensions.k8s.io/v1", "CustomResourceDefinition", item["name"]), item
+    for item in guards:
+        yield Kept("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", item["name"]), item
 
 
 def _metadata(cluster: Cluster, kind: tuple[str, str], found: list[Diagnostic]) -> list[dict[str, Any]]:
@@ -222,7 +247,11 @@ def _linkerd_faults(planned: Plan, cluster: Cluster, _owner: str) -> list[Diagno
 def _other_meshes(planned: Plan, cluster: Cluster, owner: str) -> list[Diagnostic]:
     registration = "admissionregistration.k8s.io/v1"
     namespaces = cluster.metadata("v1", "namespaces", None)
-    own = [item["name"] for item in namespaces if ownership.holder(item) == owner]
+    own = [
+        item["name"]
+        for item in namespaces
+        if ownership.holder(item) == owner or Kept("v1", "Namespace", item["name"]) in planned.taken
+    ]
     listed = other_meshes.Listed(
         mutating=cluster.objects(registration, "mutatingwebhookconfigurations", None),
         validating=cluster.objects(registration, "validatingwebhookconfigurations", None),

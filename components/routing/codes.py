@@ -140,9 +140,9 @@ CONFIGURATION: tuple[Code, ...] = (
     Code(
         "MSH026",
         "Object belongs to someone else",
-        "The cluster already has an object of this name that this stack did not make. Taking it over could destroy it "
-        "later, so it is left alone.",
-        "Rename one of the two, delete the object, or import it into the stack with `pulumi import`.",
+        "The cluster already has an object of this name that this stack did not make, and its state does not have it. "
+        "Taking it over could destroy it later, so it is left alone.",
+        "Rename one of the two, or hand the object over: docs/own-cluster.md says how, and what follows.",
     ),
     Code(
         "MSH027",
@@ -173,13 +173,6 @@ CONFIGURATION: tuple[Code, ...] = (
         "Correct the path or the file: it holds routes as they stand under meshup:traffic.",
     ),
     Code(
-        "MSH035",
-        "Kubernetes newer than the mesh knows",
-        "The project of the mesh says nothing of this version of Kubernetes. It is deployed all the same: most new "
-        "versions take nothing away.",
-        "Try it on a cluster that may break, or install a version of the mesh that supports it.",
-    ),
-    Code(
         "MSH031",
         "Cluster does not answer as asked",
         "The API server answers, but with an error that is no matter of rights. meshup can't tell then what is on the "
@@ -207,6 +200,29 @@ CONFIGURATION: tuple[Code, ...] = (
         "Setting of the Kubernetes provider not possible",
         "With this setting, the Kubernetes provider would deploy elsewhere than meshup looks, or not deploy at all.",
         "Remove the key or the environment variable, or set it to what is allowed.",
+    ),
+    Code(
+        "MSH035",
+        "Kubernetes newer than the mesh knows",
+        "The project of the mesh says nothing of this version of Kubernetes. It is deployed all the same: most new "
+        "versions take nothing away.",
+        "Try it on a cluster that may break, or install a version of the mesh that supports it.",
+    ),
+    Code(
+        "MSH036",
+        "Object of two stacks",
+        "The object carries the name of another stack, and the states of both have it. A `pulumi destroy` of one would "
+        "take it from the other.",
+        "Forget it in the state of the stack that shall not have it: `pulumi state unprotect URN` if it is protected, "
+        "then `pulumi state delete URN`. Both leave the object alone.",
+    ),
+    Code(
+        "MSH037",
+        "Objects taken over",
+        "The state of this stack has objects that do not carry its name: they were imported, or the stack was renamed "
+        "or has moved to another backend.",
+        "Nothing, if that is so. If another backend still has a stack of the former name, remove that with `pulumi "
+        "stack rm --force`, which leaves the objects alone, and never destroy it.",
     ),
 )
 
@@ -751,16 +767,16 @@ IDENTITY: tuple[Code, ...] = (
         "Give a renewBefore that is shorter than the validity.",
     ),
     Code(
-        "MSH222",
-        "Private key in plain configuration",
-        "A key in the stack's configuration file has to be encrypted: the file is kept in the repository.",
-        "Set it with `pulumi config set --secret --path`, and replace the key, since it has been in plain text.",
-    ),
-    Code(
         "MSH221",
         "Clock not understood",
         "The environment variable MESHUP_NOW sets the clock and is not a time with a zone.",
         "Unset MESHUP_NOW, or write a time such as 2027-03-01T00:00:00Z.",
+    ),
+    Code(
+        "MSH222",
+        "Private key in plain configuration",
+        "A key in the stack's configuration file has to be encrypted: the file is kept in the repository.",
+        "Set it with `pulumi config set --secret --path`, and replace the key, since it has been in plain text.",
     ),
 )
 

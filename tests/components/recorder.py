@@ -33,6 +33,7 @@ class Record:
     dependencies: list[str]
     delete_before_replace: bool
     hooks: list[str] = field(default_factory=list[str])
+    aliases: list[str] = field(default_factory=list[str])
 
 
 class _Mocks(mocks.Mocks):
@@ -66,6 +67,7 @@ class _Monitor(mocks.MockMonitor):
                     list(request.dependencies),
                     request.deleteBeforeReplace,
                     [*request.hooks.before_create, *request.hooks.before_update],
+                    [alias.urn for alias in request.aliases if alias.urn],
                 )
             )
         return response

@@ -15,7 +15,7 @@ from components import istio, linkerd
 from components.routing import ConfigurationError
 from stacks import delivery, hooks, program, settings
 from stacks.charts import Charts
-from stacks.ownership import ANNOTATION
+from stacks.ownership import ANNOTATION, Kept
 from stacks.plan import plan
 from tests.components.recorder import recorded
 from tests.unit.stacks import discovery
@@ -88,9 +88,14 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
     server.server_close()
 
 
+def no_state(stack: str) -> dict[Kept, str]:
+    del stack
+    return {}
+
+
 def refused(**keys: Any) -> list[tuple[str, str]]:
     with pytest.raises(ConfigurationError) as caught:
-        program.prepare(raw(**keys), "dev", OWNER)
+        program.prepare(raw(**keys), "dev", OWNER, no_state)
     return [(fault.code, fault.path) for fault in caught.value.diagnostics]
 
 
@@ -100,13 +105,13 @@ def namespaces(*found: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_cluster_that_has_nothing_of_the_plan_is_taken(api: Api) -> None:
     api.answers["/api/v1/namespaces"] = {"items": None}
-    chosen, planned, _ = program.prepare(raw(), "dev", OWNER)
+    chosen, planned, _ = program.prepare(raw(), "dev", OWNER, no_state)
     assert (chosen.mesh, planned.mesh.kind) == ("istio", "istio")
 
 
 def test_what_an_interrupted_run_of_this_stack_made_is_taken_over(api: Api) -> None:
     api.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo", "annotations": {ANNOTATION: OWNER}})
-    _, planned, _ = program.prepare(raw(), "dev", OWNER)
+    _, planned, _ = program.prepare(raw(), "dev", OWNER, no_state)
     assert [namespace["name"] for namespace in planned.namespaces] == ["bookinfo"]
 
 
@@ -165,7 +170,7 @@ def shell(api: Api, **keys: Any) -> list[Any]:
     chosen, _ = settings.load(raw(**keys), "dev")
     planned, _ = delivery.decide(plan(chosen, Charts())[0], chosen.delivery, OWNER)
     api.answers["/api/v1/namespaces"] = {"items": []}
-    cluster = program.prepare(raw(), "dev", OWNER)[2]
+    cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
 
     def build() -> None:
         pulumi.runtime.register_stack_transformation(hooks.transformation(chosen, planned, OWNER, cluster))
@@ -178,6 +183,22 @@ def test_every_object_carries_the_stack_that_made_it(api: Api) -> None:
     objects = [record for record in shell(api) if "metadata" in record.inputs]
     assert objects
     assert all(record.inputs["metadata"]["annotations"][ANNOTATION] == OWNER for record in objects)
+
+
+def test_what_an_import_has_put_into_the_state_is_known_there_by_its_urn(api: Api) -> None:
+    """Else Pulumi would make it anew, and then delete what was imported."""
+    imported = Kept("v1", "Namespace", "bookinfo")
+    urn = "urn:pulumi:dev::meshup::kubernetes:core/v1:Namespace::as-it-was-imported"
+    api.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo"})
+    _, planned, cluster = program.prepare(raw(), "dev", OWNER, lambda _: {imported: urn})
+    chosen, _ = settings.load(raw(), "dev")
+
+    def build() -> None:
+        pulumi.runtime.register_stack_transformation(hooks.transformation(chosen, planned, OWNER, cluster))
+        program.deploy(planned, program.provider(chosen.cluster))
+
+    aliases = {record.name: record.aliases for record in recorded(build) if record.aliases}
+    assert aliases == {"namespace-bookinfo-namespace": [urn]}
 
 
 def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any(api: Api) -> None:
@@ -211,7 +232,7 @@ def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
 
 def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
     api.answers["/api/v1/namespaces"] = {"items": []}
-    cluster = program.prepare(raw(), "dev", OWNER)[2]
+    cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
     api.answers["/api/v1/namespaces/istio-system/secrets"] = namespaces(
         {"name": "sh.helm.release.v1.istiod.v1", "labels": {"status": "pending-install"}},
         {"name": "sh.helm.release.v1.istio-base.v1", "labels": {"status": "deployed"}},
@@ -226,7 +247,7 @@ def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
 def test_every_right_that_is_missing_is_in_one_report(api: Api) -> None:
     api.refused = ("/namespaces", "/nodes", "/customresourcedefinitions", "/validatingadmissionpolicies")
     with pytest.raises(ConfigurationError) as caught:
-        program.prepare(raw(mesh="linkerd"), "dev", OWNER)
+        program.prepare(raw(mesh="linkerd"), "dev", OWNER, no_state)
     assert [fault.code for fault in caught.value.diagnostics] == ["MSH024"] * len(api.refused)
     text = str(caught.value)
     for resource in ("namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,18 @@ def test_objects_that_came_in_the_other_way_are_not_taken_over(way: Any, release
     (refusal,) = delivery.mixed(found, there, OWNER)
     assert (refusal.code, refusal.severity, refusal.value) == ("MSH029", "error", way)
     assert refusal.message.startswith("4 objects")
+
+
+def test_releases_under_the_former_name_of_a_renamed_stack_are_not_replaced() -> None:
+    found, _ = delivery.decide(planned(), "release", OWNER)
+    former, _ = delivery.decide(planned(), "release", "organization/meshup/old")
+    objects = [traffic.wrapped(item, former.release) for item in former.traffic.objects]
+    there = {kept(item): item["metadata"] for item in objects}
+    found = replace(found, taken=dict.fromkeys(there, "urn"))
+    (refusal,) = delivery.mixed(found, there, OWNER)
+    assert (refusal.code, refusal.severity) == ("MSH029", "error")
+    assert former.release in refusal.message
+    assert "pulumi stack rename" in refusal.remedy
 
 
 def test_objects_of_somebody_else_are_left_to_the_check_of_ownership() -> None:

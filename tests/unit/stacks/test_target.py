@@ -1,3 +1,4 @@
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import yaml
 from components.routing import errors, render
 from devcluster.provider import kubeconfig
 from kubeaccess import connection
-from stacks import ownership, target, versions
-from stacks.ownership import Kept
+from stacks import ownership, state, target, versions
+from stacks.ownership import Kept, kept
 from stacks.settings import ClusterSettings
 
 CONFIG: dict[str, Any] = {
@@ -200,20 +201,85 @@ OWNER = "organization/meshup/dev"
 NAMESPACE = Kept("v1", "Namespace", "bookinfo")
 
 
-@pytest.mark.parametrize(
-    ("metadata", "refused"),
-    [
-        (None, False),
-        ({"annotations": {ownership.ANNOTATION: OWNER}}, False),
-        ({"annotations": {ownership.ANNOTATION: "organization/meshup/prod"}}, True),
-        ({"annotations": None}, True),
-        ({}, True),
-    ],
-)
-def test_only_an_object_of_the_same_stack_is_taken_over(metadata: dict[str, Any] | None, refused: bool) -> None:
-    there = {} if metadata is None else {NAMESPACE: metadata}
-    found = ownership.conflicts([NAMESPACE], there, OWNER)
-    assert [(fault.code, fault.path) for fault in found] == ([("MSH026", "Namespace/bookinfo")] if refused else [])
+FORMER = "organization/meshup/old"
+URN = "urn:pulumi:dev::meshup::kubernetes:core/v1:Namespace::anything"
+HAS_IT = {NAMESPACE: URN}
+CLAIMS: dict[str, tuple[str | None, dict[str, dict[Kept, str] | None], list[str]]] = {
+    "not there": (None, {}, []),
+    "ours": (OWNER, {}, []),
+    "ours, and in the state": (OWNER, {OWNER: HAS_IT}, []),
+    "nobody's": ("", {OWNER: {}}, ["MSH026"]),
+    "nobody's, and the state can't be read": ("", {OWNER: None}, ["MSH026"]),
+    "nobody's, and imported": ("", {OWNER: HAS_IT}, ["taken"]),
+    "another stack's": (FORMER, {OWNER: {}, FORMER: HAS_IT}, ["MSH026"]),
+    "of a stack that is gone, and never ours": (FORMER, {OWNER: {}, FORMER: {}}, ["MSH026"]),
+    "of a stack that is renamed, or has moved": (FORMER, {OWNER: HAS_IT, FORMER: {}}, ["taken", FORMER]),
+    "in the states of two stacks": (FORMER, {OWNER: HAS_IT, FORMER: HAS_IT}, ["MSH036"]),
+    "in ours, and the other state can't be read": (FORMER, {OWNER: HAS_IT, FORMER: None}, ["MSH036"]),
+}
+"""By name: the stack that the object carries, what the states have, and what comes of it."""
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_only_an_object_of_this_stack_is_taken_over(name: str) -> None:
+    carried, states, expected = CLAIMS[name]
+    metadata: dict[str, Any] = {"annotations": {ownership.ANNOTATION: carried} if carried else None}
+    there = {} if carried is None else {NAMESPACE: metadata}
+    found = ownership.claims([NAMESPACE], there, OWNER, lambda stack: states.get(stack, {}))
+    taken = ["taken"] if found.taken else []
+    assert [*taken, *found.former, *(fault.code for fault in found.faults)] == expected
+    assert found.taken in ({}, HAS_IT)
+    assert [fault.severity for fault in ownership.taken_over(found, OWNER)] == ["warning" for _ in taken]
+    assert all(fault.path == "Namespace/bookinfo" for fault in found.faults)
+
+
+def test_the_state_is_not_asked_while_every_object_carries_the_stack() -> None:
+    there = {NAMESPACE: {"annotations": {ownership.ANNOTATION: OWNER}}}
+
+    def ask(stack: str) -> dict[Kept, str]:
+        raise AssertionError(stack)
+
+    assert ownership.claims([NAMESPACE], there, OWNER, ask).faults == ()
+
+
+def test_the_report_names_the_command_that_hands_an_object_over_and_suggests_no_removal() -> None:
+    route = Kept("gateway.networking.k8s.io/v1", "HTTPRoute", "reviews", "bookinfo")
+    there: dict[Kept, dict[str, Any]] = {NAMESPACE: {}, route: {"annotations": {ownership.ANNOTATION: FORMER}}}
+    first, second = ownership.claims([NAMESPACE, route], there, OWNER, lambda _: {}).faults
+    assert f"kubectl annotate namespace bookinfo meshup/stack={OWNER}" in first.remedy
+    assert "with everything in it" in first.remedy
+    assert (
+        "kubectl annotate --overwrite --namespace bookinfo httproute.v1.gateway.networking.k8s.io reviews "
+        f"meshup/stack={OWNER}" in second.remedy
+    )
+    # To import what another stack has, or to delete it, would take it from that stack.
+    for fault in (first, second):
+        assert "pulumi import" not in fault.remedy
+        assert "kubectl delete" not in fault.remedy
+
+
+def test_a_state_has_the_objects_of_its_resources_and_those_in_the_releases_of_the_traffic() -> None:
+    def resource(type_: str, api_version: str, kind: str, **metadata: str) -> dict[str, Any]:
+        return {"type": type_, "outputs": {"apiVersion": api_version, "kind": kind, "metadata": metadata}}
+
+    route = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "s", "namespace": "a"},
+    }
+    release = "kubernetes:helm.sh/v3:Release"
+    listed = {
+        "namespace": resource("kubernetes:core/v1:Namespace", "v1", "Namespace", name="bookinfo"),
+        "patch": resource("kubernetes:core/v1:ServicePatch", "v1", "Service", name="web", namespace="shop"),
+        "traffic": {
+            "type": release,
+            "outputs": {"name": "meshup-traffic-1-a", "values": {"objects": {"x": json.dumps(route)}}},
+        },
+        "istiod": {"type": release, "outputs": {"name": "istiod", "values": {"objects": {"x": "no object"}}}},
+        "component": {"type": "meshup:index:Istio", "outputs": {"namespace": "istio-system"}},
+        "provider": {"type": "pulumi:providers:kubernetes", "outputs": {"kubeconfig": "x"}},
+    }
+    assert state.objects(listed) == {NAMESPACE: "namespace", kept(route): "traffic"}
 
 
 def record(release: str, revision: int, status: str) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""What the state of a stack has: the engine is asked, because a program can't see it otherwise."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, cast
+
+import grpc
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime import settings
+from pulumi.runtime.proto import resource_pb2
+
+from components.helm import RELEASE_TYPE
+from stacks.delivery import PREFIX
+from stacks.ownership import Kept, kept
+
+State = Mapping[Kept, str]
+"""The objects of a stack, each with the URN of its resource."""
+Reader = Callable[[str], State | None]
+"""Name of a stack -> what it has; nothing if there is no such stack, None if that can't be told."""
+
+_READ = "pulumi:pulumi:readStackResourceOutputs"
+"""A function of the engine itself (pulumi, pkg/resource/deploy/builtins.go). It works with every backend."""
+
+
+def reader() -> Reader:
+    """Return what reads states through the engine, each once."""
+    return cache(_read)
+
+
+def objects(resources: Mapping[str, Any]) -> dict[Kept, str]:
+    """Return the Kubernetes objects of a state, those in the releases of the traffic among them.
+
+    Args:
+        resources: URN -> type and outputs, as the engine answers. A Patch resource owns no object.
+    """
+    found: dict[Kept, str] = {}
+    for urn, resource in resources.items():
+        kind, outputs = str(resource["type"]), cast("Mapping[str, Any]", resource["outputs"])
+        if kind == RELEASE_TYPE:
+            if str(outputs.get("name", "")).startswith(PREFIX):
+                values = cast("Mapping[str, Any]", outputs.get("values") or {})
+                texts = cast("Mapping[str, str]", values.get("objects") or {})
+                found |= {kept(json.loads(text)): urn for text in texts.values()}
+        elif kind.startswith("kubernetes:") and not kind.endswith("Patch") and _is_object(outputs):
+            found[kept(outputs)] = urn
+    return found
+
+
+def _is_object(outputs: Mapping[str, Any]) -> bool:
+    return {"apiVersion", "kind", "metadata"} <= set(outputs) and "name" in outputs["metadata"]
+
+
+def _read(stack: str) -> State | None:
+    arguments = struct_pb2.Struct()
+    arguments.update({"stackName": stack})
+    request = resource_pb2.ResourceInvokeRequest(tok=_READ, args=arguments)
+    monitor = cast("Any", settings.get_monitor())
+    try:
+        # Not pulumi.runtime.invoke: an error in it ends the program, even if it is caught.
+        answer = monitor.Invoke(request)
+    except grpc.RpcError as error:
+        return {} if f'unknown stack "{stack}"' in str(cast("Any", error).details()) else None
+    result = json_format.MessageToDict(getattr(answer, "return"))
+    return objects(cast("Mapping[str, Any]", result.get("outputs") or {}))
