@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from components.routing import patterns
 from components.routing.capability import EXACT_OR_REGEX, GRPC_RETRY
 from components.routing.manifests import Manifest, all_headers, manifest, version_service_name, written_as
 from components.routing.model import (
@@ -50,21 +51,20 @@ class Style:
     Attributes:
         every_path: A condition on no particular path.
         timeouts: Whether rules carry `timeouts`; on Linkerd annotations do.
-        anchored: Whether patterns get anchors. Linkerd looks for the first match and only then asks whether it is the
-        whole
-            text, so `a|ab` would not take `ab`.
+        rust: Whether patterns are for Rust's regex crate, with anchors: Linkerd looks for the first match and only then
+            asks whether it is the whole text, so `a|ab` would not take `ab`.
     """
 
     every_path: TextMatch = EVERY_PATH
     timeouts: bool = True
-    anchored: bool = False
+    rust: bool = False
 
     def pattern(self, pattern: str) -> str:
         """The pattern as the mesh wants it."""
-        return f"^(?:{pattern})$" if self.anchored else pattern
+        return f"^(?:{patterns.rust(pattern)})$" if self.rust else pattern
 
 
-LINKERD = Style(timeouts=False, anchored=True)
+LINKERD = Style(timeouts=False, rust=True)
 
 
 @dataclass(frozen=True, slots=True)

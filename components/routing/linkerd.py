@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from components.routing import patterns
 from components.routing.capability import GRPC_RETRY
 from components.routing.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from components.routing.gateway_api import LINKERD, route_kind, route_name, route_object
@@ -142,7 +143,7 @@ def _condition(match: Match) -> Manifest:
         pattern = quote(path.value)
     elif path.kind == "regex":
         # Linkerd puts anchors at the ends without a group.
-        pattern = f"(?:{path.value})"
+        pattern = f"(?:{patterns.rust(path.value)})"
     else:
         pattern = ".*" if path.value == "/" else f"{quote(path.value)}(/.*)?"
     condition: Manifest = {"pathRegex": pattern}

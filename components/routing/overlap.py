@@ -5,6 +5,7 @@ texts.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import quote as quote_path
 
@@ -31,7 +32,33 @@ def method_of(match: Match) -> str:
 
 
 def covers(outer: Match, inner: Match) -> bool:
-    """True if it is proved that every request of `inner` is one of `outer`."""
+    """True if every request of `inner` is one of `outer`.
+
+    Raises:
+        TooMuchWork: It takes too many steps; `between` says where the matches are.
+    """
+    return _compared(_covers, outer, inner)
+
+
+def disjoint(first: Match, second: Match) -> bool:
+    """True if no request meets both.
+
+    Raises:
+        TooMuchWork: It takes too many steps; `between` says where the matches are.
+    """
+    return _compared(_disjoint, first, second)
+
+
+def _compared(question: Callable[[Match, Match], bool], one: Match, two: Match) -> bool:
+    try:
+        patterns.work().take(2)
+        return question(one, two)
+    except patterns.TooMuchWork as error:
+        error.between = (one.where, two.where)
+        raise
+
+
+def _covers(outer: Match, inner: Match) -> bool:
     return (
         method_of(outer) in ("", method_of(inner))
         and _labels_cover(outer.source, inner.source)
@@ -43,8 +70,7 @@ def covers(outer: Match, inner: Match) -> bool:
     )
 
 
-def disjoint(first: Match, second: Match) -> bool:
-    """True if it is proved that no request meets both."""
+def _disjoint(first: Match, second: Match) -> bool:
     methods = {method_of(first), method_of(second)} - {""}
     namespaces = {first.source_namespace, second.source_namespace} - {""}
     labels = dict(first.source)
@@ -107,57 +133,68 @@ def text_matches(condition: TextMatch, text: str) -> bool:
 
 
 def path_covers(outer: TextMatch, inner: TextMatch) -> bool:
-    """True if it is proved that every path of `inner` is one of `outer`."""
+    """True if every path of `inner` is one of `outer`."""
     if outer in (EVERY_PATH, inner):
         return True
     if inner.kind == "exact":
         return path_matches(outer, inner.value)
-    if outer.kind == "exact":
+    if outer.kind == "exact" and inner.kind != "regex":
         return False
     if outer.kind == inner.kind == "prefix":
         return path_matches(outer, inner.value)
-    return patterns.contains(_path_pattern(outer), _path_pattern(inner))
+    return patterns.contains(path_pattern(outer), path_pattern(inner))
 
 
 def path_disjoint(first: TextMatch, second: TextMatch) -> bool:
-    """True if it is proved that no path meets both."""
+    """True if no path meets both."""
     if first.kind == "exact":
         return not path_matches(second, first.value)
     if second.kind == "exact":
         return not path_matches(first, second.value)
     if first.kind == second.kind == "prefix":
         return not (path_matches(first, second.value) or path_matches(second, first.value))
-    return patterns.disjoint(_path_pattern(first), _path_pattern(second))
+    return patterns.disjoint(path_pattern(first), path_pattern(second))
 
 
 def text_covers(outer: TextMatch, inner: TextMatch) -> bool:
-    """True if it is proved that every text of `inner` is one of `outer`."""
+    """True if every text of `inner` is one of `outer`."""
     if outer.kind == "present" or outer == inner:
         return True
     if inner.kind == "exact":
         return text_matches(outer, inner.value)
-    if outer.kind == "exact":
+    if outer.kind == "exact" and inner.kind != "regex":
         return False
-    return patterns.contains(_text_pattern(outer), _text_pattern(inner))
+    if outer.kind == inner.kind == "prefix":
+        return inner.value.startswith(outer.value)
+    return patterns.contains(text_pattern(outer), text_pattern(inner))
 
 
 def text_disjoint(first: TextMatch, second: TextMatch) -> bool:
-    """True if it is proved that no text meets both."""
+    """True if no text meets both."""
     if first.kind == "exact":
         return not text_matches(second, first.value)
     if second.kind == "exact":
         return not text_matches(first, second.value)
-    return patterns.disjoint(_text_pattern(first), _text_pattern(second))
+    if "present" in (first.kind, second.kind):
+        return False
+    if first.kind == second.kind == "prefix":
+        return not (first.value.startswith(second.value) or second.value.startswith(first.value))
+    return patterns.disjoint(text_pattern(first), text_pattern(second))
 
 
 @lru_cache(maxsize=4096)
-def _path_pattern(condition: TextMatch) -> str:
+def path_pattern(condition: TextMatch) -> str:
+    """The paths of a condition as a pattern."""
+    if condition.kind == "exact":
+        return quote(condition.value)
     if condition.kind == "regex":
         return condition.value
     return "/.*" if condition.value == "/" else f"{quote(condition.value)}(?:/.*)?"
 
 
-def _text_pattern(condition: TextMatch) -> str:
+@lru_cache(maxsize=4096)
+def text_pattern(condition: TextMatch) -> str:
+    """The texts of a condition on a header, cookie or parameter as a pattern."""
     patterns_of = {"regex": condition.value, "prefix": quote(condition.value) + ".*", "present": ".*"}
     return patterns_of.get(condition.kind, quote(condition.value))
 
