@@ -20,15 +20,6 @@ import yaml
 from components.manifests import Manifest, register
 from components.routing import Diagnostic
 
-VERSION = "1.5.1"
-"""The version inside what Istio 1.30 (go.mod) and Linkerd 2.20 (features/gateway-api) both take."""
-
-MANIFEST = f"https://github.com/kubernetes-sigs/gateway-api/releases/download/v{VERSION}/standard-install.yaml"
-"""The project's own release manifest of the standard channel."""
-
-DIGEST = "894a8ac09eb8e3585c673ebaf2abe49fe2b5e07276d1dc14f505f3f996819c53"
-"""SHA-256 over the objects of the bundle as canonical JSON, by kind and name (`digest`)."""
-
 RANGES: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "istio": ((1, 4, 0), (1, 5, 1)),
     "linkerd": ((1, 2, 1), (1, 5, 1)),
@@ -52,12 +43,14 @@ class GatewayApiArgs(TypedDict):
     """The objects of the bundle, as `parse` returns them."""
 
 
-def parse(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
+def parse(text: str, path: str, version: str, pinned: str) -> tuple[list[Manifest], list[Diagnostic]]:
     """Read a bundle and check that it is the pinned one.
 
     Args:
         text: YAML documents.
         path: Where they come from, for the report.
+        version: The pinned version, such as 1.5.1.
+        pinned: The digest of its standard channel, as `digest` returns it.
 
     Returns:
         The objects in the order in which they are made, and the faults.
@@ -66,18 +59,18 @@ def parse(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
         found: list[Any] = [document for document in yaml.load_all(text, Loader=_LOADER) if document is not None]
         objects = [cast("Manifest", item) for item in found if _is_part(item)]
     except yaml.YAMLError:
-        return [], [Diagnostic("MSH311", path, None, "The bundle is not YAML.", f"the release manifest of {VERSION}")]
+        return [], [Diagnostic("MSH311", path, None, "The bundle is not YAML.", f"the release manifest of {version}")]
     if not objects or len(objects) != len(found):
         message = "The bundle holds something else than the objects of the Gateway API."
-        return [], [Diagnostic("MSH311", path, None, message, f"the release manifest of {VERSION}, standard channel")]
+        return [], [Diagnostic("MSH311", path, None, message, f"the release manifest of {version}, standard channel")]
     actual = digest(objects)
-    if actual != DIGEST:
+    if actual != pinned:
         versions = sorted({_annotation(item["metadata"], BUNDLE_VERSION) for item in objects if _is_crd(item)})
         channels = sorted({_annotation(item["metadata"], CHANNEL) for item in objects if _is_crd(item)})
         message = (
             f"This is not the pinned bundle. It says version {', '.join(versions)}, channel {', '.join(channels)}."
         )
-        allowed = f"v{VERSION}, standard, digest {DIGEST[:12]}"
+        allowed = f"v{version}, standard, digest {pinned[:12]}"
         return [], [Diagnostic("MSH312", path, actual[:12], message, allowed)]
     return sorted(objects, key=lambda item: (_KINDS.index(item["kind"]), item["metadata"]["name"])), []
 
@@ -117,7 +110,9 @@ def existing(
     lacking = [name for name in _NEEDED if name not in there]
     if lacking:
         message = f"The bundle on the cluster lacks {', '.join(lacking)}."
-        return False, [Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{VERSION}")]
+        return False, [
+            Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{_dotted(RANGES[mesh][1])}")
+        ]
     oldest, newest = RANGES[mesh]
     allowed = f"{_dotted(oldest)} to {_dotted(newest)}, standard channel"
     found: list[Diagnostic] = []

@@ -11,10 +11,16 @@ from pathlib import Path
 from components import gateway_api
 from components.manifests import Manifest
 from components.routing import Diagnostic, errors
+from stacks import versions
 from stacks.settings import ChartSettings, GatewayApiSettings
 
 DIRECTORY = "gateway-api"
 """The sub-directory of `meshup:charts.directory` that may hold the bundle."""
+
+RELEASE = (
+    f"https://github.com/kubernetes-sigs/gateway-api/releases/download/v{versions.GATEWAY_API}/standard-install.yaml"
+)
+"""The project's own release manifest of the standard channel."""
 
 _SECONDS = 20
 _MANIFEST = "meshup:gatewayApi.manifest"
@@ -46,21 +52,25 @@ def _local(place: Path, path: str, written: str) -> tuple[list[Manifest], list[D
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         message = f"The Gateway API bundle can't be read: {reason}."
         return [], [Diagnostic("MSH311", path, written, message, "a file or a directory of YAML files")]
-    return gateway_api.parse(text, path)
+    return _parsed(text, path)
+
+
+def _parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
+    return gateway_api.parse(text, path, versions.GATEWAY_API, versions.GATEWAY_API_DIGEST)
 
 
 def _released(kept: Path) -> tuple[list[Manifest], list[Diagnostic]]:
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        objects, faults = gateway_api.parse(kept.read_text(encoding="utf-8"), _MANIFEST)
+        objects, faults = _parsed(kept.read_text(encoding="utf-8"), _MANIFEST)
         if not faults:
             return objects, []
     try:
-        with urllib.request.urlopen(gateway_api.MANIFEST, timeout=_SECONDS) as answer:  # noqa: S310 # a constant
+        with urllib.request.urlopen(RELEASE, timeout=_SECONDS) as answer:  # a constant
             text = answer.read().decode("utf-8")
     except (urllib.error.URLError, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "reason", error)
-        return [], [Diagnostic("MSH317", _MANIFEST, gateway_api.MANIFEST, f"It can't be fetched: {reason}.")]
-    objects, faults = gateway_api.parse(text, _MANIFEST)
+        return [], [Diagnostic("MSH317", _MANIFEST, RELEASE, f"It can't be fetched: {reason}.")]
+    objects, faults = _parsed(text, _MANIFEST)
     if not errors(faults):
         # Without a place to keep it, it is fetched again the next time.
         with contextlib.suppress(OSError):
@@ -70,7 +80,7 @@ def _released(kept: Path) -> tuple[list[Manifest], list[Diagnostic]]:
 
 def _kept(environ: Mapping[str, str]) -> Path:
     cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "meshup" / f"gateway-api-{gateway_api.VERSION}.yaml"
+    return cache / "meshup" / f"gateway-api-{versions.GATEWAY_API}.yaml"
 
 
 def _write(file: Path, text: str) -> None:

@@ -5,8 +5,11 @@ import pytest
 import yaml
 
 from components import gateway_api
-from components.gateway_api import existing, parse
+from components.gateway_api import existing
+from components.manifests import Manifest
+from components.routing import Diagnostic
 from stacks import gateway_api as source
+from stacks import versions
 from stacks.settings import ChartSettings, GatewayApiSettings
 from tests import modules
 
@@ -20,6 +23,10 @@ def bundle() -> Path:
 @pytest.fixture(scope="module")
 def text(bundle: Path) -> str:
     return "\n---\n".join(file.read_text() for file in sorted(bundle.glob("*.yaml")))
+
+
+def parse(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
+    return gateway_api.parse(text, path, versions.GATEWAY_API, versions.GATEWAY_API_DIGEST)
 
 
 def crd(kind: str, version: str = "v1.5.1", channel: str = "standard") -> dict[str, Any]:
@@ -109,7 +116,7 @@ def test_the_release_is_kept_and_not_fetched_again(text: str, tmp_path: Path, mo
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     _, faults = source.load(GatewayApiSettings(), ChartSettings(), environ)
     assert [fault.code for fault in faults] == ["MSH317"]
-    kept = tmp_path / "meshup" / f"gateway-api-{gateway_api.VERSION}.yaml"
+    kept = tmp_path / "meshup" / f"gateway-api-{versions.GATEWAY_API}.yaml"
     kept.parent.mkdir()
     kept.write_text(text)
     objects, faults = source.load(GatewayApiSettings(), ChartSettings(), environ)
