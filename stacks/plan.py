@@ -274,7 +274,8 @@ def _emojivoto(settings: Settings) -> AppPlan:
             "namespace": chosen.namespace,
             "registry": chosen.registry or versions.EMOJIVOTO_REGISTRY,
             "tag": tag,
-            "web_versions": chosen.web_versions or {emojivoto.DEFAULT_VERSION: tag},
+            "version": versions.EMOJIVOTO,
+            "web_versions": chosen.web_versions or {versions.EMOJIVOTO: tag},
             "vote_bot": chosen.vote_bot,
             "replicas": chosen.replicas,
             **_set(resources=plain(chosen.resources), image_pull_secrets=list(chosen.image_pull_secrets) or None),
@@ -285,7 +286,7 @@ def _emojivoto(settings: Settings) -> AppPlan:
         namespace=chosen.namespace,
         args=args,
         objects=tuple(emojivoto.manifests(args)),
-        services=tuple(emojivoto.services(chosen.namespace, chosen.web_versions)),
+        services=tuple(emojivoto.services(chosen.namespace, versions.EMOJIVOTO, chosen.web_versions)),
         entry=("web-svc", emojivoto.WEB_PORT, "/"),
     )
 

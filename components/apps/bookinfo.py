@@ -10,17 +10,22 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.manifests import Manifest, register, with_pod_annotations, with_service_annotations
-from components.routing import Port, Service, Version
+from components.apps.workloads import Workloads, declared, register_all
+from components.manifests import Manifest
+from components.routing import Port, Service
 
 PORT = 9080
 DEFAULT_NAMESPACE = "bookinfo"
 _VERSIONS = {"details": ("v1",), "ratings": ("v1",), "reviews": ("v1", "v2", "v3"), "productpage": ("v1",)}
 _USERS = {"details": 1000, "ratings": 1000, "reviews": 1001, "productpage": 1000}
-_LABELS = {"app.kubernetes.io/part-of": "bookinfo", "app.kubernetes.io/managed-by": "meshup"}
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 # Java and eight gunicorn workers.
 _LARGE = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}}
+_SCRAPED = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(PORT),
+    "prometheus.io/path": "/metrics",
+}
 _RESOURCES = {"details": _SMALL, "ratings": _SMALL, "reviews": _LARGE, "productpage": _LARGE}
 
 
@@ -47,114 +52,42 @@ class BookinfoArgs(TypedDict):
 
 def services(namespace: str = DEFAULT_NAMESPACE) -> list[Service]:
     """Return the Services that routes may name, with their versions."""
-    return [
-        Service(
-            name=app,
-            namespace=namespace,
-            ports=(Port(PORT, "http", "http"),),
-            versions=tuple(Version(version, (("version", version),)) for version in versions),
-            selector=(("app", app),),
-        )
-        for app, versions in _VERSIONS.items()
-    ]
+    port = Port(PORT, "http", "http")
+    return [declared(app, namespace, (port,), versions) for app, versions in _VERSIONS.items()]
 
 
 def manifests(args: BookinfoArgs) -> list[Manifest]:
     """Return the objects of the application: service accounts, Services, Deployments."""
-    accounts: list[Manifest] = []
-    plain: list[Manifest] = []
-    deployments: list[Manifest] = []
-    for app, versions in _VERSIONS.items():
-        accounts.append(_account(args, app))
-        plain.append(_service(args, app))
-        deployments.extend(_deployment(args, app, version) for version in versions)
-    annotations = args.get("service_annotations", {})
-    return accounts + [with_service_annotations(item, annotations) for item in plain] + deployments
+    made = Workloads("bookinfo", args)
+    return [
+        *(made.account(f"bookinfo-{app}", {"account": app}) for app in _VERSIONS),
+        *(made.service(item, {"app": item.name, "service": item.name}) for item in services(made.namespace)),
+        *(_deployment(made, app, version) for app, versions in _VERSIONS.items() for version in versions),
+    ]
 
 
-def _metadata(args: BookinfoArgs, name: str, labels: dict[str, str]) -> dict[str, Any]:
-    return {"name": name, "namespace": args.get("namespace", DEFAULT_NAMESPACE), "labels": {**labels, **_LABELS}}
-
-
-def _account(args: BookinfoArgs, app: str) -> Manifest:
-    account: Manifest = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(args, f"bookinfo-{app}", {"account": app}),
-        # No container of Bookinfo calls the Kubernetes API; the sidecar brings a token of its own.
-        "automountServiceAccountToken": False,
-    }
-    if args.get("image_pull_secrets"):
-        account["imagePullSecrets"] = [{"name": name} for name in args.get("image_pull_secrets", [])]
-    return account
-
-
-def _service(args: BookinfoArgs, app: str) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _metadata(args, app, {"app": app, "service": app}),
-        "spec": {
-            "ports": [
-                {"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP", "appProtocol": "http"},
-            ],
-            "selector": {"app": app},
-        },
-    }
-
-
-def _deployment(args: BookinfoArgs, app: str, version: str) -> Manifest:
-    selector = {"app": app, "version": version}
-    template: dict[str, Any] = {"labels": {**selector, **_LABELS}}
-    if app == "productpage":
-        template["annotations"] = {
-            "prometheus.io/scrape": "true",
-            "prometheus.io/port": str(PORT),
-            "prometheus.io/path": "/metrics",
-        }
-    pod: dict[str, Any] = {
-        "serviceAccountName": f"bookinfo-{app}",
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USERS[app],
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(args, app, version)],
-    }
-    if app in ("productpage", "reviews"):
-        pod["volumes"] = [{"name": "tmp", "emptyDir": {}}]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(args, f"{app}-{version}", selector),
-        "spec": {
-            "replicas": args.get("replicas", 1),
-            "selector": {"matchLabels": selector},
-            "template": {"metadata": template, "spec": pod},
-        },
-    }
-
-
-def _container(args: BookinfoArgs, app: str, version: str) -> dict[str, Any]:
-    container: dict[str, Any] = {
-        "name": app,
-        "image": f"{args['registry'].rstrip('/')}/examples-bookinfo-{app}-{version}:{args['tag']}",
-        "imagePullPolicy": "IfNotPresent",
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "resources": args.get("resources", _RESOURCES[app]),
-        "readinessProbe": {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 5},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": app != "reviews",
-        },
-    }
-    if app == "reviews":
-        container["env"] = [{"name": "LOG_DIR", "value": "/tmp/logs"}]  # noqa: S108 # a path in the container
-    if app in ("productpage", "reviews"):
+def _deployment(made: Workloads, app: str, version: str) -> Manifest:
+    container = made.container(
+        app,
+        f"examples-bookinfo-{app}-{version}:{made.args['tag']}",
+        _RESOURCES[app],
+        ports={"http": PORT},
+        ready=("/health", PORT),
+        environment={"LOG_DIR": "/tmp/logs"} if app == "reviews" else {},  # noqa: S108 # a path in the container
+        read_only=app != "reviews",
+    )
+    writes = app in ("productpage", "reviews")
+    if writes:
         container["volumeMounts"] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 # a path in the container
-    return container
+    return made.deployment(
+        f"{app}-{version}",
+        {"app": app, "version": version},
+        container,
+        user=_USERS[app],
+        account=f"bookinfo-{app}",
+        annotations=_SCRAPED if app == "productpage" else {},
+        volumes=[{"name": "tmp", "emptyDir": {}}] if writes else [],
+    )
 
 
 class Bookinfo(pulumi.ComponentResource):
@@ -162,14 +95,5 @@ class Bookinfo(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BookinfoArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("meshup:index:Bookinfo", name, {}, opts)
-        accounts: dict[str, pulumi.Resource] = {}
-        for item in manifests(args):
-            account = item["spec"]["template"]["spec"]["serviceAccountName"] if item["kind"] == "Deployment" else ""
-            resource = register(
-                f"{name}-{item['metadata']['name']}-{item['kind'].lower()}",
-                with_pod_annotations(item, args.get("pod_annotations", {})),
-                pulumi.ResourceOptions(parent=self, depends_on=[accounts[account]] if account else []),
-            )
-            if item["kind"] == "ServiceAccount":
-                accounts[item["metadata"]["name"]] = resource
+        register_all(self, name, manifests(args), args.get("pod_annotations", {}))
         self.register_outputs({})

@@ -67,16 +67,16 @@ def test_further_versions_of_the_front_end_are_deployments_with_their_own_label(
     assert labels == {"web": "v11", "web-v12": "v12"}
     image = made["Deployment", "web-v12"]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == "ghcr.io/buoyantio/emojivoto-web:v12-rc"
-    web = next(service for service in emojivoto.services("shop", versions) if service.name == "web-svc")
+    web = next(service for service in emojivoto.services("shop", "v11", versions) if service.name == "web-svc")
     assert [version.name for version in web.versions] == ["v11", "v12"]
 
 
 def test_the_services_for_routes_are_the_ones_that_are_made() -> None:
     made = objects()
-    for service in emojivoto.services():
+    for service in emojivoto.services(version="v11"):
         spec = made["Service", service.name]["spec"]
-        assert [(port.number, port.name, port.app_protocol) for port in service.ports] == [
-            (port["port"], port["name"], port.get("appProtocol", "")) for port in spec["ports"]
+        assert [(port.number, port.name, port.app_protocol, port.container) for port in service.ports] == [
+            (port["port"], port["name"], port.get("appProtocol", ""), port["targetPort"]) for port in spec["ports"]
         ]
         assert dict(service.selector) == spec["selector"]
 
