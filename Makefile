@@ -45,8 +45,8 @@ test-unit: .venv ## the tests that need no tools: seconds
 bench: tools ## measure `up` and `preview`, as ratios
 	.venv/bin/python -m devcluster.bench $(ARGS)
 
-lint: .venv ## format, lint and types
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/pyright
+lint: .venv ## format, lint, layers and types
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/lint-imports --no-cache --no-logo && .venv/bin/pyright
 
 format: .venv ## put the code into shape
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
