@@ -101,9 +101,9 @@ class Operations:
             if not error.conflict:
                 raise
             message = (
-                f"Server-Side Apply field conflict detected: {error}\n"
-                f"The resource is managed by field manager {manager!r}. Leave the field to its owner, or take it over "
-                f"with the annotation {objects.PATCH_FORCE}."
+                "server-side apply field conflict detected; leave the field to its owner, or take it over with the "
+                f"annotation {objects.PATCH_FORCE}\n"
+                f'The resource managed by field manager "{manager}" had an apply conflict: {error}'
             )
             raise ConflictError(message) from error
 

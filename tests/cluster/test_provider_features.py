@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import signal
 import subprocess
 import time
@@ -110,20 +111,119 @@ def test_an_existing_object_is_refused_and_taken_over_only_when_asked(bench: Ben
     assert found["data"] == {"a": "1"}
 
 
-def test_a_patch_changes_only_its_fields_and_gives_them_up_in_the_end(bench: Bench, write: Write) -> None:
-    program = write(
-        'k8s.core.v1.NamespacePatch("p", metadata={"name": "default", "labels": {"meshup-test": "x"}})\n',
-        namespace=False,
+_PATCHES = """
+step = 1
+k8s.core.v1.NamespacePatch("ns", metadata={"name": space, "labels": {"example.com/l": str(step)}})
+k8s.core.v1.ServicePatch(
+    "svc", metadata={"name": "web", "namespace": space, "annotations": {"example.com/a": str(step)}}
+)
+k8s.apps.v1.DeploymentPatch(
+    "dep",
+    metadata={"name": "web", "namespace": space},
+    spec={"template": {"metadata": {"annotations": {"example.com/restarted-for": str(step)}}}},
+)
+if step == 3:
+    k8s.core.v1.NamespacePatch("absent", metadata={"name": f"{space}-absent", "labels": {"a": "b"}})
+"""
+_PATCHED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ns": ("/api/v1/namespaces/SPACE", "SPACE", {"f:metadata": {"f:labels": {"f:example.com/l": {}}}}),
+    "svc": (
+        "/api/v1/namespaces/SPACE/services/web",
+        "SPACE/web",
+        {"f:metadata": {"f:annotations": {"f:example.com/a": {}}}},
+    ),
+    "dep": (
+        "/apis/apps/v1/namespaces/SPACE/deployments/web",
+        "SPACE/web",
+        {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {"f:example.com/restarted-for": {}}}}}},
+    ),
+}
+"""The resources of the program: path in the API, id, and the fields that they own."""
+
+
+def _theirs(bench: Bench, space: str) -> None:
+    """Objects of somebody else, as `kubectl create` makes them."""
+    pod = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "web", "image": "example.invalid"}]},
+    }
+    deployment = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": pod}
+    service = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    for path, body in (
+        ("/api/v1/namespaces", {"metadata": {"name": space, "labels": {"team": "a"}}}),
+        (f"/apis/apps/v1/namespaces/{space}/deployments", {"metadata": {"name": "web"}, "spec": deployment}),
+        (f"/api/v1/namespaces/{space}/services", {"metadata": {"name": "web"}, "spec": service}),
+    ):
+        bench.ask(f'ask("POST", "{path}", {{"fieldManager": "kubectl-create"}}, {body!r}); answer = None')
+
+
+def test_patches_do_what_was_recorded_of_the_official_plugin(bench: Bench, write: Write) -> None:
+    """Plugin 4.29.0, SDK 4.34.2: steps, states and conflicts of a NamespacePatch, ServicePatch, DeploymentPatch."""
+    program = write(_PATCHES, namespace=False)
+    space = _space(program)
+    _theirs(bench, space)
+
+    def live(name: str) -> dict[str, Any]:
+        return bench.ask(f'answer = ask("GET", "{_PATCHED[name][0].replace("SPACE", space)}")')
+
+    def owned(name: str) -> list[tuple[str, str, Any]]:
+        """What managers of patches own of an object."""
+        entries = live(name)["metadata"]["managedFields"]
+        return [(e["manager"], e["operation"], e["fieldsV1"]) for e in entries if e["manager"].startswith("pulumi-")]
+
+    assert "4 created" in program.up()
+    state = {item["urn"].rpartition("::")[2]: item for item in program.state()}
+    managers: dict[str, str] = {}
+    for name, (_, identity, fields) in _PATCHED.items():
+        recorded = state[name]
+        managers[name] = recorded["outputs"]["__fieldManager"]
+        assert recorded["id"] == identity.replace("SPACE", space)
+        assert recorded["outputs"]["__inputs"] == recorded["inputs"]
+        assert recorded["outputs"]["__initialApiVersion"] == recorded["inputs"]["apiVersion"]
+        assert owned(name) == [(managers[name], "Apply", fields)]
+    assert len(set(managers.values())) == 3
+    assert all(re.fullmatch("pulumi-kubernetes-[0-9a-f]{8}", manager) for manager in managers.values())
+
+    _change(program, "step = 1", "step = 2")
+    assert "3 updated" in program.up()
+    assert {name: owned(name)[0][0] for name in _PATCHED} == managers
+    assert live("svc")["metadata"]["annotations"] == {"example.com/a": "2"}
+    assert live("ns")["metadata"]["labels"]["team"] == "a"
+
+    # Somebody runs `kubectl label --overwrite`: only a refresh sees it, and the patch does not win it back.
+    changed = {"metadata": {"labels": {"example.com/l": "theirs"}}}
+    path = _PATCHED["ns"][0].replace("SPACE", space)
+    bench.ask(
+        f'ask("PATCH", "{path}", {{"fieldManager": "kubectl-label"}}, {changed!r}, content_type=MERGE); answer = 0'
     )
-    program.up()
-    labels = 'answer = ask("GET", "/api/v1/namespaces/default")["metadata"]["labels"]'
-    assert bench.ask(labels)["meshup-test"] == "x"
     program.pulumi("preview", "--expect-no-changes")
-    _change(program, '"x"', '"y"')
+    refused = program.run("up", "--yes", "--skip-preview", "--refresh")
+    assert refused.returncode != 0
+    assert "3 unchanged" in refused.stdout
+    for part in (
+        f'the Kubernetes API server reported that "{space}" failed to fully initialize or become live',
+        f'The resource managed by field manager "{managers["ns"]}" had an apply conflict: Apply failed with 1 conflict',
+        'conflict with "kubectl-label" using v1: .metadata.labels.example.com/l',
+    ):
+        assert part in refused.stdout, refused.stdout
+    _change(program, 'metadata={"name": space, "labels"', f'metadata={{"name": space, {_FORCED}, "labels"')
+
+    # A NamespacePatch makes a namespace that is not there, and destroy leaves it.
+    _change(program, "step = 2", "step = 3")
     program.up()
-    assert bench.ask(labels)["meshup-test"] == "y"
+    assert live("ns")["metadata"]["labels"]["example.com/l"] == "3"
     program.destroy()
-    assert bench.ask(labels) == {"kubernetes.io/metadata.name": "default"}
+    left = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{space}-absent")')
+    assert left["status"]["phase"] == "Active"
+    for name in _PATCHED:
+        assert owned(name) == []
+    assert "annotations" not in live("svc")["metadata"]
+    assert "annotations" not in live("dep")["spec"]["template"]["metadata"]
+    assert live("ns")["metadata"]["labels"] == {"kubernetes.io/metadata.name": space, "team": "a"}
+    assert "annotations" not in live("ns")["metadata"]
+
+
+_FORCED = '"annotations": {"pulumi.com/patchForce": "true"}'
 
 
 _DEPLOYMENT = """
