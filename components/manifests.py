@@ -51,5 +51,10 @@ def register(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOption
     )
 
 
+def register_patch(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """Register the metadata of a Service that somebody else makes: the resource owns only what is in it."""
+    return kubernetes.core.v1.ServicePatch(resource_name, metadata=manifest["metadata"], opts=opts)
+
+
 def _snake(key: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()

@@ -17,7 +17,7 @@ import pulumi
 
 from components import helm
 from components.helm import HelmRelease
-from components.manifests import Manifest, register
+from components.manifests import Manifest, register, register_patch
 
 CHART = Path(__file__).parent / "charts" / "routes"
 CHART_VERSION = "2.0.0"
@@ -44,6 +44,8 @@ class TrafficArgs(TypedDict):
 
     objects: list[dict[str, Any]]
     """Manifests in order of creation: what others name comes first (components.routing.Compilation.objects)."""
+    patches: NotRequired[list[dict[str, Any]]]
+    """Partial Services: annotations for Services that exist and that somebody else makes. Each is a resource."""
     release: NotRequired[str]
     """What the names of the Helm releases begin with. Without it, every object is a resource of its own."""
 
@@ -166,6 +168,10 @@ class Traffic(pulumi.ComponentResource):
             self._register_releases(name, args["objects"], args["release"])
         else:
             self._register_objects(name, args["objects"])
+        for patch in args.get("patches", []):
+            metadata = patch["metadata"]
+            role = f"{metadata['namespace']}-{metadata['name']}-servicepatch"
+            register_patch(f"{name}-{role}", patch, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 
     def _register_releases(self, name: str, objects: list[Manifest], prefix: str) -> None:

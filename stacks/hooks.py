@@ -21,6 +21,8 @@ from stacks.target import Cluster, ClusterError
 
 DESTINATION_RULE_TYPE = "kubernetes:networking.istio.io/v1:DestinationRule"
 """Pulumi's type token of a DestinationRule."""
+SERVICE_PATCH_TYPE = "kubernetes:core/v1:ServicePatch"
+"""Pulumi's type token of a patch of a Service."""
 
 
 def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
@@ -45,6 +47,8 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=release_hooks))
             if is_traffic:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
+        elif args.type_ == SERVICE_PATCH_TYPE:
+            return None  # The mark of an owner has no place on an object of somebody else.
         elif "metadata" in props:
             props["metadata"] = ownership.marked(props["metadata"], owner)
             urn = planned.taken.get(_kept(args.type_, props["metadata"]))

@@ -82,6 +82,8 @@ class Plan:
     apps: tuple[AppPlan, ...] = ()
     traffic: Compilation = field(default_factory=Compilation)
     gateway_api: tuple[Manifest, ...] = ()
+    patches: tuple[Manifest, ...] = ()
+    """Annotations for Services that somebody else makes (stacks/patches.py)."""
     release: str = ""
     """What the names of the Helm releases of the traffic begin with; "" if each object is a resource."""
     taken: Mapping[Kept, str] = field(default_factory=dict[Kept, str])
@@ -322,8 +324,8 @@ def plan(settings: Settings, charts: Charts) -> tuple[Plan, list[Diagnostic]]:
         namespaces.append(namespace)
     if errors(said):
         traffic = Compilation()
-    said += _unowned(apps, traffic)
-    return Plan(mesh, tuple(namespaces), tuple(_patched(app, traffic) for app in apps), traffic), said
+    patched = tuple(_patched(app, traffic) for app in apps)
+    return Plan(mesh, tuple(namespaces), patched, traffic, patches=_foreign(apps, traffic)), said
 
 
 def compiled(
@@ -356,20 +358,12 @@ def _patched(app: AppPlan, traffic: Compilation) -> AppPlan:
     return replace(app, args={**app.args, "service_annotations": annotations}) if annotations else app
 
 
-def _unowned(apps: Sequence[AppPlan], traffic: Compilation) -> list[Diagnostic]:
-    """Annotations that the traffic asks for on Services which no application of the stack makes."""
+def _foreign(apps: Sequence[AppPlan], traffic: Compilation) -> tuple[Manifest, ...]:
+    """The patches of Services which no application of the stack makes."""
     ours = {(service.namespace, service.name) for app in apps for service in app.services}
-    return [
-        Diagnostic(
-            "MSH320",
-            "meshup:traffic",
-            f"{metadata['namespace']}/{metadata['name']}",
-            "The Service needs " + ", ".join(f"{key}={value}" for key, value in metadata["annotations"].items()) + ".",
-            severity="warning",
-        )
-        for metadata in (patch["metadata"] for patch in traffic.patches)
-        if (metadata["namespace"], metadata["name"]) not in ours
-    ]
+    return tuple(
+        patch for patch in traffic.patches if (patch["metadata"]["namespace"], patch["metadata"]["name"]) not in ours
+    )
 
 
 def needs_gateway_api(settings: Settings, planned: Plan) -> bool:

@@ -28,6 +28,7 @@ from stacks import (
     identity,
     other_meshes,
     ownership,
+    patches,
     settings,
     state,
     target,
@@ -36,7 +37,7 @@ from stacks import (
 )
 from stacks.hooks import transformation
 from stacks.outputs import outputs
-from stacks.ownership import Kept
+from stacks.ownership import Kept, kept
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.state import Reader
@@ -139,6 +140,7 @@ def prepare(config: RawConfig, stack: str, owner: str, states: Reader) -> tuple[
     found += said
     planned, said = delivery.decide(planned, chosen.delivery, owner)
     found += said
+    planned = patches.decide(planned, owner)
     if chosen.mesh == "linkerd":
         planned, faults = _with_identity(chosen, planned)
         found += faults
@@ -170,6 +172,10 @@ def _looked_at(
     claims = ownership.claims(wanted, there, owner, states)
     planned = replace(planned, taken=claims.taken, former=claims.former)
     found += [*faults, *claims.faults, *ownership.taken_over(claims, owner), *delivery.mixed(planned, there, owner)]
+    # These are expected to be somebody else's.
+    services, faults = _existing(cluster, [kept(item) for item in planned.patches])
+    applies = chosen.cluster.provider.get("enableServerSideApply", "true").lower() != "false"
+    found += faults or patches.check(planned, services, owner, server_side_apply=applies)
     for check in (_linkerd_faults, _other_meshes):
         try:
             found += check(planned, cluster, owner)
@@ -287,8 +293,8 @@ def deploy(planned: Plan, kubernetes: pulumi.ProviderResource) -> dict[str, pulu
         )
         for app in planned.apps
     ]
-    if planned.traffic.objects:
-        traffic: TrafficArgs = {"objects": list(planned.traffic.objects)}
+    if planned.traffic.objects or planned.patches:
+        traffic: TrafficArgs = {"objects": list(planned.traffic.objects), "patches": list(planned.patches)}
         if planned.release:
             traffic["release"] = planned.release
         Traffic("traffic", traffic, options(*before, *namespaces.values(), *apps))

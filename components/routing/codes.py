@@ -620,6 +620,20 @@ TRAFFIC: tuple[Code, ...] = (
         "Nothing needs to be done if no client sends a query there; otherwise let the application redirect.",
     ),
     Code(
+        "MSH166",
+        "Service to annotate is not there",
+        "Linkerd reads circuit breaking from annotations of the Service. meshup adds them to a Service that it does "
+        "not make, and there is none of this name on the cluster.",
+        "Make the Service first, or correct its name or namespace.",
+    ),
+    Code(
+        "MSH167",
+        "Annotation is somebody else's",
+        "The Service has one of the annotations of the circuit breaker with another value, and another field manager "
+        "owns it. The API server would refuse the change as a conflict.",
+        "Remove the annotation where it is set, or remove the circuit breaker from the configuration.",
+    ),
+    Code(
         "MSH168",
         "GRPCRoute takes the whole port",
         "Linkerd serves a port with a GRPCRoute as gRPC: HTTP/2 only, and of that only POST. meshup writes one only "
@@ -879,12 +893,6 @@ MESH: tuple[Code, ...] = (
         "linkerd-viz settings without linkerd-viz",
         "Settings of the extension are there, and it is not enabled.",
         "Set meshup:linkerd.viz.enabled to true, or remove the settings.",
-    ),
-    Code(
-        "MSH320",
-        "Service of another owner needs annotations",
-        "Linkerd reads circuit breaking from annotations of the Service, and meshup does not make this Service.",
-        "Set the annotations on the Service where it is made.",
     ),
     Code(
         "MSH321",

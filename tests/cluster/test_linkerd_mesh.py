@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from components.identity import certificates
-from devcluster import paths
+from devcluster import paths, stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting
@@ -226,6 +226,88 @@ def test_other_weights_change_the_route_only(deployed: Deployed) -> None:
     stack.file.write_text(before)
     changed = [step["urn"].split("::")[-1] for step in preview["steps"] if step["op"] != "same"]
     assert changed == ["traffic-bookinfo-reviews-httproute"]
+
+
+def kubectl(embedded: Embedded, *arguments: str) -> None:
+    argv = embedded.cluster.exec_argv(["kubectl", *arguments])
+    done = subprocess.run(argv, env=embedded.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def patched(embedded: Embedded) -> tuple[dict[str, str], list[str]]:
+    """The annotations of the Service `own`, and which field managers of meshup and Pulumi it has."""
+    metadata = read(embedded, "service", "own", "-n", "default", "--show-managed-fields")["metadata"]
+    managers = [entry["manager"] for entry in metadata["managedFields"]]
+    return metadata.get("annotations", {}), [name for name in managers if not name.startswith("kubectl")]
+
+
+def killed_up(embedded: Embedded, stack: Stack) -> None:
+    """Run `pulumi up` until the Service has its annotation, and kill it with signal 9."""
+    running = subprocess.Popen(
+        stack.wrap(["pulumi", "--non-interactive", "up", "--yes", "--skip-preview"]),
+        cwd=stack.project,
+        env=stack.env(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while running.poll() is None and FAILURES not in patched(embedded)[0]:
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    assert FAILURES in patched(embedded)[0]
+    stack.recover()
+
+
+ACCRUAL = "balancer.linkerd.io/failure-accrual"
+FAILURES = f"{ACCRUAL}-consecutive-max-failures"
+
+
+def test_a_service_of_somebody_else_gets_a_circuit_breaker_and_gives_it_back(
+    embedded: Embedded, deployed: Deployed
+) -> None:
+    stack = deployed.stack
+    before = stack.file.read_text()
+    traffic = cast("dict[str, Any]", stackfile.configuration(before)["meshup:traffic"])
+    up = ("up", "--yes", "--skip-preview")
+
+    def eject_after(errors: int) -> None:
+        own: dict[str, Any] = {
+            "namespace": "default",
+            "ports": [{"number": 80}],
+            "circuitBreaker": {"consecutiveErrors": errors},
+        }
+        stack.file.write_text(stackfile.with_settings(before, {"meshup:traffic": {**traffic, "own": own}}))
+
+    # No pod is behind it, so a run that waited for one would not end.
+    kubectl(embedded, "create", "service", "clusterip", "own", "--tcp=80:8080", "-n", "default")
+    kubectl(embedded, "annotate", "service", "own", "-n", "default", f"{FAILURES}=9", "kept=1")
+    eject_after(3)
+    taken = pulumi(stack, *up)
+    assert (taken.returncode != 0, "MSH167" in taken.stderr + taken.stdout) == (True, True)
+    assert patched(embedded) == ({FAILURES: "9", "kept": "1"}, [])
+    kubectl(embedded, "annotate", "service", "own", "-n", "default", f"{FAILURES}-")
+
+    killed_up(embedded, stack)
+    # As if it was killed between the change on the cluster and its record.
+    for item in json.loads(pulumi(stack, "stack", "export").stdout)["deployment"]["resources"]:
+        if item["type"].endswith(":ServicePatch"):
+            must(stack, "state", "delete", "--yes", item["urn"])
+    eject_after(4)
+    must(stack, *up)
+    annotations, managers = patched(embedded)
+    assert annotations == {
+        ACCRUAL: "consecutive",
+        FAILURES: "4",
+        "kept": "1",
+        "pulumi.com/patchFieldManager": managers[0],
+        "pulumi.com/skipAwait": "true",
+    }
+    assert len(managers) == 1
+    must(stack, "preview", "--expect-no-changes")
+
+    stack.file.write_text(before)
+    must(stack, *up)
+    assert patched(embedded) == ({"kept": "1"}, [])
 
 
 def test_a_stack_goes_to_the_other_mesh_and_leaves_nothing_of_the_first(embedded: Embedded, deployed: Deployed) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -165,10 +166,10 @@ def test_faults_of_configuration_charts_traffic_and_cluster_come_in_one_report(a
     ]
 
 
-def shell(api: Api, **keys: Any) -> list[Any]:
+def shell(api: Api, patches: Sequence[Any] = (), **keys: Any) -> list[Any]:
     """Everything that `run` registers, with the transformation of the stack."""
     chosen, _ = settings.load(raw(**keys), "dev")
-    planned, _ = delivery.decide(plan(chosen, Charts())[0], chosen.delivery, OWNER)
+    planned, _ = delivery.decide(replace(plan(chosen, Charts())[0], patches=tuple(patches)), chosen.delivery, OWNER)
     api.answers["/api/v1/namespaces"] = {"items": []}
     cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
 
@@ -199,6 +200,15 @@ def test_what_an_import_has_put_into_the_state_is_known_there_by_its_urn(api: Ap
 
     aliases = {record.name: record.aliases for record in recorded(build) if record.aliases}
     assert aliases == {"namespace-bookinfo-namespace": [urn]}
+
+
+def test_a_service_of_somebody_else_does_not_get_the_mark_of_the_stack(api: Api) -> None:
+    metadata = {"name": "web", "namespace": "shop", "annotations": {"a": "b"}}
+    patch = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    ways: list[dict[str, Any]] = [{"delivery": "objects"}, {"delivery": "release"}, {"traffic": {}}]
+    for keys in ways:
+        (record,) = (item for item in shell(api, [patch], **keys) if item.type == hooks.SERVICE_PATCH_TYPE)
+        assert record.inputs["metadata"] == metadata
 
 
 def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any(api: Api) -> None:

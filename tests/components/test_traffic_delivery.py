@@ -1,5 +1,8 @@
-from typing import Any
+from typing import Any, cast
 
+import pytest
+
+from components.traffic import Traffic, TrafficArgs
 from stacks import delivery, program, settings
 from stacks.charts import Charts
 from stacks.plan import plan
@@ -43,3 +46,17 @@ def test_objects_are_resources_each_by_default() -> None:
         "traffic-bookinfo-reviews-destinationrule",
         "traffic-bookinfo-reviews-virtualservice",
     ]
+
+
+@pytest.mark.parametrize("release", [{}, {"release": "r"}])
+def test_a_patch_is_a_resource_of_its_own_whatever_the_delivery(release: Any) -> None:
+    metadata = {"name": "web", "namespace": "shop", "annotations": {"a": "b"}}
+    patch = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    args = cast("TrafficArgs", {"objects": [], "patches": [patch], **release})
+
+    def build() -> None:
+        Traffic("traffic", args)
+
+    _, record = recorded(build)
+    assert (record.type, record.name) == ("kubernetes:core/v1:ServicePatch", "traffic-shop-web-servicepatch")
+    assert record.inputs == {"apiVersion": "v1", "kind": "Service", "metadata": metadata}

@@ -16,8 +16,6 @@ from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import Settings
 from tests.unit.stacks.configs import raw
 
-BREAKER = {"consecutiveErrors": 5}
-
 
 def planned(**keys: Any) -> tuple[Settings, Plan, list[Diagnostic]]:
     wanted: dict[str, Any] = {"mesh": "linkerd", **keys}
@@ -96,30 +94,6 @@ def test_charts_and_releases_follow_what_is_switched_on() -> None:
 def test_a_wrong_setting_is_refused_with_code_and_field(keys: dict[str, Any], code: str, path: str) -> None:
     found = planned(**keys)[2]
     assert any(fault.code == code and fault.path.startswith(path) and fault.remedy for fault in found), found
-
-
-def test_circuit_breaking_reaches_the_service_of_an_application() -> None:
-    route = {"reviews": {"namespace": "bookinfo", "split": {"v1": 90, "v2": 10}, "circuitBreaker": BREAKER}}
-    _, made, said = planned(traffic=route)
-    assert [fault for fault in said if fault.severity == "error"] == []
-    annotations = made.apps[0].args["service_annotations"]["reviews"]
-    assert annotations["balancer.linkerd.io/failure-accrual"] == "consecutive"
-
-
-def test_circuit_breaking_on_a_service_of_another_owner_says_which_annotations_it_needs() -> None:
-    route = {
-        "shop": {
-            "namespace": "shop",
-            "port": 80,
-            "selector": {"app": "shop"},
-            "versions": {"v1": {"version": "v1"}, "v2": {"version": "v2"}},
-            "split": {"v1": 90, "v2": 10},
-            "circuitBreaker": BREAKER,
-        }
-    }
-    found = [fault for fault in planned(traffic=route)[2] if fault.code == "MSH320"]
-    assert len(found) == 1
-    assert "balancer.linkerd.io/failure-accrual=consecutive" in found[0].message
 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])

@@ -1,0 +1,99 @@
+"""Circuit breakers of Linkerd on Services that the stack does not make."""
+
+from typing import Any
+
+import pytest
+
+from stacks import patches, settings
+from stacks.charts import Charts
+from stacks.ownership import Kept
+from stacks.plan import Plan, plan
+from tests.unit.stacks.configs import raw
+
+OWNER = "organization/meshup/dev"
+ACCRUAL = "balancer.linkerd.io/failure-accrual"
+FAILURES = f"{ACCRUAL}-consecutive-max-failures"
+WEB: dict[str, Any] = {"namespace": "shop", "ports": [{"number": 80}], "circuitBreaker": {"consecutiveErrors": 3}}
+PLACE = "meshup:traffic.web.circuitBreaker"
+SERVICE = Kept("v1", "Service", "web", "shop")
+
+
+def planned(traffic: dict[str, Any], owner: str = OWNER, **keys: Any) -> Plan:
+    chosen, _ = settings.load(raw(mesh="linkerd", traffic=traffic, **keys), "dev")
+    found, said = plan(chosen, Charts())
+    assert said == []
+    return patches.decide(found, owner)
+
+
+def metadata(annotations: dict[str, str], manager: str, operation: str = "Apply") -> dict[str, Any]:
+    """As the API server gives it. The field managers are those that `kubectl get --show-managed-fields` prints."""
+    owned: dict[str, Any] = {f"f:{key}": {} for key in annotations}
+    entry: dict[str, Any] = {
+        "manager": manager,
+        "operation": operation,
+        "fieldsV1": {"f:metadata": {"f:annotations": owned}},
+    }
+    other: dict[str, Any] = {
+        "manager": "kubectl-create",
+        "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:selector": {}}},
+    }
+    return {"name": "web", "annotations": annotations, "managedFields": [entry, other]}
+
+
+def codes(there: dict[Kept, Any], *, server_side_apply: bool = True) -> list[tuple[str, str]]:
+    found = patches.check(planned({"web": WEB}), there, OWNER, server_side_apply=server_side_apply)
+    return [(fault.code, fault.path) for fault in found]
+
+
+def test_a_service_of_somebody_else_is_patched_and_one_of_an_application_has_the_annotations_itself() -> None:
+    both = planned({"web": WEB, "reviews": {"circuitBreaker": {"consecutiveErrors": 5}}})
+    (patch,) = both.patches
+    assert patch["metadata"]["name"] == "web"
+    assert patch["metadata"]["annotations"] == {
+        ACCRUAL: "consecutive",
+        FAILURES: "3",
+        "pulumi.com/patchFieldManager": patches.field_manager(OWNER),
+        "pulumi.com/skipAwait": "true",
+    }
+    assert both.apps[0].args["service_annotations"]["reviews"][FAILURES] == "5"
+    assert SERVICE not in both.objects()
+
+
+def test_every_stack_has_one_field_manager_of_its_own() -> None:
+    names = {patches.field_manager(owner) for owner in (OWNER, OWNER, "organization/meshup/prod")}
+    assert len(names) == 2
+
+
+def test_what_is_there_and_free_is_patched() -> None:
+    ours = patches.field_manager(OWNER)
+    for live in (
+        {"name": "web"},
+        metadata({}, "kubectl-create"),
+        metadata({"example.com/a": "1"}, "helm"),
+        metadata({FAILURES: "7"}, ours),
+        # With the same value, both own it (Kubernetes, "Server-Side Apply").
+        metadata({ACCRUAL: "consecutive", FAILURES: "3"}, "kubectl-annotate", "Update"),
+        {"name": "web", "annotations": {FAILURES: "7"}},
+    ):
+        assert codes({SERVICE: live}) == []
+
+
+@pytest.mark.parametrize("operation", ["Apply", "Update"])
+def test_a_value_of_another_manager_is_a_conflict_that_names_it(operation: str) -> None:
+    there = {SERVICE: metadata({FAILURES: "7"}, "kubectl-annotate", operation)}
+    (fault,) = patches.check(planned({"web": WEB}), there, OWNER, server_side_apply=True)
+    assert (fault.code, fault.path, fault.severity) == ("MSH167", PLACE, "error")
+    for part in ("kubectl-annotate", f"{FAILURES}=7", "3"):
+        assert part in fault.message
+    assert codes({SERVICE: metadata({FAILURES: "7"}, patches.field_manager("organization/meshup/prod"))}) == [
+        ("MSH167", PLACE)
+    ]
+
+
+def test_a_service_that_is_not_there_is_refused_and_so_is_a_plugin_that_cannot_patch() -> None:
+    assert codes({}) == [("MSH166", PLACE)]
+    key = "kubernetes:enableServerSideApply"
+    assert codes({SERVICE: {"name": "web"}}, server_side_apply=False) == [("MSH004", key)]
+    nothing = patches.check(planned({}), {}, OWNER, server_side_apply=False)
+    assert nothing == []
