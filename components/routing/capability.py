@@ -540,7 +540,7 @@ _REFUSED: dict[str, dict[TargetName, str]] = {
         "service-profile": _NO_FILTERS,
     },
     "redirect-same-address": {
-        "virtual-service": "It would lead a client in a circle, and istiod refuses a redirect that has only a status.",
+        "virtual-service": "The webhook of istiod refuses a redirect that changes nothing but the status.",
         "linkerd-route": "Linkerd does not redirect to the address that was asked for: the request goes to the "
         "Service.",
         "service-profile": _NO_FILTERS,
@@ -615,10 +615,10 @@ REMEDIES: dict[str, str] = {
 """What to do about a refusal, where it is not the general advice."""
 
 
-_CIRCLE = "Envoy answers it with the same redirect again, so a client that follows it goes in a circle."
+_LOOP = "Envoy answers it with the same redirect again: a client that follows it is in a loop."
 REDIRECTED_AGAIN: dict[TargetName, str] = {
-    "virtual-service": _CIRCLE,
-    "istio-route": _CIRCLE,
+    "virtual-service": _LOOP,
+    "istio-route": _LOOP,
     "linkerd-route": "Linkerd does not redirect to the address that was asked for: the request goes to the Service.",
     "service-profile": "",
 }

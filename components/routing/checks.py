@@ -37,6 +37,8 @@ from components.routing.reader import DNS_LABEL, LONGEST_DURATION, duration_text
 
 LONGEST_MILLISECONDS = 99_999
 """A duration has five digits at most."""
+KEEP_METHOD = (307, 308)
+"""Redirects that a client follows with the method of its request (RFC 9110, section 15.4)."""
 HTTP_PREFIXES = ("http", "http2", "grpc", "grpc-web")
 HTTP_APP_PROTOCOLS = ("http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws")
 OPAQUE_PREFIXES = ("https", "tls", "tcp", "udp", "mongo", "redis", "mysql")
@@ -437,10 +439,16 @@ def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[
     here = replace(redirect, host="") if redirect.host in names else redirect
     if not here.same_place(route.port.number):
         return False
+    # Other methods become GET on the way (RFC 9110, section 15.4), and gRPC clients follow nothing.
+    followed = [
+        match
+        for match in matches
+        if not match.grpc_service and (redirect.status in KEEP_METHOD or match.method in ("", "GET", "HEAD"))
+    ]
     if not redirect.path:
-        return True
+        return bool(followed)
     there = TextMatch("exact", redirect.path)
-    again = [replace(m, path=there) for m in matches if not m.grpc_service and path_matches(path_of(m), redirect.path)]
+    again = [replace(match, path=there) for match in followed if path_matches(path_of(match), redirect.path)]
     return any(not any(covers(other, match) for other in earlier) for match in again)
 
 

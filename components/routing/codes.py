@@ -607,7 +607,7 @@ TRAFFIC: tuple[Code, ...] = (
     ),
     Code(
         "MSH164",
-        "Redirect that leads back to its rule",
+        "Redirect loop",
         "A client that follows the redirect meets the same rule again. Envoy redirects it once more, without end; "
         "Linkerd sends a request for that address to the Service.",
         "Redirect elsewhere, or put a rule with backends for the new address before it.",

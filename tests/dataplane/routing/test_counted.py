@@ -539,7 +539,7 @@ def test_a_redirect_from_port_80_to_https_leaves_the_port_out(bench: Bench, api:
     assert [answer.headers["location"] for answer in answers] == [f"https://{called}/x?q=1"] * 2
 
 
-def test_a_redirect_to_the_same_address_is_a_circle(bench: Bench) -> None:
+def test_a_redirect_to_the_same_address_is_a_loop(bench: Bench) -> None:
     called = f"{host(named('same-address', HTTP_ROUTE))}:{PORT}"
     (answer,) = bench.send([Sent(called, "/x?q=1")])
     assert (answer.status, answer.headers["location"]) == (308, f"http://{called}/x?q=1")

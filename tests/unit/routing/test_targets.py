@@ -682,6 +682,8 @@ def test_a_redirect_to_the_same_address_is_left_to_the_httproute_of_istio(redire
         ([{"redirect": {"path": "/b", "host": "example.org"}}], False),
         ([{"redirect": {"path": "/b", "port": 8443}}], False),
         ([{"redirect": {"host": "reviews.bookinfo"}}], True),
+        ([{"match": {"method": "POST"}, "redirect": {"path": "/b", "status": 303}}], False),
+        ([{"match": {"method": "POST"}, "redirect": {"path": "/b", "status": 307}}], True),
         ([{"redirect": {"host": "reviews.other"}}], False),
         ([{"match": {"path": "/b"}}, {"redirect": {"path": "/b"}}], False),
         ([{"match": {"path": "/b", "method": "GET"}}, {"redirect": {"path": "/b"}}], True),
