@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from components.routing import Compilation, Diagnostic, errors, render
+from components.routing import Compilation, ConfigurationError, Diagnostic, errors, render
 from components.routing.diagnostics import nearest
 from components.routing.evaluate import Request, request_from
 from components.routing.model import Mesh
@@ -85,7 +85,10 @@ def explain(
             found.append(explaining.unknown_route(wanted, known if not guess else [guess]))
     if errors(found):
         _fail(render(found), REFUSED)
-    explanation = explaining.explain(compilation, services or [], request, proxy)
+    try:
+        explanation = explaining.explain(compilation, services or [], request, proxy)
+    except ConfigurationError as error:
+        _fail(str(error), REFUSED)
     if as_json:
         sys.stdout.write(json.dumps(explanation, indent=2) + "\n")
     else:

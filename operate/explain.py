@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from components.routing import Compilation, Diagnostic
+from components.routing import Compilation, ConfigurationError, Diagnostic, patterns
 from components.routing.compile import Planned
 from components.routing.evaluate import Decision, Request, evaluate, policies
 from components.routing.manifests import match_text
@@ -70,7 +70,17 @@ def explain(
 
     Returns:
         Plain data with camelCase keys: `routes` by name, and `notes`.
+
+    Raises:
+        ConfigurationError: To decide the request takes too many steps (MSH163).
     """
+    with patterns.counted():
+        return _explained(compilation, keys, request, proxy)
+
+
+def _explained(
+    compilation: Compilation, keys: Sequence[str], request: Request | None, proxy: Proxy | None
+) -> Explanation:
     routes: dict[str, Explanation] = {}
     for plan in compilation.planned:
         key = plan.route.key
@@ -83,7 +93,10 @@ def explain(
             "rules": [_rule(plan, rule) for rule in plan.route.rules],
         }
         if request is not None:
-            routes[key]["decision"] = _decision(plan, evaluate(plan, request, proxy))
+            try:
+                routes[key]["decision"] = _decision(plan, evaluate(plan, request, proxy))
+            except patterns.TooMuchWork as error:
+                raise ConfigurationError([_too_much(plan, error)]) from None
     explanation: Explanation = {"routes": routes, "notes": [note.as_dict() for note in compilation.diagnostics]}
     if request is not None:
         explanation["request"] = {
@@ -94,6 +107,12 @@ def explain(
             "query": [{"name": name, "value": value} for name, value in request.query],
         }
     return explanation
+
+
+def _too_much(plan: Planned, error: patterns.TooMuchWork) -> Diagnostic:
+    names = " and ".join(f"'{pattern}'" for pattern in error.patterns)
+    message = f"To decide the request takes more than {patterns.MOST_STEPS:,} steps."
+    return Diagnostic("MSH163", plan.route.where, None, f"{message} Most went on {names}." if names else message)
 
 
 def _rule(plan: Planned, rule: Rule) -> Explanation:

@@ -31,9 +31,10 @@ from components.routing.gateway_api import (
 )
 from components.routing.manifests import version_service_name
 from components.routing.model import Destination, Egress, Match, Redirect, Rewrite, Route, Rule, Service, TextMatch
-from components.routing.overlap import EVERY_PATH, covers, method_of, path_matches, path_of
+from components.routing.overlap import EVERY_PATH, Earlier, covers, method_of, path_matches, path_of
 from components.routing.precedence import Inversion, every_path, inversions
 from components.routing.reader import DNS_LABEL, LONGEST_DURATION, duration_text
+from components.routing.witness import request_text
 
 LONGEST_MILLISECONDS = 99_999
 """A duration has five digits at most."""
@@ -109,15 +110,13 @@ def _check_versions(route: Route) -> Iterator[Diagnostic]:
 
 def _check_reach(route: Route) -> Iterator[Diagnostic]:
     """Rules and matches that no request reaches, because earlier ones take all of theirs."""
-    taken: list[tuple[Rule, Match]] = []
+    taken: Earlier[Rule] = Earlier()
     for rule in route.rules:
         matches = rule.matches or (Match(where=rule.where),)
-        shadows = [next(((r, m) for r, m in taken if covers(m, match)), None) for match in matches]
+        shadows = [taken.covering(match) for match in matches]
         if all(shadows):
-            first = shadows[0]
-            by = first[0] if first else rule
-            same = first is not None and covers(matches[0], first[1])
-            reason = "has the same match" if same else "takes them all before"
+            shadow, by = shadows[0] or (matches[0], rule)
+            reason = "has the same match" if covers(matches[0], shadow) else "takes them all before"
             yield Diagnostic(
                 "MSH142",
                 rule.where,
@@ -126,18 +125,20 @@ def _check_reach(route: Route) -> Iterator[Diagnostic]:
                 remedy=f"Put it before '{by.name}', or remove it.",
             )
         else:
-            for index, (match, shadow) in enumerate(zip(matches, shadows, strict=True)):
-                inside = next((m for m in matches[:index] if covers(m, match)), None)
-                where = shadow[1].where or shadow[0].where if shadow else inside.where if inside else ""
-                if where:
+            beside: Earlier[Rule] = Earlier()
+            for match, shadow in zip(matches, shadows, strict=True):
+                found = shadow or beside.covering(match)
+                beside.add(match, rule)
+                if found:
                     yield Diagnostic(
                         "MSH143",
                         match.where,
                         None,
-                        f"The match adds nothing: {where} takes all of its requests.",
+                        f"The match adds nothing: {found[0].where or found[1].where} takes all of its requests.",
                         severity="warning",
                     )
-        taken.extend((rule, match) for match in matches)
+        for match in matches:
+            taken.add(match, rule)
 
 
 def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
@@ -377,11 +378,7 @@ def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
     if target.limits:
         yield from _check_limits(route, target)
         yield from _check_version_services(route)
-        inverted = inversions(route, target)
-        yield from (_inversion(inversion, target) for inversion in inverted)
-        if target == LINKERD_ROUTE and _ranks_methods(route):
-            others = inversions(route, target, other_linkerd=True)
-            yield from (_version_dependent(inversion) for inversion in others if inversion not in inverted)
+        yield from _check_order(route, target)
     if every_path(route, target) != EVERY_PATH:
         for rule in route.rules:
             if rule.rewrite and rule.rewrite.prefix and not rule.matches:
@@ -547,6 +544,16 @@ def versioned(route: Route) -> list[Service]:
     return list(found.values())
 
 
+def _check_order(route: Route, target: Target) -> Iterator[Diagnostic]:
+    inverted = inversions(route, target)
+    yield from (_inversion(inversion, target) for inversion in inverted)
+    if target == LINKERD_ROUTE and _ranks_methods(route):
+        known = {(inversion.earlier.index, inversion.later.index) for inversion in inverted}
+        for other in inversions(route, target, other_linkerd=True):
+            if (other.earlier.index, other.later.index) not in known:
+                yield _version_dependent(other)
+
+
 def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
     earlier, later = inversion.earlier.rule, inversion.later.rule
     if inversion.tie:
@@ -555,8 +562,8 @@ def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
             later.where,
             later.name,
             f"The rules '{earlier.name}' and '{later.name}' have different policies, so Linkerd keeps them in two "
-            f"objects; "
-            "for requests that both match, the older object wins, whichever that is.",
+            f"objects. For `{request_text(inversion.request)}`, which both match, the older object wins, whichever "
+            "that is.",
             remedy="Give both the same timeout and retries, or matches that exclude each other.",
         )
     return Diagnostic(
@@ -564,7 +571,7 @@ def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
         later.where,
         later.name,
         f"{target.title} would prefer '{later.name}' to '{earlier.name}' ({earlier.where}), which stands "
-        "before it, for requests that both match.",
+        f"before it, for `{request_text(inversion.request)}`.",
         remedy=f"Put '{later.name}' first if that is meant, or give them matches that exclude each other.",
     )
 
@@ -582,8 +589,7 @@ def _version_dependent(inversion: Inversion) -> Diagnostic:
         later.where,
         later.name,
         f"'{earlier.name}' ({earlier.where}) comes first on the pinned Linkerd; other versions would prefer "
-        f"'{later.name}' for "
-        "requests that both match.",
+        f"'{later.name}' for `{request_text(inversion.request)}`.",
         remedy="Give them matches that exclude each other, such as the same header in both.",
         severity="warning",
     )

@@ -420,8 +420,9 @@ TRAFFIC: tuple[Code, ...] = (
         "MSH134",
         "Order that the mesh would not keep",
         "Rules mean their order. HTTPRoutes have none: each mesh ranks their matches in its own way (Istio: "
-        "exact, prefix, regex; Linkerd: the length of the matched path, then headers, query, method). For "
-        "requests that both rules match, the mesh would take the later one.",
+        "exact, prefix, regex; Linkerd: the length of the matched path, then headers, query, method). For the "
+        "request that the report shows, which both rules match, the mesh would take the later one, and the outcome "
+        "would be another.",
         "Put the rule that the mesh prefers first, or let the matches exclude each other.",
     ),
     Code(
@@ -604,6 +605,21 @@ TRAFFIC: tuple[Code, ...] = (
         "A ServiceProfile has the name of the Service and knows no port: its routes hold for all ports, and a Service "
         "has one.",
         "Nothing needs to be done if the other ports speak no HTTP; otherwise tell them apart by the path.",
+    ),
+    Code(
+        "MSH162",
+        "Too much work to compare",
+        "Rules mean their order, so meshup compares their matches, exactly. A few patterns of a few characters can "
+        "take more than any machine has, so the steps of a configuration are counted, and there is a limit.",
+        "Write the patterns with fewer and smaller repetitions, prefixes or exact texts in their place, or give the "
+        "route fewer matches.",
+    ),
+    Code(
+        "MSH163",
+        "Too much work to explain",
+        "To decide a request takes more steps than meshup counts to: patterns with many repetitions, and a request "
+        "with a long path, header or parameter.",
+        "Ask for one route, or with a shorter request.",
     ),
     Code(
         "MSH164",

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from components.routing import gateway_api, istio, linkerd
+from components.routing import gateway_api, istio, linkerd, patterns
 from components.routing.capability import (
     ISTIO_ROUTE,
     LINKERD_ROUTE,
@@ -92,14 +92,22 @@ def compile_routes(
     known = tuple(services)
     found: list[Diagnostic] = [*check_routes(routes)]
     planned: list[Planned] = []
-    for route in routes:
-        complete, notes = _with_catch_all(route)
-        found.extend(notes)
-        found.extend(check_route(complete))
-        plan, faults = _choose(complete, mesh)
-        found.extend(faults)
-        if plan:
-            planned.append(plan)
+    with patterns.counted() as work:
+        for route in routes:
+            try:
+                complete, notes = _with_catch_all(route)
+                found.extend(notes)
+                found.extend(check_route(complete))
+                plan, faults = _choose(complete, mesh)
+            except patterns.TooMuchWork as error:
+                if not any(fault.code == "MSH162" for fault in found):
+                    found.append(_too_much(route, error))
+                # The routes behind may have other faults to report, which takes little work.
+                work.most = work.steps + patterns.MOST_STEPS // 10 // len(routes)
+                continue
+            found.extend(faults)
+            if plan:
+                planned.append(plan)
     found.extend(_mixed_targets(planned))
     found.extend(_other_breakers(planned))
     if errors(found):
@@ -110,6 +118,20 @@ def compile_routes(
         return Compilation(diagnostics=ordered(found))
     summaries = {plan.route.key: _summary(plan, writer.names.get(plan.route.key, [])) for plan in planned}
     return Compilation(tuple(writer.objects), tuple(writer.patches.values()), summaries, ordered(found), tuple(planned))
+
+
+def _too_much(route: Route, error: patterns.TooMuchWork) -> Diagnostic:
+    matches = sum(max(1, len(rule.matches)) for rule in route.rules)
+    between = [where for where in error.between if where] or [route.where]
+    names = " and ".join(f"'{pattern}'" for pattern in error.patterns)
+    return Diagnostic(
+        "MSH162",
+        between[-1],
+        error.patterns[0] if error.patterns else matches,
+        f"To compare the {matches} matches of '{route.key}' takes too much work: after {patterns.MOST_STEPS:,} steps, "
+        f"over all routes, it was at {' and '.join(between)}."
+        + (f" Most steps went on the patterns {names}." if names else ""),
+    )
 
 
 def _with_catch_all(route: Route) -> tuple[Route, list[Diagnostic]]:

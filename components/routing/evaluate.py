@@ -16,32 +16,11 @@ from components.routing.capability import SERVICE_PROFILE, VIRTUAL_SERVICE
 from components.routing.compile import Planned
 from components.routing.gateway_api import GRPC_READINGS, route_kind
 from components.routing.manifests import cookie_pattern, match_text, written_as
-from components.routing.model import Match, Pairs, Redirect, Route, Rule, TextMatch, TextMatchKind
+from components.routing.model import Match, Redirect, Request, Route, Rule, TextMatch, TextMatchKind
 from components.routing.overlap import Named, method_of, path_matches, path_of, text_matches
 from components.routing.precedence import Atom, atoms, ranked
 from components.routing.proxies import PROXIES, Proxy
 from components.routing.reader import duration_text
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request as a client sends it.
-
-    Attributes:
-        path: The path without the query, as it is sent.
-        method: HTTP method.
-        headers: Names in lower case; the cookies are in `cookie`.
-        query: Parameters, as they are sent.
-        source: Labels of the calling workload.
-        source_namespace: Its namespace.
-    """
-
-    path: str = "/"
-    method: str = "GET"
-    headers: Pairs = ()
-    query: Pairs = ()
-    source: Pairs = ()
-    source_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +65,15 @@ def evaluate(plan: Planned, request: Request, proxy: Proxy | None = None) -> Dec
         plan: The route.
         request: The request, over HTTP/1.1.
         proxy: How the mesh's proxies read requests; those of the pinned version unless it is given.
+
+    Raises:
+        TooMuchWork: It takes too many steps.
     """
-    reading = proxy or PROXIES[plan.target.mesh][0]
+    with patterns.counted():
+        return _evaluate(plan, request, proxy or PROXIES[plan.target.mesh][0])
+
+
+def _evaluate(plan: Planned, request: Request, reading: Proxy) -> Decision:
     decision = _decide(plan, request, reading)
     others = [(other.title, other, request) for other in PROXIES[plan.target.mesh] if other is not reading]
     crumbs = [value for name, value in request.headers if name == "cookie"]
@@ -107,6 +93,9 @@ def _decide(plan: Planned, request: Request, proxy: Proxy) -> Decision:
     route = plan.route
     asked = replace(request, path=proxy.path(request.path))
     order = ranked(atoms(route, plan.target), route, plan.target, asked.path)
+    named = (*asked.headers, *asked.query, *asked.source)
+    length = len(asked.path) + sum(len(name) + len(value) for name, value in named)
+    patterns.work().take(len(order) * (1 + length // 64))
     passed: dict[str, str] = {}
     for position, atom in enumerate(order):
         failed = _failed(atom.match, asked, plan, proxy)

@@ -124,6 +124,27 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A request as a client sends it.
+
+    Attributes:
+        path: The path without the query, as it is sent.
+        method: HTTP method.
+        headers: Names in lower case; the cookies are in `cookie`.
+        query: Parameters, as they are sent.
+        source: Labels of the calling workload.
+        source_namespace: Its namespace.
+    """
+
+    path: str = "/"
+    method: str = "GET"
+    headers: Pairs = ()
+    query: Pairs = ()
+    source: Pairs = ()
+    source_namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """Where requests go: a version of a Service, or (version None) all endpoints of it."""
 

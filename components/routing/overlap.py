@@ -5,8 +5,9 @@ texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Generic, TypeVar
 from urllib.parse import quote as quote_path
 
 from components.routing import patterns
@@ -47,6 +48,43 @@ def disjoint(first: Match, second: Match) -> bool:
         TooMuchWork: It takes too many steps; `between` says where the matches are.
     """
     return _compared(_disjoint, first, second)
+
+
+_Item = TypeVar("_Item")
+
+
+class Earlier(Generic[_Item]):
+    """Matches in the order in which they were added, with what belongs to each; found by the path that they take."""
+
+    def __init__(self) -> None:
+        self._all: list[tuple[Match, _Item]] = []
+        self._at: dict[TextMatch, list[int]] = {}
+        self._patterns: list[int] = []
+
+    def add(self, match: Match, item: _Item) -> None:
+        """Add a match."""
+        path = path_of(match)
+        places = self._patterns if path.kind == "regex" else self._at.setdefault(path, [])
+        places.append(len(self._all))
+        self._all.append((match, item))
+
+    def covering(self, match: Match) -> tuple[Match, _Item] | None:
+        """The first that takes every request of a match, and what belongs to it.
+
+        Raises:
+            TooMuchWork: It takes too many steps.
+        """
+        return next((self._all[at] for at in self._near(path_of(match)) if covers(self._all[at][0], match)), None)
+
+    def _near(self, path: TextMatch) -> Iterable[int]:
+        """The positions of those whose path may take all of a path."""
+        if path.kind == "regex":
+            return range(len(self._all))
+        segments = path.value.rstrip("/").split("/")
+        above = [EVERY_PATH, *(TextMatch("prefix", "/".join(segments[:end])) for end in range(2, len(segments) + 1))]
+        patterns.work().take(len(above))
+        found = [at for prefix in above for at in self._at.get(prefix, ())]
+        return sorted([*found, *self._patterns, *(self._at.get(path, ()) if path.kind == "exact" else ())])
 
 
 def _compared(question: Callable[[Match, Match], bool], one: Match, two: Match) -> bool:
@@ -138,7 +176,7 @@ def path_covers(outer: TextMatch, inner: TextMatch) -> bool:
         return True
     if inner.kind == "exact":
         return path_matches(outer, inner.value)
-    if outer.kind == "exact" and inner.kind != "regex":
+    if outer.kind == "exact":
         return False
     if outer.kind == inner.kind == "prefix":
         return path_matches(outer, inner.value)
@@ -162,7 +200,7 @@ def text_covers(outer: TextMatch, inner: TextMatch) -> bool:
         return True
     if inner.kind == "exact":
         return text_matches(outer, inner.value)
-    if outer.kind == "exact" and inner.kind != "regex":
+    if outer.kind == "exact":
         return False
     if outer.kind == inner.kind == "prefix":
         return inner.value.startswith(outer.value)

@@ -30,13 +30,17 @@ pattern of this size reaches when its classes are ASCII (tests/unit/routing/test
 MOST_REPEATS = 1000
 """RE2's and Go's limit of a counted repetition, and of all that stand in each other together."""
 MOST_DEPTH = 50
-MOST_STEPS = 500_000
-"""Steps of work on the questions of one compilation; each takes one or two microseconds."""
+MOST_STEPS = 1_000_000
+"""Steps of work on the questions of one compilation; each takes about a microsecond."""
 _RANGES = 16
 _PLAIN = string.ascii_lowercase + string.digits + string.ascii_uppercase + "/-_.~!$&'()*+,;=:@%?#[] \"<>\\^`{|}"
 _CHARACTERS = _PLAIN + "".join(chr(code) for code in range(128) if chr(code) not in _PLAIN + "\n") + "é"
 """What texts that are compared are made of: one of each, the plain ones first. No header and no path has a line feed,
 which `[^a]` takes and `.` does not."""
+
+_SAMPLES = _CHARACTERS + "\n"
+_CODES = [min(ord(character), 128) for character in reversed(_CHARACTERS)]
+_PLACE = {code: place for place, code in enumerate(reversed(_CODES))}
 
 
 def _mask(characters: str) -> int:
@@ -432,17 +436,20 @@ class Automaton:
         self._link(1, first)
         self.ends = last | nullable
         self.classes: list[int] = _refined(self.masks[1:])
-        self.class_of = self._class_of()
+        self.class_of = [0] * ALL.bit_length()
+        for number, part in enumerate(self.classes):
+            for code in _bits(part):
+                self.class_of[code] = number
         self._readers = [
             sum(1 << state for state, mask in enumerate(self.masks) if mask & part) for part in self.classes
         ]
         self._jumps, self._shifts = self._compressed()
-        self.built = 10 + len(self.masks) * (1 + len(self.classes) // 8) + len(self._links)
+        self.built = 100 + len(self.masks) * (2 + len(self.classes) // 2)
         self.sets = [1]
         self._numbers = {1: 0}
         self._following: list[list[int | None]] = [[None] * len(self.classes)]
-        self._behinds: list[int] = []
-        self._leads: list[int] = []
+        self._behinds: dict[int, int] = {}
+        self._leads: dict[int, int] = {}
 
     def _build(self, node: Node) -> _Part:
         if node.kind == "set":
@@ -494,14 +501,6 @@ class Automaton:
         if before and behind:
             self._links[before, behind] = None
 
-    def _class_of(self) -> list[int]:
-        found = [0] * ALL.bit_length()
-        for number, part in enumerate(self.classes):
-            for code in range(ALL.bit_length()):
-                if part >> code & 1:
-                    found[code] = number
-        return found
-
     def _compressed(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The links as few operations: (states, states behind them), and (states, how far behind them).
 
@@ -545,6 +544,11 @@ class Automaton:
         return _literal(node, 1)[0], _literal(node, -1)[0][::-1]
 
     @cached_property
+    def sample(self) -> str:
+        """Some text of the pattern, one of the shortest."""
+        return _sample(tree(self.pattern))
+
+    @cached_property
     def lengths(self) -> tuple[int, int | None]:
         """The length of the shortest text and of the longest, None without a longest."""
         return _lengths(tree(self.pattern))
@@ -565,24 +569,30 @@ class Automaton:
                 reached |= hit << by if by > 0 else hit >> -by
         return reached
 
+    def _after(self, number: int, done: Work) -> int:
+        """The states behind a set of states."""
+        found = self._behinds.get(number)
+        if found is None:
+            done.take(2 + len(self._jumps) + len(self._shifts) + len(self.masks) // 100, self.pattern)
+            found = self._behinds[number] = self._behind(self.sets[number])
+        return found
+
     def leads(self, number: int, done: Work) -> int:
         """The characters with which a text goes on behind a set of states."""
-        while number >= len(self._leads):
-            done.take(3 + len(self._jumps) + len(self._shifts) + len(self.classes) // 2, self.pattern)
-            behind = self._behind(self.sets[len(self._leads)])
-            self._behinds.append(behind)
-            self._leads.append(
-                sum(part for part, readers in zip(self.classes, self._readers, strict=True) if behind & readers)
-            )
-        return self._leads[number]
+        found = self._leads.get(number)
+        if found is None:
+            done.take(1 + len(self.classes) // 4, self.pattern)
+            behind = self._after(number, done)
+            parts = zip(self.classes, self._readers, strict=True)
+            found = self._leads[number] = sum(part for part, readers in parts if behind & readers)
+        return found
 
     def following(self, number: int, character_class: int, done: Work) -> int:
         """The number of the set behind one, after a character of a class; -1 if no text goes on like that."""
         found = self._following[number][character_class]
         if found is not None:
             return found
-        self.leads(number, done)
-        reached = self._behinds[number] & self._readers[character_class]
+        reached = self._after(number, done) & self._readers[character_class]
         found = self._numbers.get(reached) if reached else -1
         if found is None:
             done.take(1, self.pattern)
@@ -628,6 +638,16 @@ def _lengths(node: Node) -> tuple[int, int | None]:
     if most == 0 or node.most == 0:
         return 0, 0
     return least * node.least, None if endless or most is None or node.most is None else most * node.most
+
+
+def _sample(node: Node) -> str:
+    if node.kind == "set":
+        if not node.mask & (node.mask - 1 | BEYOND):
+            return chr(node.mask.bit_length() - 1)
+        return next(character for character in _SAMPLES if node.mask >> min(ord(character), 128) & 1)
+    if node.kind == "alternatives":
+        return min((_sample(part) for part in node.parts), key=len)
+    return "".join(_sample(part) for part in node.parts) * (node.least if node.kind == "repetition" else 1)
 
 
 def _literal(node: Node, direction: int) -> tuple[str, bool]:
@@ -688,7 +708,7 @@ def contains(outer: str, inner: str) -> bool:
     if known is None:
         a, b = done.automaton(outer), done.automaton(inner)
         done.take(2)
-        known = _may_contain(a, b) and _example((b,), (a,), done) is None
+        known = _may_contain(a, b) and _matches(a, b.sample, done) and _example((b,), (a,), done) is None
         done.answers[question] = known
     return known
 
@@ -758,9 +778,8 @@ def _example(inside: tuple[Automaton, ...], outside: tuple[Automaton, ...], done
     needed = len(inside)
     done.take(20 * (1 + len(listed)), *named)
     # The plain characters come last here, so that they are the ones that stay.
-    codes = [min(ord(character), 128) for character in reversed(_CHARACTERS)]
-    classes = dict(zip(zip(*([a.class_of[code] for code in codes] for a in listed), strict=True), codes, strict=True))
-    steps = sorted(classes.items(), key=lambda item: -codes.index(item[1]))
+    together = zip(*([a.class_of[code] for code in _CODES] for a in listed), strict=True)
+    steps = sorted(dict(zip(together, _CODES, strict=True)).items(), key=lambda item: _PLACE[item[1]])
     begin = tuple(0 for _ in listed)
     before: dict[tuple[int, ...], tuple[tuple[int, ...], int] | None] = {begin: None}
     waiting = deque([begin])

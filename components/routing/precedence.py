@@ -15,16 +15,16 @@ count the whole
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 from components.routing import patterns
 from components.routing.capability import ISTIO_ROUTE, LINKERD_ROUTE, Target
 from components.routing.gateway_api import route_kind
 from components.routing.linkerd import grouped
-from components.routing.manifests import all_headers, quote
-from components.routing.model import Match, Route, Rule, TextMatch
-from components.routing.overlap import EVERY_PATH, disjoint, method_of, path_of
+from components.routing.model import Destination, Match, Request, Route, Rule, TextMatch
+from components.routing.overlap import EVERY_PATH, disjoint, method_of, path_matches, path_of
+from components.routing.witness import PathLimit, Witnesses
 
 Rank = tuple[int, ...]
 _KIND_RANK = {"exact": 3, "prefix": 2, "regex": 1}
@@ -53,11 +53,19 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Inversion:
-    """A later rule that a target prefers to an earlier one, for requests that both match."""
+    """A later rule that a target takes, or may take, for a request that an earlier one stands for.
+
+    Attributes:
+        earlier: The match of the first rule that the request meets.
+        later: The match that the target prefers, with another outcome.
+        tie: Whether the target prefers neither, and the older object wins.
+        request: A request that shows it.
+    """
 
     earlier: Atom
     later: Atom
     tie: bool
+    request: Request
 
 
 def atoms(route: Route, target: Target) -> list[Atom]:
@@ -84,27 +92,125 @@ def every_path(route: Route, target: Target) -> TextMatch:
 
 
 def inversions(route: Route, target: Target, *, other_linkerd: bool = False) -> list[Inversion]:
-    """The pairs of rules whose order a target would not keep. Empty for targets that keep the order.
+    """The pairs of rules whose order a target would not keep, each with a request; empty for targets that keep it.
 
     Args:
         route: The route.
         target: Where it is compiled to.
         other_linkerd: Rank as other versions of Linkerd's proxy do: a method before headers and query parameters.
+
+    Raises:
+        TooMuchWork: It takes too many steps.
     """
     if target not in (ISTIO_ROUTE, LINKERD_ROUTE):
         return []
     listed = atoms(route, target)
-    grpc = route_kind(route, target.mesh) == "GRPCRoute"
-    found: list[Inversion] = []
-    for position, later in enumerate(listed):
-        for earlier in listed[:position]:
-            if earlier.index == later.index:
+    order = _Order(route, target, listed, other_linkerd=other_linkerd)
+    found: dict[tuple[int, int], Inversion] = {}
+    for second, later in enumerate(listed):
+        for first, earlier in enumerate(listed[:second]):
+            rules = (earlier.index, later.index)
+            if earlier.index == later.index or rules in found:
                 continue
-            order = _compare(earlier, later, target, grpc=grpc, other_linkerd=other_linkerd)
-            tie = order == 0 and earlier.group != later.group
-            if (order < 0 or tie) and not disjoint(earlier.match, later.match):
-                found.append(Inversion(earlier, later, tie))
-    return found
+            try:
+                inversion = order.inversion(first, second)
+            except patterns.TooMuchWork as error:
+                error.between = (earlier.match.where or earlier.rule.where, later.match.where or later.rule.where)
+                raise
+            if inversion:
+                found[rules] = inversion
+    return list(found.values())
+
+
+_ANY_LENGTH = 1 << 30
+"""For a path that is longer than any prefix which it is below."""
+
+
+class _Order:
+    """How a target ranks the matches of a route.
+
+    Only on Linkerd the rank depends on the path: what counts the whole path is ahead of every prefix that it is below,
+    and no longer when the path is just the prefix.
+    """
+
+    def __init__(self, route: Route, target: Target, listed: Sequence[Atom], *, other_linkerd: bool) -> None:
+        grpc = route_kind(route, target.mesh) == "GRPCRoute"
+        self.listed = listed
+        self.witnesses = Witnesses(target, [atom.match for atom in listed])
+        self.conditions = [self.witnesses.conditions(atom.match) for atom in listed]
+        self.outcomes = [outcome(atom.rule, atom.match) for atom in listed]
+        by_path = target == LINKERD_ROUTE and not grpc
+        prefixes = {atom.path.value for atom in listed if atom.path.kind == "prefix"} if by_path else set[str]()
+        exact = [TextMatch("exact", prefix) for prefix in sorted(prefixes)]
+        self.limits = [PathLimit(outside=tuple(exact)), *(PathLimit(inside=(one,)) for one in exact)]
+        """The paths by what the ranks depend on: all but the prefixes, and each of these."""
+        self.ranks = [
+            [_rank(atom, target, length, grpc=grpc, other_linkerd=other_linkerd) for atom in listed]
+            for length in (_ANY_LENGTH, *(len(one.value) for one in exact))
+        ]
+        self.takes = [{0, *(n for n, one in enumerate(exact, 1) if _takes(atom, one.value))} for atom in listed]
+        """The numbers of those limits in which there may be a path that a match takes."""
+
+    def inversion(self, first: int, second: int) -> Inversion | None:
+        """How the target breaks the order of two matches, given by their positions."""
+        patterns.work().take(3)
+        earlier, later = self.listed[first], self.listed[second]
+        if self.outcomes[first] == self.outcomes[second]:
+            return None
+        apart = earlier.group != later.group
+        limits = [
+            number
+            for number in sorted(self.takes[first] & self.takes[second], reverse=True)
+            if (ranks := self.ranks[number])[second] > ranks[first] or (apart and ranks[second] == ranks[first])
+        ]
+        if not limits or disjoint(earlier.match, later.match):
+            return None
+        met = (self.conditions[first], self.conditions[second])
+        for number in limits:
+            ranks = self.ranks[number]
+            avoided = [self.conditions[n] for n in range(len(self.listed)) if self._ahead(n, first, second, ranks)]
+            beside = [
+                self.conditions[n]
+                for n, atom in enumerate(self.listed)
+                if ranks[n] == ranks[second] and atom.group != later.group and self.outcomes[n] != self.outcomes[second]
+            ]
+            # A request that shows a preference says more than one that shows a tie.
+            if ranks[first] != ranks[second]:
+                request = self.witnesses.find(met, [*avoided, *beside], self.limits[number])
+                if request:
+                    return Inversion(earlier, later, tie=False, request=request)
+            if beside:
+                request = self.witnesses.find(met, avoided, self.limits[number])
+                if request:
+                    return Inversion(earlier, later, tie=True, request=request)
+        return None
+
+    def _ahead(self, other: int, first: int, second: int, ranks: Sequence[Rank]) -> bool:
+        """True if a further match would be taken before the first by the list, or before the second by the target."""
+        atom, later = self.listed[other], self.listed[second]
+        if atom.index < self.listed[first].index:
+            return True
+        if atom.index == later.index:
+            return False
+        return ranks[other] > ranks[second] or (
+            ranks[other] == ranks[second] and atom.group == later.group and atom.index < later.index
+        )
+
+
+def _takes(atom: Atom, path: str) -> bool:
+    return path_matches(path_of(atom.match), path)
+
+
+def outcome(rule: Rule, match: Match) -> Hashable:
+    """What becomes of a request that a rule takes by one of its matches: rules with the same one may change places."""
+    weights: dict[Destination, int] = {}
+    for backend in rule.backends:
+        weights[backend.destination] = weights.get(backend.destination, 0) + backend.weight
+    shares = frozenset((destination, weight) for destination, weight in weights.items() if weight)
+    policies = (rule.timeout, rule.retry, rule.fault, rule.headers, rule.rewrite, rule.redirect, *rule.mirrors)
+    # What is replaced of the path depends on the match.
+    replaced = path_of(match) if rule.rewrite and rule.rewrite.prefix else None
+    return shares, tuple(policy and replace(policy, where="") for policy in policies), rule.retried, replaced
 
 
 def ranked(listed: Sequence[Atom], route: Route, target: Target, path: str) -> list[Atom]:
@@ -115,13 +221,15 @@ def ranked(listed: Sequence[Atom], route: Route, target: Target, path: str) -> l
     return sorted(listed, key=lambda atom: _rank(atom, target, len(path), grpc=grpc), reverse=True)
 
 
-def _rank(atom: Atom, target: Target, length: int, *, grpc: bool) -> Rank:
+def _rank(atom: Atom, target: Target, length: int, *, grpc: bool, other_linkerd: bool = False) -> Rank:
     """The rank of a match for a request whose path has `length` characters; the higher one is preferred."""
     if target == ISTIO_ROUTE:
         return _istio_rank(atom, grpc=grpc)
     if grpc:
         return _linkerd_grpc_rank(atom)
-    return (len(atom.path.value) if atom.path.kind == "prefix" else length, *_linkerd_rest(atom))
+    headers, query, method = _headers(atom.match), len(atom.match.query), 1 if method_of(atom.match) else 0
+    rest = (method, headers, query) if other_linkerd else (headers, query, method)
+    return (len(atom.path.value) if atom.path.kind == "prefix" else length, *rest)
 
 
 def _istio_rank(atom: Atom, *, grpc: bool) -> Rank:
@@ -130,61 +238,20 @@ def _istio_rank(atom: Atom, *, grpc: bool) -> Rank:
         # A GRPCRoute sets no method, and no path at all for every call.
         method = 0
         if not atom.match.grpc_service:
-            return (-1, 0, 0, len(all_headers(atom.match)), 0)
+            return (-1, 0, 0, _headers(atom.match), 0)
     return (
         _KIND_RANK[atom.path.kind],
         len(atom.path.value),
         method,
-        len(all_headers(atom.match)),
+        _headers(atom.match),
         len(atom.match.query),
     )
 
 
 def _linkerd_grpc_rank(atom: Atom) -> Rank:
-    return (len(atom.match.grpc_service), len(atom.match.grpc_method), len(all_headers(atom.match)))
+    return (len(atom.match.grpc_service), len(atom.match.grpc_method), _headers(atom.match))
 
 
-def _linkerd_rest(atom: Atom) -> Rank:
-    return (len(all_headers(atom.match)), len(atom.match.query), 1 if method_of(atom.match) else 0)
-
-
-def _compare(earlier: Atom, later: Atom, target: Target, *, grpc: bool, other_linkerd: bool) -> int:
-    """The worst case over the requests that both match: 1 the earlier is preferred, 0 a tie, -1 the later may be."""
-    if target == ISTIO_ROUTE:
-        return _sign(_istio_rank(earlier, grpc=grpc), _istio_rank(later, grpc=grpc))
-    if grpc:
-        return _sign(_linkerd_grpc_rank(earlier), _linkerd_grpc_rank(later))
-    return _compare_on_linkerd(earlier, later, other_linkerd=other_linkerd)
-
-
-def _compare_on_linkerd(earlier: Atom, later: Atom, *, other_linkerd: bool) -> int:
-    rests = _linkerd_rest(earlier), _linkerd_rest(later)
-    if other_linkerd:
-        rests = (rests[0][2:] + rests[0][:2]), (rests[1][2:] + rests[1][:2])
-    rest = _sign(*rests)
-    first, second = earlier.path, later.path
-    if first.kind == "prefix" and second.kind == "prefix":
-        return _sign((len(first.value),), (len(second.value),)) or rest
-    if first.kind == "prefix":
-        return -1 if _reaches_below(second, first.value) else rest
-    if second.kind == "prefix" and not _takes(first, second.value):
-        # The earlier one counts the whole path: it is ahead, unless the path can be just the prefix.
-        return 1
-    return rest
-
-
-def _takes(condition: TextMatch, path: str) -> bool:
-    """True if an exact path or a regex takes this path."""
-    return condition.value == path if condition.kind == "exact" else patterns.matches(condition.value, path)
-
-
-def _reaches_below(condition: TextMatch, prefix: str) -> bool:
-    """True if an exact path or a regex may take a path that is longer than the prefix and below it."""
-    below = "/.+" if prefix == "/" else f"{quote(prefix)}/.*"
-    if condition.kind == "exact":
-        return patterns.matches(below, condition.value)
-    return not patterns.disjoint(condition.value, below)
-
-
-def _sign(first: Rank, second: Rank) -> int:
-    return (first > second) - (first < second)
+def _headers(match: Match) -> int:
+    """How many header conditions are written; the cookies are one of them."""
+    return len(match.headers) + (1 if match.cookies else 0)

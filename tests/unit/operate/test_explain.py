@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_a_route_that_is_not_there_is_named_with_what_is(project: Path) -> None:
     assert code == 1
     assert "MSH155" in err
     assert "one of reviews" in err
+
+
+def test_a_request_that_takes_too_much_work_to_decide_is_refused(project: Path) -> None:
+    patterns = {f"x{number}": {"regex": f"[ab]*a(?:[ab]{{{number + 30}}}|c)"} for number in range(16)}
+    write(project, {**STACK, "meshup:traffic": {"reviews": {"rules": [{"match": {"headers": patterns}}, {}]}}})
+    value = "".join(random.Random(1).choices("ab", k=18_000)) + "a" * 46  # noqa: S311 -- no secret
+    code, out, err = run(project, *(text for name in patterns for text in ("--header", f"{name}: {value}")))
+    assert (code, out) == (1, "")
+    assert "MSH163" in err
+    assert "[ab]*a" in err
 
 
 def test_several_stacks_need_a_choice(project: Path) -> None:

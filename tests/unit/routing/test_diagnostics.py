@@ -15,7 +15,7 @@ from components.routing.diagnostics import errors, nearest, ordered
 from components.routing.model import Mesh
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "diagnostics" / "examples.yaml"
-ELSEWHERE = {"MSH155", "MSH166", "MSH167", "MSH170"}
+ELSEWHERE = {"MSH155", "MSH163", "MSH166", "MSH167", "MSH170"}
 """Raised by `meshup explain`, and by a look at the cluster (stacks/patches.py), and tested there."""
 
 

@@ -6,14 +6,17 @@ The Rust is pydantic's: `pydantic_core` compiles the pattern of a text with the 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
 
-from components.routing import compile_routes, patterns
+from components.routing import Diagnostic, compile_routes, patterns
 from components.routing.gateway_api import LINKERD
 from components.routing.manifests import cookie_pattern, quote
 from components.routing.model import TextMatch
@@ -71,8 +74,9 @@ ODD = "".join(f"\\{chr(code)}" if chr(code) in "[]\\^-&~" else chr(code) for cod
 @example(r"a|ab", ["ab"])
 def test_what_is_accepted_compiles_in_rust_and_matches_the_same_texts(pattern: str, asked: list[str]) -> None:
     rust = Rust(LINKERD.pattern(pattern))
-    shortest = patterns.example([pattern])
-    for text in [*asked, *([] if shortest is None else [shortest])]:
+    with contextlib.suppress(patterns.TooMuchWork):
+        asked = [*asked, patterns.example([pattern]) or ""]
+    for text in asked:
         assert rust.matches(text) == patterns.matches(pattern, text), text
 
 
@@ -121,3 +125,83 @@ def test_linkerds_objects_have_ascii_classes() -> None:
     timed = [{"match": {"path": {"regex": r"/\d|/x"}}, "timeout": "2s"}]
     (profile,) = compile_routes(routes_of({"reviews": {"api": "service-profile", "rules": timed}}), "linkerd").objects
     assert profile["spec"]["routes"][0]["condition"] == {"pathRegex": "(?:(?:/[0-9]|/x))"}
+
+
+def rules_of(*matches: Any) -> dict[str, Any]:
+    """A route with a rule for each match, with different outcomes."""
+    rules = [{"match": match, "backends": {f"v{number % 3 + 1}": 100}} for number, match in enumerate(matches)]
+    return {"reviews": {"rules": rules}}
+
+
+def headers_of(*texts: str) -> dict[str, Any]:
+    """A match on headers by patterns."""
+    return {"headers": {f"x{number}": {"regex": text} for number, text in enumerate(texts)}}
+
+
+DECIDED: dict[str, dict[str, Any]] = {
+    "64 patterns on a header": rules_of(*(headers_of(f"[a-z]+-{n}-[a-z]+") for n in range(64))),
+    "64 rules of 16 patterns": rules_of(
+        *(headers_of(*(f"[a-z]+-{(7 * n + 3 * m) % 64}-[0-9]{{1,9}}" for m in range(16))) for n in range(64))
+    ),
+    "repetitions of what may be nothing": rules_of(*({"path": {"regex": f"/([ab]?){{{893 + n}}}"}} for n in range(8))),
+    "one large pattern often": rules_of(
+        *({"path": {"regex": "/([ab]?){900}"}, "headers": {f"x{n}": "1"}} for n in range(8))
+    ),
+    "4,096 paths": rules_of(*([{"path": f"/p/{n}/{m}"} for m in range(64)] for n in range(64))),
+    "4,096 prefixes": rules_of(*([{"path": {"prefix": f"/p/{n}/{m}"}} for m in range(64)] for n in range(64))),
+    "cookies": rules_of(*({"cookies": {"a" * 20: "v" * 99, "b": {"prefix": f"w{n}" * 20}}} for n in range(64))),
+}
+REFUSED: dict[str, dict[str, Any]] = {
+    "more sets of states than any machine has": rules_of(
+        {"path": {"regex": "/[ab]*a[ab]{99}"}}, {"path": {"regex": "/[ab]*aa[ab]{98}"}}
+    ),
+    "64 that count": rules_of(*(headers_of(f"/.*a.{{{400 + n}}}") for n in range(64))),
+    "copies that may be left out": rules_of(*({"path": {"regex": f"/(a?b?){{{600 - n}}}"}} for n in range(8))),
+}
+
+
+def compiled_of(raw: dict[str, Any]) -> tuple[set[str], list[Diagnostic], int]:
+    """The codes that compiling a configuration gives, those of too much work, and the steps that it took."""
+    routes = routes_of(raw)
+    with patterns.counted() as work:
+        found = compile_routes(routes, "istio").diagnostics
+    return {fault.code for fault in found}, [fault for fault in found if fault.code == "MSH162"], work.steps
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_large_configurations_are_decided(name: str) -> None:
+    codes, refused, steps = compiled_of(DECIDED[name])
+    assert "MSH130" in codes
+    assert not refused
+    assert steps < patterns.MOST_STEPS / 5
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_takes_too_much_work_is_refused_with_the_patterns_and_the_rules(name: str) -> None:
+    _, (fault,), steps = compiled_of(REFUSED[name])
+    # The last question is stopped within a step of its own, which is no more than a set of states is large.
+    assert patterns.MOST_STEPS < steps < patterns.MOST_STEPS * 1.01
+    assert fault.path.startswith("meshup:traffic.reviews.rules[")
+    assert str(fault.value) in json.dumps(REFUSED[name])
+    assert "Most steps went on the patterns" in fault.message
+
+
+def test_the_same_configuration_takes_the_same_steps_again() -> None:
+    name = "64 rules of 16 patterns"
+    assert compiled_of(DECIDED[name]) == compiled_of(DECIDED[name])
+
+
+def test_a_refusal_for_too_much_work_does_not_hide_the_faults_of_other_routes() -> None:
+    costly = next(iter(REFUSED.values()))
+    other = {"ratings": {"rules": [{"redirect": {"path": "/b"}, "timeout": "2s"}]}}
+    codes, refused, _ = compiled_of({**costly, **other})
+    assert len(refused) == 1
+    assert "MSH148" in codes
+
+
+@pytest.mark.parametrize("pattern", ["/.*a.{400}", "/([ab]?){900}", "/(a?b?){600}", "/(?:ab|a|b)*", "/.*a.*b.*a.{300}"])
+def test_a_long_text_takes_steps_by_its_length(pattern: str) -> None:
+    with patterns.counted() as work:
+        for number in range(40):
+            patterns.matches(pattern + "c?" * number, f"/{'ab' * 5000}")
+    assert work.steps < 40 * 10_000 * 2

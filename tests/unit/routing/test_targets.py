@@ -547,7 +547,8 @@ def test_a_virtual_service_keeps_the_order_so_auto_takes_it() -> None:
 
 
 def test_a_refusal_is_about_the_target_that_lacks_least_however_many_rules_are_out_of_order() -> None:
-    rules = [{"match": {"method": "GET"}}, *({"match": {"headers": {f"x{n}": "1"}}} for n in range(9))]
+    headers = ({"match": {"headers": {f"x{n}": "1"}}} for n in range(9))
+    rules = [{"match": {"method": "GET"}, "backends": {"v1": 100}}, *headers]
     assert codes({"reviews": {"rules": rules}}, "linkerd") == {"MSH134"}
 
 
