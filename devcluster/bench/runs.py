@@ -88,28 +88,30 @@ class Group:
 def compile_time(bench: Bench, services: Sequence[int]) -> None:
     """The routing core alone: time and peak memory, without Pulumi and without a cluster."""
     group = Group(bench, "compile", "")
-    for count in services:
-        done = compiled(count)
+    works = {f"{count} Services": scenario.routes(count) for count in services}
+    for work, traffic in {**works, **scenario.worst()}.items():
+        done = compiled(traffic)
         seconds = cast("float", done["seconds"])
-        group.note(f"{count} Services", PROGRAM, Run(seconds, seconds, seconds, cast("float", done["mib"])))
+        refused = "".join(f", {code}" for code in cast("Sequence[str]", done["refused"]))
+        group.note(f"{work}{refused}", PROGRAM, Run(seconds, seconds, seconds, cast("float", done["mib"])))
 
 
-def compiled(services: int, weight: int = 90) -> Json:
-    """Compile routes in a process of their own; returns seconds, MiB and the objects.
+def compiled(traffic: Mapping[str, object]) -> Json:
+    """Compile routes in a process of their own; returns seconds, MiB, the objects and the codes of faults.
 
     Raises:
-        BenchError: They do not compile.
+        BenchError: The compiler fails.
     """
     done = subprocess.run(
         [sys.executable, "-"],
-        input=scenario.compiler(services, weight),
+        input=scenario.compiler(traffic),
         cwd=paths.repository(),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        raise BenchError(f"{services} Services do not compile:\n{done.stderr.strip()}")
+        raise BenchError(f"{', '.join(list(traffic)[:3])} do not compile:\n{done.stderr.strip()}")
     return cast("Json", json.loads(done.stdout))
 
 
@@ -210,7 +212,7 @@ def _applied(bench: Bench, group: Group, count: int) -> None:
 
 
 def _objects(count: int, weight: int) -> Sequence[Json]:
-    return cast("Sequence[Json]", compiled(count, weight)["objects"])
+    return cast("Sequence[Json]", compiled(scenario.routes(count, weight))["objects"])
 
 
 def _delivered(bench: Bench, group: Group, count: int, way: str) -> None:

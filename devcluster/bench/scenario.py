@@ -52,16 +52,49 @@ def routes(services: int, weight: int = 90) -> dict[str, object]:
     }
 
 
-def compiler(services: int, weight: int = 90) -> str:
-    """Return a program that compiles routes for Istio and prints JSON: seconds of processor time, MiB, objects.
+def worst() -> dict[str, dict[str, object]]:
+    """Return `meshup:traffic` by name: within the limits of a configuration, and as much work as could be thought of.
+
+    What takes too much work is refused (MSH162) when the steps that meshup counts to are used up; that is the most
+    that a compilation can take.
+    """
+
+    def rules(matches: Sequence[object]) -> dict[str, object]:
+        listed = [{"match": match, "backends": {f"v{n % 2 + 1}": 100}} for n, match in enumerate(matches)]
+        described = {"namespace": NAMESPACE, "port": 80, "versions": {"v1": {"v": "1"}, "v2": {"v": "2"}}}
+        return {"s0": {**described, "rules": listed}}
+
+    def headers(pattern: str) -> dict[str, object]:
+        return {"headers": {"x": {"regex": pattern}}}
+
+    return {
+        "64 patterns": rules([headers(f"[a-z]+-{n}-[a-z]+") for n in range(64)]),
+        "8 large patterns": rules([{"path": {"regex": f"/([ab]?){{{893 + n}}}"}} for n in range(8)]),
+        "4,096 paths": rules([[{"path": f"/p/{n}/{m}"} for m in range(64)] for n in range(64)]),
+        "4,096 pairs of patterns": rules(
+            [
+                [
+                    {"path": {"regex": f"/.*{n}.*{m}.*"}, "headers": {f"h{m % 4}": {"regex": f".*{n}.*"}}}
+                    for m in range(64)
+                ]
+                for n in range(64)
+            ]
+        ),
+        "patterns that count": rules([headers(f".*a.{{{400 + n}}}") for n in range(64)]),
+        "patterns without end": rules([headers("[ab]*a[ab]{99}"), headers("[ab]*aa[ab]{98}")]),
+    }
+
+
+def compiler(traffic: Mapping[str, object]) -> str:
+    """Return a program that compiles routes for Istio and prints JSON: processor time, MiB, objects, codes of faults.
 
     It is run in a process of its own, which has done nothing else, so that its peak memory is that of the compiler. The
     first compilation of a process is the one that counts: `pulumi up` makes no second one.
     """
     return f"""\
 import json, resource, time
-from components.routing import compile_routes, parse
-traffic = json.loads({json.dumps(json.dumps(routes(services, weight)))})
+from components.routing import compile_routes, errors, parse
+traffic = json.loads({json.dumps(json.dumps(traffic))})
 start = time.process_time()
 found, faults = parse(traffic, "meshup:traffic", [])
 compiled = compile_routes(found, mesh="istio")
@@ -72,6 +105,7 @@ print(json.dumps({{
     "seconds": seconds,
     "mib": peak / 1024,
     "objects": list(compiled.objects),
+    "refused": sorted({{fault.code for fault in errors(compiled.diagnostics)}}),
 }}))
 """
 

@@ -87,7 +87,7 @@ def test_another_weight_changes_only_the_first_route() -> None:
 
 
 def test_the_compiler_prints_what_the_bench_reads() -> None:
-    program = scenario.compiler(2, 70)
+    program = scenario.compiler(scenario.routes(2, 70))
     ast.parse(program)
     namespace: dict[str, Any] = {"print": lambda text: namespace.update(said=text)}  # pyright: ignore[reportUnknownLambdaType]
     exec(program, namespace)  # noqa: S102 - the generated program is what is tested
