@@ -167,6 +167,9 @@ def _looked_at(
     """Compare the plan with the cluster. What can't be read does not hide what else can't be."""
     planned, found = _with_gateway_api(chosen, planned, cluster, owner, states)
     found += charts.unreachable(planned.mesh.releases)
+    for namespace in sorted({release["namespace"] for release in planned.mesh.releases}):
+        # The hooks read Helm's records there: a right that is missing shows before the first resource.
+        _metadata(cluster, ("v1", "secrets"), found, namespace)
     wanted = planned.objects()
     there, faults = _existing(cluster, wanted)
     claims = ownership.claims(wanted, there, owner, states)
@@ -235,10 +238,12 @@ def _bundle(crds: list[dict[str, Any]], guards: list[dict[str, Any]]) -> Iterato
         yield Kept("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", item["name"]), item
 
 
-def _metadata(cluster: Cluster, kind: tuple[str, str], found: list[Diagnostic]) -> list[dict[str, Any]]:
+def _metadata(
+    cluster: Cluster, kind: tuple[str, str], found: list[Diagnostic], namespace: str | None = None
+) -> list[dict[str, Any]]:
     """The metadata of all objects of a kind; what can't be read is added to what was found."""
     try:
-        return cluster.metadata(*kind, None)
+        return cluster.metadata(*kind, namespace)
     except ClusterError as error:
         found += error.diagnostics
         return []

@@ -6,11 +6,13 @@ With pytest-xdist every worker has a session, so its own clusters; their names c
 import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 
@@ -137,6 +139,40 @@ def prepared_program(
     embedded.prepare(stack)
     stack.file.write_text(with_settings(stack.file.read_text(), settings))
     return stack
+
+
+def as_account(embedded: Embedded, stack: Stack, folder: Path, name: str) -> Stack:
+    """Return the stack with the credentials of a new account, which has no rights yet (`grant`).
+
+    Args:
+        embedded: The cluster.
+        stack: A stack of it.
+        folder: For the kubeconfig.
+        name: Of a ServiceAccount in the namespace `default`, which is made.
+    """
+    embedded.toolbox.ensure(["kubectl"])
+    _kubectl(embedded, "create", "serviceaccount", name)
+    token = _kubectl(embedded, "create", "token", name, "--duration=8h").strip()
+    config = yaml.safe_load(embedded.cluster.kubeconfig.read_text())
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    file = folder / f"{name}.kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return replace(stack, environment={**stack.environment, "KUBECONFIG": str(file)})
+
+
+def grant(embedded: Embedded, name: str, mesh: str) -> None:
+    """Give an account the rights that the documentation lists for a mesh (docs/rbac)."""
+    _kubectl(embedded, "apply", "--filename", str(paths.repository() / "docs" / "rbac" / f"{mesh}.yaml"))
+    account = f"--serviceaccount=default:{name}"
+    _kubectl(embedded, "create", "clusterrolebinding", f"{name}-{mesh}", f"--clusterrole=meshup-{mesh}", account)
+
+
+def _kubectl(embedded: Embedded, *arguments: str) -> str:
+    argv = embedded.cluster.exec_argv(["kubectl", "--namespace", "default", *arguments])
+    done = subprocess.run(argv, env=embedded.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextlib.contextmanager

@@ -128,8 +128,8 @@ CONFIGURATION: tuple[Code, ...] = (
         "MSH024",
         "Cluster refuses the credentials",
         "The API server answers, but does not let these credentials read what meshup must know before it deploys.",
-        "Log in again, or use credentials that may install the mesh (cluster-admin, or the rights in "
-        "docs/own-cluster.md).",
+        "Log in again, or use credentials that may install the mesh: cluster-admin, or the role of the mesh in "
+        "docs/rbac/ (docs/own-cluster.md).",
     ),
     Code(
         "MSH025",

@@ -21,7 +21,7 @@ from devcluster import paths, stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting
-from tests.conftest import prepared_program, program
+from tests.conftest import as_account, grant, prepared_program, program
 from tests.facts import linkerd
 
 pytestmark = pytest.mark.cluster
@@ -148,14 +148,20 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(embedded: Embedded, charts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Linkerd with everything, brought up once. A test that changes the stack leaves it as it was, except the last."""
+    """Linkerd with everything, brought up once, by an account that has the documented rights and no others.
+
+    A test that changes the stack leaves it as it was, except the last.
+    """
     settings: dict[str, Setting] = {
         "meshup:mesh": "linkerd",
         "meshup:charts": {"directory": str(charts)},
         "meshup:linkerd": {"viz": {"enabled": True}},
         "meshup:istio": {"webhooks": False},
     }
-    with program(embedded, tmp_path_factory.mktemp("linkerd") / "program", settings) as stack:
+    folder = tmp_path_factory.mktemp("linkerd")
+    with program(embedded, folder / "program", settings) as admins:
+        stack = as_account(embedded, admins, folder, "deployer")
+        grant(embedded, "deployer", "linkerd")
         must(stack, "config", "set", "--path", "meshup:apps[1]", "emojivoto")
         with Arguments() as arguments:
             said = must(stack, "up", "--yes", "--skip-preview", "--logtostderr", "-v=3")
@@ -314,12 +320,33 @@ def test_a_stack_goes_to_the_other_mesh_and_leaves_nothing_of_the_first(embedded
     """The way back is in the walkthrough (test_linkerd_walkthrough.py)."""
     stack = deployed.stack
     assert "linkerd-viz" in traces(embedded)["namespace"]
+    grant(embedded, "deployer", "istio")
     must(stack, "config", "set", "meshup:mesh", "istio")
     must(stack, "up", "--yes", "--skip-preview")
     assert traces(embedded) == {}
     assert "istio-injection" in read(embedded, "namespace", "bookinfo")["metadata"]["labels"]
     assert "linkerd.io/inject" not in read(embedded, "namespace", "bookinfo")["metadata"].get("annotations", {})
     must(stack, "preview", "--expect-no-changes")
+
+
+@pytest.mark.parametrize("chart", ["base", "istiod", "gateway"])
+def test_the_rights_for_istio_are_enough_for_all_that_its_charts_hold(
+    embedded: Embedded, deployed: Deployed, chart: str
+) -> None:
+    """Webhooks and gateways need real pods, so this cluster has none: the API server is asked without doing it."""
+    helm = embedded.toolbox.path("helm")
+    values = ["--set", "autoscaleMin=2,autoscaleMax=3,revision=other", "--namespace", "istio-system"]
+    folder = embedded.toolbox.path("istio-charts") / chart
+    made = subprocess.run(
+        [helm, "template", "other", folder, "--include-crds", *values], capture_output=True, text=True, check=True
+    )
+    argv = deployed.stack.wrap(
+        ["kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", "-"]
+    )
+    done = subprocess.run(
+        argv, env=deployed.stack.env(), input=made.stdout, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_destroyed_stack_leaves_nothing_and_comes_up_again(embedded: Embedded, deployed: Deployed) -> None:
@@ -340,3 +367,19 @@ def test_without_a_chart_source_the_message_says_what_to_set(embedded: Embedded,
     assert "meshup:charts.directory" in said
     assert "MSH317" in said or "MSH318" in said
     assert "Traceback" not in said
+
+
+def test_an_account_without_rights_gets_one_report_that_names_them(embedded: Embedded, tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    stack = as_account(embedded, prepared_program(embedded, folder, {}), tmp_path, "nobody")
+    done = pulumi(stack, "preview")
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    account = "system:serviceaccount:default:nobody may not list"
+    for right in (
+        "namespaces cluster-wide",
+        "secrets in the namespace istio-system",
+        "services in the namespace bookinfo",
+    ):
+        assert f"{account} {right}: 403" in said

@@ -255,10 +255,23 @@ def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
 
 
 def test_every_right_that_is_missing_is_in_one_report(api: Api) -> None:
-    api.refused = ("/namespaces", "/nodes", "/customresourcedefinitions", "/validatingadmissionpolicies")
+    api.refused = ("/namespaces", "/nodes", "/customresourcedefinitions", "/validatingadmissionpolicies", "/secrets")
     with pytest.raises(ConfigurationError) as caught:
         program.prepare(raw(mesh="linkerd"), "dev", OWNER, no_state)
     assert [fault.code for fault in caught.value.diagnostics] == ["MSH024"] * len(api.refused)
     text = str(caught.value)
     for resource in ("namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"):
         assert f"may not list {resource} cluster-wide" in " ".join(text.split())
+    assert "may not list secrets in the namespace linkerd" in " ".join(text.split())
+
+
+def test_the_guard_looks_at_the_cluster_that_the_provider_is_told_to_take(api: Api, tmp_path: Path) -> None:
+    other = Api()
+    threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+    other.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo"})
+    config = yaml.safe_load(api.kubeconfig())
+    config["clusters"] += [{**yaml.safe_load(other.kubeconfig())["clusters"][0], "name": "other"}]
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert refused(kubernetes={"context": "kind-dev", "cluster": "other"}) == [("MSH026", "Namespace/bookinfo")]
+    other.shutdown()
+    other.server_close()
