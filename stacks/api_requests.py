@@ -9,8 +9,6 @@ from components.routing import Diagnostic
 
 CONTEXT_PATH = "kubernetes:context"
 """Where a report finds what the cluster answers: the key that names the cluster."""
-KUBECONFIG_PATH = "kubernetes:kubeconfig"
-"""Where a report finds what is wrong with the kubeconfig."""
 
 _PATH = re.compile(
     r"/(?:api/(?P<core>v\w+)|apis/(?P<group>[^/]+)/(?P<version>v\w+))"
@@ -58,14 +56,18 @@ def refusal(context: str, what: str, identity: str, status: int, said: str) -> D
     return Diagnostic("MSH031", CONTEXT_PATH, context, message)
 
 
-def versions(document: Mapping[str, Any]) -> set[str]:
+def versions(document: Mapping[str, Any]) -> list[str]:
     """Return the groups with their versions that `/api` or `/apis` lists, as manifests name them.
 
     Raises:
         KeyError, TypeError, AttributeError: The document is no such list.
     """
     groups: list[Any] = document.get("groups") or []
-    return {*(document.get("versions") or []), *(v["groupVersion"] for group in groups for v in group["versions"])}
+    found: list[str] = [
+        *(document.get("versions") or []),
+        *(v["groupVersion"] for group in groups for v in group["versions"]),
+    ]
+    return [version + "" for version in found]
 
 
 def resources(document: Mapping[str, Any]) -> list[tuple[str, str, bool]]:

@@ -28,8 +28,8 @@ SERVICE_PATCH_TYPE = "kubernetes:core/v1:ServicePatch"
 def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
     """Mark every object with its stack, keep secret values secret, and put the hooks where they belong."""
     release_hooks = pulumi.ResourceHookBinding(
-        before_create=[pulumi.ResourceHook("clear-release-record", _cleaner(cluster, "create"))],
-        before_update=[pulumi.ResourceHook("clear-pending-release-record", _cleaner(cluster, "update"))],
+        before_create=[pulumi.ResourceHook("clear-release-record", cleaner(cluster, "create"))],
+        before_update=[pulumi.ResourceHook("clear-pending-release-record", cleaner(cluster, "update"))],
     )
     destination_hooks = pulumi.ResourceHookBinding(
         before_update=[pulumi.ResourceHook("routes-before-destinations", _route_mover(cluster, planned, owner))]
@@ -81,7 +81,7 @@ def clear(
         cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{record}")
 
 
-def _cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
+def cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
     """A hook that runs only in `up`, right before the operation on a release."""
 
     def clean(args: pulumi.ResourceHookArgs) -> None:

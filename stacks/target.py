@@ -17,7 +17,7 @@ from components.routing import ConfigurationError, Diagnostic, errors
 from components.routing.diagnostics import nearest
 from kubeaccess import connection
 from stacks import api_requests
-from stacks.api_requests import CONTEXT_PATH, KUBECONFIG_PATH
+from stacks.api_requests import CONTEXT_PATH
 from stacks.settings import HIDDEN, ClusterSettings
 from stacks.versions import Minor, minor
 
@@ -33,7 +33,7 @@ class Served(NamedTuple):
     """How an API server serves a kind.
 
     Attributes:
-        api_version: As in a manifest.
+        api_version: The group and version in which it does, as in a manifest.
         kind: As in a manifest.
         plural: The name of the kind in API paths.
         namespaced: Whether its objects are in namespaces.
@@ -217,9 +217,9 @@ class Cluster:
         try:
             return connection.client(self._config, settings)
         except connection.ConnectionConfigError as error:
-            raise ClusterError(Diagnostic("MSH021", KUBECONFIG_PATH, self._context, str(error))) from None
+            raise ClusterError(Diagnostic("MSH021", CONTEXT_PATH, self._context, str(error))) from None
         except connection.CredentialError as error:
-            raise ClusterError(Diagnostic("MSH032", KUBECONFIG_PATH, self._context, str(error))) from None
+            raise ClusterError(Diagnostic("MSH032", CONTEXT_PATH, self._context, str(error))) from None
 
     def request(
         self,
@@ -305,28 +305,29 @@ class Cluster:
         body: dict[str, Any] = {"metadata": {"managedFields": [{}]}}
         self.request("PATCH", path, body=body, content="application/merge-patch+json")
 
-    def kinds(self, api_version: str) -> list[Served]:
-        """Return the kinds that the API serves in a group and version: none, if it does not have that.
-
-        Each document is asked for once. Only what discovery lists is there, and only what it does not list is not: a
-        group that is listed and does not answer (an aggregated API whose server is down) is an error.
-
-        Raises:
-            ClusterError: Discovery fails.
-        """
-        root = "/apis" if "/" in api_version else "/api"
-        if api_version not in self._discovered(root, api_requests.versions):
-            return []
-        entries = self._discovered(f"{root}/{api_version}", api_requests.resources)
-        return [Served(api_version, *entry) for entry in entries]
-
     def kind(self, api_version: str, kind: str) -> Served | None:
         """Return how the API serves a kind, or None if it does not (yet).
 
         Raises:
             ClusterError: Discovery fails.
         """
-        return next((served for served in self.kinds(api_version) if served.kind == kind), None)
+        return self._served(api_version, lambda served: served.kind == kind)
+
+    def _served(self, api_version: str, is_it: Callable[[Served], bool]) -> Served | None:
+        """A kind that the API serves, in a version or else in another one of the same group, which has its objects too.
+
+        Each document is asked for once. Only what discovery lists is there, and only what it does not list is not: a
+        group that is listed and does not answer (an aggregated API whose server is down) is an error.
+        """
+        root, group = ("/apis", api_version.partition("/")[0]) if "/" in api_version else ("/api", "")
+        listed = self._discovered(root, api_requests.versions)
+        same = [version for version in listed if not group or version.partition("/")[0] == group]
+        for version in sorted(same, key=lambda version: version != api_version):
+            for entry in self._discovered(f"{root}/{version}", api_requests.resources):
+                served = Served(version, *entry)
+                if is_it(served):
+                    return served
+        return None
 
     def forget_kinds(self) -> None:
         """Ask discovery anew from now on: CustomResourceDefinitions may have come meanwhile."""
@@ -360,14 +361,14 @@ class Cluster:
         if served is None:
             message = f"The API server does not serve the kind {kind} of {api_version}."
             raise ClusterError(Diagnostic("MSH033", CONTEXT_PATH, self._context, message))
-        return f"{collection(api_version, served.plural, namespace)}/{name}"
+        return f"{collection(served.api_version, served.plural, namespace)}/{name}"
 
     def objects_of(
         self, api_version: str, kind: str, namespace: str, accept: str = "application/json"
     ) -> list[dict[str, Any]]:
         """Return all objects of a kind as `objects` does, by the name of the kind."""
         served = self.kind(api_version, kind)
-        return self.objects(api_version, served.plural, namespace, accept) if served else []
+        return self._listed(served, namespace, accept) if served else []
 
     def metadata(self, api_version: str, plural: str, namespace: str | None) -> list[dict[str, Any]]:
         """Return the metadata of all objects of a kind, in a namespace or cluster-wide.
@@ -387,9 +388,11 @@ class Cluster:
         Raises:
             ClusterError: The objects can't be read. A kind that the API does not have is no error: it has none.
         """
-        if not any(served.plural == plural for served in self.kinds(api_version)):
-            return []
-        path = collection(api_version, plural, namespace)
+        served = self._served(api_version, lambda served: served.plural == plural)
+        return self._listed(served, namespace, accept) if served else []
+
+    def _listed(self, served: Served, namespace: str | None, accept: str) -> list[dict[str, Any]]:
+        path = collection(served.api_version, served.plural, namespace)
         answer = self.request("GET", path, accept)
         try:
             return api_requests.items(answer)

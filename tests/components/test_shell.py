@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pulumi
@@ -275,3 +276,13 @@ def test_the_guard_looks_at_the_cluster_that_the_provider_is_told_to_take(api: A
     assert refused(kubernetes={"context": "kind-dev", "cluster": "other"}) == [("MSH026", "Namespace/bookinfo")]
     other.shutdown()
     other.server_close()
+
+
+def test_a_hook_that_the_cluster_refuses_ends_the_run_with_the_fault(api: Api) -> None:
+    cluster = program.prepare(raw(), "dev", OWNER)[2]
+    api.refused = ("/secrets",)
+    inputs = SimpleNamespace(new_inputs={"name": "istiod", "namespace": "istio-system"})
+    with pytest.raises(pulumi.RunError) as caught:
+        hooks.cleaner(cluster, "create")(cast("pulumi.ResourceHookArgs", inputs))
+    assert "MSH024" in str(caught.value)
+    assert "may not list secrets in the namespace istio-system" in str(caught.value)

@@ -179,7 +179,7 @@ def test_a_plugin_that_gives_no_credential_is_a_fault(
     # The limit that the others must not run into: starting Python takes long where there is much to do.
     monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.5 if "0.5" in message else 60.0)
     found = failure(api, api.kubeconfig(plugin(tmp_path, body)))
-    assert (found.code, found.path) == ("MSH032", "kubernetes:kubeconfig")
+    assert (found.code, found.path) == ("MSH032", "kubernetes:context")
     assert message in found.message
 
 
@@ -207,7 +207,7 @@ USERS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("user", "message"), USERS)
 def test_a_credential_that_is_not_there_is_a_fault(api: Api, user: dict[str, Any], message: str) -> None:
     found = failure(api, api.kubeconfig(user))
-    assert (found.code, found.path) == ("MSH032", "kubernetes:kubeconfig")
+    assert (found.code, found.path) == ("MSH032", "kubernetes:context")
     assert message in found.message
 
 
@@ -273,7 +273,21 @@ def test_kinds_are_those_that_discovery_lists_and_each_document_is_asked_for_onc
         assert cluster.objects_of("networking.istio.io/v1", "VirtualService", "bookinfo") == []
         assert cluster.objects_of("admissionregistration.k8s.io/v9", "Any", "") == []
         assert cluster.metadata("v1", "horses", None) == []
+    # The last one is asked in the version that there is.
     assert api.asked == ["/apis", "/apis/admissionregistration.k8s.io/v1", "/api", "/api/v1"]
+
+
+def test_an_object_is_found_in_another_version_of_its_kind(api: Api) -> None:
+    """An older Istio serves its kinds in v1beta1 only, until this very `up` updates them."""
+    version = "networking.istio.io/v1beta1"
+    api.answers["/apis"] = (200, {"groups": [{"name": "networking.istio.io", "versions": [{"groupVersion": version}]}]})
+    entry = {"name": "virtualservices", "kind": "VirtualService", "namespaced": True}
+    api.answers[f"/apis/{version}"] = (200, {"resources": [entry]})
+    item = {"metadata": {"name": "reviews"}}
+    api.answers[f"/apis/{version}/namespaces/bookinfo/virtualservices"] = (200, {"items": [item]})
+    cluster = Cluster(api.kubeconfig({"token": SECRET}))
+    assert cluster.objects_of("networking.istio.io/v1", "VirtualService", "bookinfo") == [item]
+    assert cluster.objects("networking.istio.io/v1", "virtualservices", "bookinfo") == [item]
 
 
 BROKEN: list[tuple[int, Any]] = [
