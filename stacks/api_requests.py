@@ -14,6 +14,7 @@ _PATH = re.compile(
     r"/(?:api/(?P<core>v\w+)|apis/(?P<group>[^/]+)/(?P<version>v\w+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?"
 )
+_LONGEST = 400
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -44,7 +45,8 @@ def refusal(context: str, what: str, identity: str, status: int, said: str) -> D
         status: The HTTP status.
         said: What the server says of it.
     """
-    said = said.rstrip(".")
+    # It comes from outside: one line, no control characters, not without end.
+    said = " ".join("".join(c if c.isprintable() else " " for c in said).split())[:_LONGEST].rstrip(".")
     if status == HTTPStatus.UNAUTHORIZED:
         message = f"The API server does not accept the credentials of {identity} (to {what}): 401 {said}."
         return Diagnostic("MSH024", CONTEXT_PATH, context, message)

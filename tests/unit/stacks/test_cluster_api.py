@@ -49,7 +49,7 @@ ANSWERS: list[tuple[int, Any, str]] = [
     (429, {"message": "too many requests"}, "MSH031"),
     (500, {"message": ["not", "text"]}, "MSH031"),
     (502, b"bad gateway", "MSH031"),
-    (503, {"message": "starting"}, "MSH031"),
+    (503, {"message": "starting\x1b[2J\n" + "x" * 100_000}, "MSH031"),
     (504, b"\xff\xfe", "MSH031"),
     (200, b"<html>log in</html>", "MSH031"),
     (200, b"[" * 100_000, "MSH031"),
@@ -68,6 +68,8 @@ def test_every_answer_that_is_no_list_is_a_fault_with_verb_resource_namespace_an
     found = failure(api)
     assert (found.code, found.path, found.value) == (code, "kubernetes:context", "prod")
     assert "list secrets in the namespace istio-system" in found.message
+    assert found.message.isprintable()
+    assert len(found.message) < 1000
     assert status == 200 or ("the user 'u'" in found.message and str(status) in found.message)
 
 
