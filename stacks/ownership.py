@@ -142,9 +142,14 @@ def _foreign(item: Kept, owner: str, holding: str) -> Diagnostic:
 
 def _shared(item: Kept, owner: str, holding: str, urn: str | None) -> Diagnostic:
     """The fault of an object that another stack has as well, or may have."""
-    both = f"The states of {owner} and {holding} both have it."
-    unknown = f"The state of {owner} has it, and whether {holding}, which made it, still has it can't be told."
-    return Diagnostic("MSH036", _place(item), urn, unknown if urn is None else both, "one stack per object")
+    if urn is not None:
+        message = f"The states of {owner} and {holding} both have it."
+        return Diagnostic("MSH036", _place(item), urn, message, "one stack per object")
+    message = f"The state of {owner} has it, and whether {holding}, whose name it carries, still has it can't be told."
+    remedy = (
+        f"If {holding} is gone, or has forgotten it: kubectl annotate --overwrite {_kubectl(item)} {ANNOTATION}={owner}"
+    )
+    return Diagnostic("MSH036", _place(item), None, message, "one stack per object", remedy)
 
 
 def _place(item: Kept) -> str:

@@ -47,6 +47,16 @@ def objects(resources: Mapping[str, Any]) -> dict[Kept, str]:
     return found
 
 
+def absent(stack: str, error: str) -> State | None:
+    """Return the state of a stack that can't be read: empty if the error says that the backend has no such stack.
+
+    Sources: pulumi, pkg/backend/backend.go (GetStackResourceOutputs) and pkg/backend/diy (a backend of files or of an
+    object store has one organisation, `organization`, so a stack of another one is not in it).
+    """
+    reasons = (f'unknown stack "{stack}"', "organization name must be 'organization'")
+    return {} if any(reason in error for reason in reasons) else None
+
+
 def _is_object(outputs: Mapping[str, Any]) -> bool:
     return {"apiVersion", "kind", "metadata"} <= set(outputs) and "name" in outputs["metadata"]
 
@@ -60,6 +70,6 @@ def _read(stack: str) -> State | None:
         # Not pulumi.runtime.invoke: an error in it ends the program, even if it is caught.
         answer = monitor.Invoke(request)
     except grpc.RpcError as error:
-        return {} if f'unknown stack "{stack}"' in str(cast("Any", error).details()) else None
+        return absent(stack, str(cast("Any", error).details()))
     result = json_format.MessageToDict(getattr(answer, "return"))
     return objects(cast("Mapping[str, Any]", result.get("outputs") or {}))

@@ -258,6 +258,21 @@ def test_the_report_names_the_command_that_hands_an_object_over_and_suggests_no_
         assert "kubectl delete" not in fault.remedy
 
 
+@pytest.mark.parametrize(
+    ("error", "is_absent"),
+    [
+        (f'invocation of pulumi:pulumi:readStackResourceOutputs returned an error: unknown stack "{FORMER}"', True),
+        # Asked of a backend of files for a stack of Pulumi Cloud.
+        ("invocation of f returned an error: organization name must be 'organization'", True),
+        ('invocation of f returned an error: unknown stack "another"', False),
+        ("invocation of f returned an error: incorrect passphrase", False),
+        ("", False),
+    ],
+)
+def test_a_stack_that_is_not_there_is_told_from_one_that_can_not_be_read(error: str, is_absent: bool) -> None:
+    assert state.absent(FORMER, error) == ({} if is_absent else None)
+
+
 def test_a_state_has_the_objects_of_its_resources_and_those_in_the_releases_of_the_traffic() -> None:
     def resource(type_: str, api_version: str, kind: str, **metadata: str) -> dict[str, Any]:
         return {"type": type_, "outputs": {"apiVersion": api_version, "kind": kind, "metadata": metadata}}
