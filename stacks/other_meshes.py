@@ -118,7 +118,7 @@ def check(planned: Plan, listed: Listed, own: Iterable[str]) -> list[Diagnostic]
     others = [item for item in _configurations(listed) if not _is_ours(item[0], planned, listed, ours)]
     found = [_Other(mesh, config["metadata"]["name"], hooks, injects) for config, mesh, hooks, injects in others]
     return [
-        *_same_mesh(planned, found),
+        *_same_mesh(planned, found, _releases(planned) & _helm_releases(listed.deployments)),
         *_other_meshes(planned, found, listed.namespaces),
         *_crds(planned, listed.crds),
         *_running(planned, listed.deployments),
@@ -132,6 +132,10 @@ def helm_release(item: Object) -> Release | None:
     name, namespace = (annotations.get(f"meta.helm.sh/release-{key}", "") for key in ("name", "namespace"))
     is_helms = labels.get("app.kubernetes.io/managed-by") == "Helm"
     return (name, namespace) if is_helms and name else None
+
+
+def _helm_releases(items: Iterable[Object]) -> set[Release]:
+    return {release for item in items if (release := helm_release(item)) is not None}
 
 
 def _labels(item: Object) -> Mapping[str, str]:
@@ -203,16 +207,23 @@ def _where(hook: Object) -> str:
     return str(client.get("url") or f"{service.get('namespace', '')}/{service.get('name', '')}")
 
 
-def _same_mesh(planned: Plan, others: Sequence[_Other]) -> list[Diagnostic]:
-    """Refuse a second control plane of the planned mesh: both would write the same objects of the cluster."""
+def _same_mesh(planned: Plan, others: Sequence[_Other], running: set[Release]) -> list[Diagnostic]:
+    """Refuse a second control plane of the planned mesh: both would write the same objects of the cluster.
+
+    Args:
+        planned: What the stack is about to have.
+        others: Webhooks that are not this stack's.
+        running: The releases of this stack that run. Somebody else's webhooks may lead to them: a tag of a revision.
+    """
     kind, found = planned.mesh.kind, list[Diagnostic]()
     for other in others:
         if other.mesh != kind:
             continue
         where = ", ".join(sorted({_where(hook) for hook in other.webhooks}))
         title = KNOWN[kind].title
-        if not planned.mesh.output["injection"] and _managed_elsewhere(planned, other):
-            message = f"{other.name} is this mesh's, and made elsewhere: it is answered at {where}."
+        managed = not planned.mesh.output["injection"] and _leads_to(other, _releases(planned), by_url=True)
+        if managed or _leads_to(other, running):
+            message = f"{other.name} is made elsewhere, and answered at {where}."
             found.append(Diagnostic("MSH323", "meshup:mesh", kind, message, severity="info"))
             continue
         message = f"Another {title} is on the cluster: the webhooks of {other.name} are answered at {where}."
@@ -220,11 +231,11 @@ def _same_mesh(planned: Plan, others: Sequence[_Other]) -> list[Diagnostic]:
     return found
 
 
-def _managed_elsewhere(planned: Plan, other: _Other) -> bool:
-    """Whether the webhooks lead to the planned control plane, or to a URL, where nothing more can be known."""
+def _leads_to(other: _Other, releases: set[Release], *, by_url: bool = False) -> bool:
+    """Whether all webhooks lead to one of these control planes, or to a URL, where nothing more can be known."""
     places = [_where(hook) for hook in other.webhooks]
-    names = {"/".join(reversed(release)) for release in _releases(planned)}
-    return all("://" in place or place in names for place in places)
+    names = {"/".join(reversed(release)) for release in releases}
+    return all(place in names or (by_url and "://" in place) for place in places)
 
 
 def _other_meshes(planned: Plan, others: Sequence[_Other], namespaces: Sequence[Object]) -> list[Diagnostic]:
@@ -326,7 +337,7 @@ def _running(planned: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
         if not label:
             continue
         control_planes = [item for item in deployments if _labels(item).get(label) == value]
-        running = {release for item in control_planes if (release := helm_release(item)) is not None}
+        running = _helm_releases(control_planes)
         if not running:
             continue
         names = ", ".join(sorted("/".join(reversed(release)) for release in running))

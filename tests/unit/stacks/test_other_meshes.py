@@ -147,6 +147,16 @@ CLUSTERS: dict[str, tuple[Json, Json, list[tuple[str, str]]]] = {
         {"mutating": [istio_injector(), istio_injector("canary", helm=False)]},
         [("MSH321", "meshup:mesh")],
     ),
+    "a tag that istioctl has set on our control plane": (
+        {},
+        {"mutating": [istio_injector(), istio_injector(helm=False)], "deployments": [ISTIOD]},
+        [("MSH323", "meshup:mesh")],
+    ),
+    "Istio of istioctl in our namespace, where ours does not run": (
+        {},
+        {"mutating": [istio_injector(helm=False)]},
+        [("MSH321", "meshup:mesh")],
+    ),
     "an injector by URL": (
         {},
         {"mutating": [istio_injector(place="https://istiod.example.com:15017/inject", helm=False)]},
