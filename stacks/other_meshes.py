@@ -315,9 +315,9 @@ def _crds(planned: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
     remedy = (
         "Remove the other installation with the tool that made it. If there is none any more, hand the definitions "
         "over. No object is lost by that; later, the release keeps or removes them as its chart does.\n"
-        f"kubectl label --overwrite customresourcedefinition app.kubernetes.io/managed-by=Helm {listed}\n"
-        f"kubectl annotate --overwrite customresourcedefinition meta.helm.sh/release-name={wanted[0]} "
-        f"meta.helm.sh/release-namespace={wanted[1]} {listed}"
+        f"kubectl label --overwrite customresourcedefinition {listed} app.kubernetes.io/managed-by=Helm\n"
+        f"kubectl annotate --overwrite customresourcedefinition {listed} meta.helm.sh/release-name={wanted[0]} "
+        f"meta.helm.sh/release-namespace={wanted[1]}"
     )
     return [
         Diagnostic("MSH324", f"CustomResourceDefinition/{min(names)}", None, message, "/".join(wanted), remedy),

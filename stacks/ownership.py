@@ -129,13 +129,13 @@ def _foreign(item: Kept, owner: str, holding: str) -> Diagnostic:
         remedy = (
             f"Choose another name or another namespace. If {holding} shall give it up, take it out of the state there, "
             "which leaves the object alone (`pulumi state delete URN`), and then hand it over to this stack, which "
-            f"changes it, and {after}: {command}"
+            f"changes it, and {after}:\n{command}"
         )
     else:
         whose = "meshup did not make it."
         remedy = (
             "Choose another name or another namespace. Or hand the object over to this stack, which then changes it, "
-            f"and {after}: {command}"
+            f"and {after}:\n{command}"
         )
     return Diagnostic("MSH026", _place(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
 
@@ -146,9 +146,8 @@ def _shared(item: Kept, owner: str, holding: str, urn: str | None) -> Diagnostic
         message = f"The states of {owner} and {holding} both have it."
         return Diagnostic("MSH036", _place(item), urn, message, "one stack per object")
     message = f"The state of {owner} has it, and whether {holding}, whose name it carries, still has it can't be told."
-    remedy = (
-        f"If {holding} is gone, or has forgotten it: kubectl annotate --overwrite {_kubectl(item)} {ANNOTATION}={owner}"
-    )
+    command = f"kubectl annotate --overwrite {_kubectl(item)} {ANNOTATION}={owner}"
+    remedy = f"If {holding} is gone, or has forgotten it:\n{command}"
     return Diagnostic("MSH036", _place(item), None, message, "one stack per object", remedy)
 
 

@@ -57,7 +57,7 @@ class Diagnostic:
         value: What stands there. Never a secret: it is printed. None prints as no value.
         message: What is wrong with it, one sentence.
         allowed: What is allowed instead: a sentence, or "" if the message says it.
-        remedy: What to do. "" takes the remedy of the catalogue.
+        remedy: What to do. "" takes the remedy of the catalogue. Further lines are commands, and stay as they are.
         severity: `error` refuses the configuration; `warning` and `info` are only reported.
 
     Raises:
@@ -153,9 +153,11 @@ def _block(diagnostic: Diagnostic) -> str:
     for label, text in rows:
         if text:
             lead = f"  {label:<8} "
+            # A command that is broken over lines would run in parts when it is copied.
+            prose, *commands = text.split("\n") if label == "remedy" else [text]
             lines.append(
                 textwrap.fill(
-                    text,
+                    prose,
                     width=_TEXT_WIDTH,
                     initial_indent=lead,
                     subsequent_indent=" " * len(lead),
@@ -163,6 +165,7 @@ def _block(diagnostic: Diagnostic) -> str:
                     break_on_hyphens=False,
                 )
             )
+            lines += [" " * len(lead) + command for command in commands]
     return "\n".join(lines)
 
 

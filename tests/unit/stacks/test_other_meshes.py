@@ -1,5 +1,6 @@
 """Other meshes on the cluster, and control planes that a change would take away: a table of clusters."""
 
+import re
 from typing import Any
 
 import pytest
@@ -322,6 +323,10 @@ def test_without_a_mark_in_its_namespace_a_release_of_our_names_is_somebody_else
 def test_the_report_on_definitions_hands_each_over_and_deletes_none() -> None:
     (fault,) = check(planned(), Listed(crds=crds(istio.CRDS, None)), OWN)
     assert all(name in fault.remedy for name in istio.CRDS)
+    # kubectl wants the objects before what is written on them.
+    assert re.search(
+        r"kubectl label --overwrite customresourcedefinition [a-z. ]+ app.kubernetes.io/\S+=Helm", fault.remedy
+    )
     assert "meta.helm.sh/release-name=istio-base meta.helm.sh/release-namespace=istio-system" in fault.remedy
     assert "delete" not in fault.remedy
 

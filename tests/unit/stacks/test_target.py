@@ -245,7 +245,11 @@ def test_the_state_is_not_asked_while_every_object_carries_the_stack() -> None:
 def test_the_report_names_the_command_that_hands_an_object_over_and_suggests_no_removal() -> None:
     route = Kept("gateway.networking.k8s.io/v1", "HTTPRoute", "reviews", "bookinfo")
     there: dict[Kept, dict[str, Any]] = {NAMESPACE: {}, route: {"annotations": {ownership.ANNOTATION: FORMER}}}
-    first, second = ownership.claims([NAMESPACE, route], there, OWNER, lambda _: {}).faults
+    found = ownership.claims([NAMESPACE, route], there, OWNER, lambda _: {}).faults
+    first, second = found
+    # A command that is broken over lines would run in parts when it is copied.
+    commands = [line.strip() for line in render(found).splitlines() if line.strip().startswith("kubectl")]
+    assert [line.rsplit(" ", 1)[-1] for line in commands] == [f"meshup/stack={OWNER}"] * 2
     assert f"kubectl annotate namespace bookinfo meshup/stack={OWNER}" in first.remedy
     assert "with everything in it" in first.remedy
     assert (
