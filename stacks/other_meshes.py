@@ -313,8 +313,9 @@ def _crds(planned: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
     message = f"{len(names)} CustomResourceDefinitions of {known.title} are not of the release {'/'.join(wanted)}."
     listed = " ".join(sorted(names))
     remedy = (
-        "Remove the other installation with the tool that made it. If there is none any more, hand the definitions "
-        "over. No object is lost by that; later, the release keeps or removes them as its chart does.\n"
+        "If another installation still uses them, choose another cluster: they go with it when it is removed, with "
+        "every route and policy. Else hand them over. No object is lost by that; later, the release keeps or removes "
+        "them as its chart does.\n"
         f"kubectl label --overwrite customresourcedefinition {listed} app.kubernetes.io/managed-by=Helm\n"
         f"kubectl annotate --overwrite customresourcedefinition {listed} meta.helm.sh/release-name={wanted[0]} "
         f"meta.helm.sh/release-namespace={wanted[1]}"

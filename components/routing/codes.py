@@ -937,7 +937,8 @@ MESH: tuple[Code, ...] = (
         "CustomResourceDefinitions of another installation",
         "Helm takes over only what carries the name and namespace of its release. It would fail after the first "
         "resources.",
-        "Remove the other installation with the tool that made it, or hand the definitions over to the release.",
+        "Hand the definitions over to the release, if no other installation uses them any more; else choose another "
+        "cluster.",
     ),
     Code(
         "MSH325",
