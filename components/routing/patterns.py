@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeVar, cast
@@ -119,7 +120,8 @@ class Work:
         """The automaton of a pattern, made once."""
         found = self.automata.get(pattern)
         if found is None:
-            found = self.automata[pattern] = Automaton(pattern)
+            found = self.automata[pattern] = copy(_built(pattern))
+            found.forget()
             self.take(found.built, pattern)
         return found
 
@@ -445,6 +447,10 @@ class Automaton:
         ]
         self._jumps, self._shifts = self._compressed()
         self.built = 100 + len(self.masks) * (2 + len(self.classes) // 2)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the sets that questions have met, so that the steps of the next ones do not depend on them."""
         self.sets = [1]
         self._numbers = {1: 0}
         self._following: list[list[int | None]] = [[None] * len(self.classes)]
@@ -605,6 +611,11 @@ class Automaton:
     def accepts(self, number: int) -> bool:
         """True if a text may end in this set."""
         return number >= 0 and self.sets[number] & self.ends != 0
+
+
+@lru_cache(maxsize=1024)
+def _built(pattern: str) -> Automaton:
+    return Automaton(pattern)
 
 
 def _bits(states: int) -> list[int]:
