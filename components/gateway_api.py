@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 import pulumi
-import yaml
 
 from components.manifests import Manifest, register
 from components.routing import Diagnostic
@@ -43,11 +42,11 @@ class GatewayApiArgs(TypedDict):
     """The objects of the bundle, as `parse` returns them."""
 
 
-def parse(text: str, path: str, version: str, pinned: str) -> tuple[list[Manifest], list[Diagnostic]]:
-    """Read a bundle and check that it is the pinned one.
+def parse(documents: Iterable[Any], path: str, version: str, pinned: str) -> tuple[list[Manifest], list[Diagnostic]]:
+    """Check that a bundle is the pinned one.
 
     Args:
-        text: YAML documents.
+        documents: What its YAML documents hold.
         path: Where they come from, for the report.
         version: The pinned version, such as 1.5.1.
         pinned: The digest of its standard channel, as `digest` returns it.
@@ -55,11 +54,8 @@ def parse(text: str, path: str, version: str, pinned: str) -> tuple[list[Manifes
     Returns:
         The objects in the order in which they are made, and the faults.
     """
-    try:
-        found: list[Any] = [document for document in yaml.load_all(text, Loader=_LOADER) if document is not None]
-        objects = [cast("Manifest", item) for item in found if _is_part(item)]
-    except yaml.YAMLError:
-        return [], [Diagnostic("MSH311", path, None, "The bundle is not YAML.", f"the release manifest of {version}")]
+    found: list[Any] = [document for document in documents if document is not None]
+    objects = [cast("Manifest", item) for item in found if _is_part(item)]
     if not objects or len(objects) != len(found):
         message = "The bundle holds something else than the objects of the Gateway API."
         return [], [Diagnostic("MSH311", path, None, message, f"the release manifest of {version}, standard channel")]
@@ -77,7 +73,10 @@ def parse(text: str, path: str, version: str, pinned: str) -> tuple[list[Manifes
 
 def digest(objects: Iterable[Manifest]) -> str:
     """SHA-256 of the objects, independent of their order, of comments and of how the YAML is written."""
-    lines = sorted(json.dumps(item, sort_keys=True, separators=(",", ":"), default=str) for item in objects)
+    try:
+        lines = sorted(json.dumps(item, sort_keys=True, separators=(",", ":"), default=str) for item in objects)
+    except TypeError:
+        lines = []  # A key that is no text, which no object has.
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -145,16 +144,14 @@ class GatewayApi(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 def _is_part(item: Any) -> bool:
     if not isinstance(item, dict):
         return False
     manifest = cast("Manifest", item)
-    metadata = cast("Manifest", manifest.get("metadata") or {})
-    name = str(metadata.get("name", ""))
-    return manifest.get("kind") in _KINDS and name.endswith(".gateway.networking.k8s.io")
+    metadata: Any = manifest.get("metadata")
+    name: Any = cast("Manifest", metadata).get("name") if isinstance(metadata, dict) else None
+    named = isinstance(name, str) and name.endswith(".gateway.networking.k8s.io")
+    return named and manifest.get("kind") in _KINDS
 
 
 def _is_crd(item: Mapping[str, Any]) -> bool:
@@ -162,8 +159,10 @@ def _is_crd(item: Mapping[str, Any]) -> bool:
 
 
 def _annotation(metadata: Mapping[str, Any], key: str) -> str:
-    annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
-    return annotations.get(key, "unknown")
+    annotations: Any = metadata.get("annotations")
+    return str(
+        cast("Mapping[str, str]", annotations).get(key, "unknown") if isinstance(annotations, dict) else "unknown"
+    )
 
 
 def _dotted(version: tuple[int, int, int]) -> str:

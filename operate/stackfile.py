@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
+from stacks import files
 from stacks.settings import PROJECT, RawConfig
-from stacks.traffic_file import refuse_repeated
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(files.UniqueKeys):
     """Reads as Pulumi does: only true and false are booleans (`on`, `off`, `yes` and `no` are text), and a key that
     stands twice in a mapping is refused.
     """
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        refuse_repeated(node)
-        return super().construct_mapping(node, deep=deep)
-
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in files.UniqueKeys.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] -- types-PyYAML leaves it untyped
     "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
@@ -75,7 +70,7 @@ def raw_config(project: Mapping[str, Any], stack: Mapping[str, Any]) -> RawConfi
             key.removeprefix(mine): value for key, value in values.items() if key.startswith(mine) and key not in secret
         },
         kubernetes={
-            key.removeprefix(kubernetes): str(value)
+            key.removeprefix(kubernetes): value if isinstance(value, str) else json.dumps(value, default=str)
             for key, value in values.items()
             if key.startswith(kubernetes) and key not in secret
         },
@@ -86,11 +81,13 @@ def raw_config(project: Mapping[str, Any], stack: Mapping[str, Any]) -> RawConfi
 
 def _mapping(file: Path, advice: str) -> dict[str, Any]:
     try:
-        loaded: Any = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 -- a SafeLoader
-    except FileNotFoundError:
-        raise StackFileError(f"There is no file {file.name} in {file.parent}. {advice}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StackFileError(f"{file.name} can't be read: {' '.join(str(error).split())}") from None
+        if not file.exists():
+            raise StackFileError(f"There is no file {file.name} in {file.parent}. {advice}")
+        loaded: Any = files.document(files.text(file), _Loader)
+    except (OSError, ValueError) as error:
+        raise StackFileError(f"{file.name} can't be read: {error}.") from None
+    except files.UnreadableError as error:
+        raise StackFileError(f"{file.name} can't be read: {error}.") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

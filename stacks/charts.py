@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, cast
 
 from components.helm import ChartSource, HelmRelease
 from components.routing import Diagnostic
 from components.routing.diagnostics import nearest
+from stacks import files
+from stacks.scalars import EXACT_VERSION
 from stacks.settings import ChartSettings
 from stacks.versions import unsupported
 
@@ -55,9 +55,12 @@ def inspect(
         return Charts({"repository": settings.repository}), []
     if settings.directory is None:
         return Charts(), []
-    directory = Path(settings.directory).expanduser()
+    try:
+        directory = files.located(settings.directory)
+    except files.UnreadableError as error:
+        return Charts(), [Diagnostic("MSH301", _PATH, settings.directory, f"There is no such directory: {error}.")]
     source: ChartSource = {"directory": str(directory)}
-    if not directory.is_dir():
+    if not files.is_directory(directory):
         return Charts(source), [Diagnostic("MSH301", _PATH, settings.directory, "There is no such directory.")]
     found: list[Diagnostic] = []
     versions: dict[str, str] = {}
@@ -120,22 +123,37 @@ def _registry_answers(place: str, error: Exception) -> bool:
 
 def _version(directory: Path, name: str, written: str, found: list[Diagnostic]) -> str | None:
     file = directory / name / "Chart.yaml"
-    if not (directory / name).is_dir():
-        there = sorted(entry.name for entry in directory.iterdir() if (entry / "Chart.yaml").is_file())
+    if not files.is_directory(directory / name):
+        there = _charts_in(directory)
         near = nearest(name, there)
         message = f"The directory has no chart {name}." + (f" Did you mean to call {near} so?" if near else "")
-        allowed = f"a sub-directory {name}; there are: {', '.join(there) or 'none'}"
+        allowed = f"a sub-directory {name}; there are: {', '.join(there[:20]) or 'none'}"
         found.append(Diagnostic("MSH302", _PATH, written, message, allowed))
         return None
     try:
-        chart: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        declared, version = chart["name"], chart["version"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
-        message = f"{name}/Chart.yaml can't be read, or has no name and version."
+        chart = files.document(files.text(file))
+    except files.UnreadableError as error:
+        message = f"{name}/Chart.yaml can't be read: {error}."
         found.append(Diagnostic("MSH303", _PATH, written, message, "name and version in Chart.yaml"))
         return None
-    if declared != name:
-        message = f"{name}/Chart.yaml is that of the chart {declared}."
+    fields = cast("dict[Any, Any]", chart) if isinstance(chart, dict) else {}
+    declared, version = fields.get("name"), fields.get("version")
+    if declared is None or version is None:
+        message = f"{name}/Chart.yaml has no name or no version."
+        found.append(Diagnostic("MSH303", _PATH, written, message, "name and version in Chart.yaml"))
+    elif declared != name:
+        message = f"{name}/Chart.yaml is not that of the chart {name}, but of {str(declared)[:80]}."
         found.append(Diagnostic("MSH303", _PATH, written, message, f"name: {name}"))
-        return None
-    return str(version)
+    elif not isinstance(version, str) or not EXACT_VERSION.fullmatch(version):
+        message = f"The version in {name}/Chart.yaml is not an exact one: {str(version)[:80]}."
+        found.append(Diagnostic("MSH303", _PATH, written, message, "version: MAJOR.MINOR.PATCH in Chart.yaml"))
+    else:
+        return version
+    return None
+
+
+def _charts_in(directory: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in directory.iterdir() if (entry / "Chart.yaml").is_file())
+    except OSError:
+        return []

@@ -1,6 +1,7 @@
 """Where the Gateway API bundle comes from: a file, a directory, or the project's release, once downloaded and kept."""
 
 import contextlib
+import http.client
 import os
 import tempfile
 import urllib.error
@@ -11,7 +12,7 @@ from pathlib import Path
 from components import gateway_api
 from components.manifests import Manifest
 from components.routing import Diagnostic, errors
-from stacks import versions
+from stacks import files, versions
 from stacks.settings import ChartSettings, GatewayApiSettings
 
 DIRECTORY = "gateway-api"
@@ -35,42 +36,70 @@ def load(
     release manifest. Whatever it is, it is checked against the pinned digest.
     """
     if settings.manifest is not None:
-        return _local(Path(settings.manifest).expanduser(), _MANIFEST, settings.manifest)
+        return _local(settings.manifest, _MANIFEST)
     if charts.directory is not None:
-        beside = Path(charts.directory).expanduser() / DIRECTORY
-        if beside.exists():
-            return _local(beside, "meshup:charts.directory", f"{charts.directory}/{DIRECTORY}")
+        beside = f"{charts.directory}/{DIRECTORY}"
+        with contextlib.suppress(files.UnreadableError):
+            if files.is_directory(files.located(beside)):
+                return _local(beside, "meshup:charts.directory")
     return _released(_kept(environ))
 
 
-def _local(place: Path, path: str, written: str) -> tuple[list[Manifest], list[Diagnostic]]:
+def _local(written: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
     try:
-        files = sorted([*place.glob("*.yaml"), *place.glob("*.yml")]) if place.is_dir() else [place]
-        files = [file for file in files if file.name != "kustomization.yaml"]
-        text = "\n---\n".join(file.read_text(encoding="utf-8") for file in files)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        message = f"The Gateway API bundle can't be read: {reason}."
+        texts = _texts(files.located(written))
+    except files.UnreadableError as error:
+        message = f"The Gateway API bundle can't be read: {error}."
         return [], [Diagnostic("MSH311", path, written, message, "a file or a directory of YAML files")]
-    return _parsed(text, path)
+    return parsed("\n---\n".join(texts), path)
 
 
-def _parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
-    return gateway_api.parse(text, path, versions.GATEWAY_API, versions.GATEWAY_API_DIGEST)
+def _texts(place: Path) -> list[str]:
+    """The bundle as one text, or as one for each file of a directory."""
+    if not files.is_directory(place):
+        return [files.text(place)]
+    try:
+        entries = sorted([*place.glob("*.yaml"), *place.glob("*.yml")])
+    except OSError as error:
+        raise files.UnreadableError(str(error.strerror)) from None
+    texts: list[str] = []
+    left = files.MOST_BYTES
+    for file in entries:
+        if file.name != "kustomization.yaml":
+            texts.append(files.text(file, left))
+            left -= len(texts[-1].encode())
+    return texts
+
+
+def parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
+    """Read a bundle and check that it is the pinned one.
+
+    Args:
+        text: YAML documents.
+        path: Where they come from, for the report.
+
+    Returns:
+        The objects in the order in which they are made, and the faults.
+    """
+    try:
+        return gateway_api.parse(files.documents(text), path, versions.GATEWAY_API, versions.GATEWAY_API_DIGEST)
+    except files.UnreadableError as error:
+        allowed = f"the release manifest of {versions.GATEWAY_API}"
+        return [], [Diagnostic("MSH311", path, None, f"The bundle can't be read: {error}.", allowed)]
 
 
 def _released(kept: Path) -> tuple[list[Manifest], list[Diagnostic]]:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        objects, faults = _parsed(kept.read_text(encoding="utf-8"), _MANIFEST)
+    with contextlib.suppress(files.UnreadableError):
+        objects, faults = parsed(files.text(kept), _MANIFEST)
         if not faults:
             return objects, []
     try:
         with urllib.request.urlopen(RELEASE, timeout=_SECONDS) as answer:  # a constant
-            text = answer.read().decode("utf-8")
-    except (urllib.error.URLError, OSError, UnicodeDecodeError) as error:
+            text = answer.read(files.MOST_BYTES).decode("utf-8")
+    except (urllib.error.URLError, http.client.HTTPException, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "reason", error)
         return [], [Diagnostic("MSH317", _MANIFEST, RELEASE, f"It can't be fetched: {reason}.")]
-    objects, faults = _parsed(text, _MANIFEST)
+    objects, faults = parsed(text, _MANIFEST)
     if not errors(faults):
         # Without a place to keep it, it is fetched again the next time.
         with contextlib.suppress(OSError):

@@ -7,12 +7,19 @@ from pathlib import Path
 from components.identity.checks import Provided, check_provided
 from components.identity.component import IdentityPlan, Lifetime
 from components.routing import Diagnostic
+from stacks import files
 from stacks.settings import IdentitySettings, LifetimeSettings
 
 _PATH = "meshup:identity"
 _ANCHOR = Lifetime(3650, 90)
 _SHORTER = Lifetime(365, 90)
 """Linkerd's own certificates are valid for a year, and `linkerd check` warns from 60 days on."""
+
+_MOST_BYTES = 256 * 1024
+"""Of a file of certificates: a certificate has about 1 KiB, and each of them is checked."""
+
+_LONGEST_DOMAIN = 64 - len("identity.linkerd.")
+"""A common name has at most 64 characters (RFC 5280, ub-common-name)."""
 
 _MATERIAL: Mapping[str, tuple[str, str]] = {
     "trustAnchors": ("trust_anchors", "trust_anchors_file"),
@@ -65,6 +72,11 @@ def inspect(
         signer = anchors[0]
     if source == "managed" and not settings.anchors:
         found.append(Diagnostic("MSH215", f"{_PATH}.anchors", None, "There is no trust anchor.", "one name or more"))
+    if source == "managed" and len(trust_domain) > _LONGEST_DOMAIN:
+        message = "The issuer would be called identity.linkerd.DOMAIN, and a certificate takes no such long name."
+        allowed = f"at most {_LONGEST_DOMAIN} characters"
+        remedy = "Set linkerd.trustDomain to a shorter domain; it need not be that of the cluster."
+        found.append(Diagnostic("MSH017", "meshup:linkerd.trustDomain", trust_domain, message, allowed, remedy))
     if len(given) == len(_MATERIAL):
         provided = Provided(*(text or "" for text in texts.values()))
         paths = {key: _field(settings, key) for key in _MATERIAL}
@@ -104,10 +116,9 @@ def _text(settings: IdentitySettings, key: str, folder: Path, found: list[Diagno
     if text is not None or file is None:
         return text
     try:
-        return (folder / Path(file).expanduser()).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        found.append(Diagnostic("MSH217", f"{_PATH}.{key}File", file, f"The file can't be read: {reason}."))
+        return files.text(files.located(file, folder), _MOST_BYTES)
+    except files.UnreadableError as error:
+        found.append(Diagnostic("MSH217", f"{_PATH}.{key}File", file, f"The file can't be read: {error}."))
         return None
 
 

@@ -7,22 +7,47 @@ and their Python names are snake_case. Values are never coerced: `"3"` is not a 
 """
 
 import json
-import re
+import sys
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import pulumi
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from components.routing import Diagnostic
 from components.routing.diagnostics import nearest
 from stacks import versions
 from stacks.environments import ENVIRONMENTS, with_preset
+from stacks.files import MOST_DEPTH, depth
+from stacks.scalars import (
+    Bytes,
+    ClusterDomain,
+    Endpoint,
+    FilePath,
+    HostPattern,
+    HttpUrl,
+    LogLevel,
+    Name,
+    Networks,
+    Ports,
+    ProxyLogLevel,
+    Quantity,
+    Registry,
+    ReleaseName,
+    Repository,
+    Revision,
+    SecretName,
+    Tag,
+    Text,
+    TrustDomain,
+    Version,
+    amount,
+)
 
 PROJECT = "meshup"
 PROVIDER_KEYS = (
@@ -47,67 +72,32 @@ PROVIDER_KEYS = (
     "upsertExistingObjects",
 )
 """The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` of its documentation."""
+_PROVIDER_FLAGS = (
+    "alwaysRender",
+    "deleteUnreachable",
+    "enableConfigMapMutable",
+    "enablePatchForce",
+    "enableSecretMutable",
+    "enableServerSideApply",
+    "skipUpdateUnreachable",
+    "strictMode",
+    "suppressDeprecationWarnings",
+    "suppressHelmHookWarnings",
+    "upsertExistingObjects",
+)
+"""Those that the provider compares with the text `true`; any other text is false to it (provider.go, Configure)."""
 LINKERD_RELEASES = ("crds", "cni", "control-plane", "viz")
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 HIDDEN = "[secret]"
 """Stands for the value of a secret key in a report."""
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?")
-_IMAGE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-
-
-def _dns_label(value: str) -> str:
-    if not _DNS_LABEL.fullmatch(value):
-        raise PydanticCustomError("MSH006", "This is not a DNS label.")
-    return value
-
-
-def _exact_version(value: str) -> str:
-    if not value:
-        raise PydanticCustomError("MSH003", "The version is empty.", {"allowed": "three numbers, such as 1.30.3"})
-    if not _EXACT_VERSION.fullmatch(value):
-        raise PydanticCustomError("MSH010", "This is not an exact version.", {"allowed": "MAJOR.MINOR.PATCH"})
-    return value
-
-
-def _not_empty(value: str) -> str:
-    if not value.strip():
-        raise PydanticCustomError("MSH003", "The value is empty.", {"allowed": "text that is not empty"})
-    return value
-
-
-def _image_tag(value: str) -> str:
-    if not _IMAGE_TAG.fullmatch(value):
-        raise PydanticCustomError(
-            "MSH004",
-            "This is not an image tag.",
-            {"allowed": "at most 128 letters, digits, '.', '_' and '-', the first one no '.' and no '-'"},
-        )
-    return value
-
-
-def _repository(value: str) -> str:
-    if not re.fullmatch(r"(https?|oci)://[^\s/]+(/\S*)?", value):
-        raise PydanticCustomError(
-            "MSH305",
-            "This is not the address of a chart repository.",
-            {"allowed": "https://HOST/PATH or oci://HOST/PATH"},
-        )
-    return value
-
-
-Name = Annotated[str, AfterValidator(_dns_label)]
-Version = Annotated[str, AfterValidator(_exact_version)]
-Text = Annotated[str, AfterValidator(_not_empty)]
-Tag = Annotated[str, AfterValidator(_image_tag)]
 Replicas = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[int, Field(ge=10, le=3600)]
 Days = Annotated[int, Field(ge=1, le=36500)]
-Ports = Annotated[str, Field(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 # YAML has lists, and a frozen model wants tuples: only here, a value may be of another type than declared.
 Names = Annotated[tuple[Name, ...], Strict(False)]
+SecretNames = Annotated[tuple[SecretName, ...], Strict(False)]
 
 
 class Section(BaseModel):
@@ -119,9 +109,9 @@ class Section(BaseModel):
 class Quantities(Section):
     """CPU, memory and ephemeral storage as Kubernetes quantities."""
 
-    cpu: Text | None = None
-    memory: Text | None = None
-    ephemeral_storage: Annotated[Text | None, Field(alias="ephemeral-storage")] = None
+    cpu: Quantity | None = None
+    memory: Bytes | None = None
+    ephemeral_storage: Annotated[Bytes | None, Field(alias="ephemeral-storage")] = None
 
 
 class Resources(Section):
@@ -142,7 +132,7 @@ class Autoscaling(Section):
 class Gateway(Section):
     """An Istio gateway."""
 
-    name: Name
+    name: ReleaseName
     service_type: Literal["LoadBalancer", "ClusterIP", "NodePort", "None"] = "LoadBalancer"
     replicas: Replicas | None = None
     autoscaling: Autoscaling | None = None
@@ -155,7 +145,7 @@ class IstioSettings(Section):
     version: Version | None = None
     namespace: Name = "istio-system"
     gateway_namespace: Name = "istio-ingress"
-    revision: Name | None = None
+    revision: Revision | None = None
     profile: Literal["default", "minimal", "demo", "preview", "stable"] = "default"
     replicas: Replicas | None = None
     autoscaling: Autoscaling | None = None
@@ -164,9 +154,9 @@ class IstioSettings(Section):
     access_log: Literal["off", "text", "json"] = "off"
     trace_sampling: Percent | None = None
     egress: Literal["allow-any", "registry-only"] = "allow-any"
-    hub: Text | None = None
+    hub: Registry | None = None
     tag: Tag | None = None
-    image_pull_secrets: Names = ()
+    image_pull_secrets: SecretNames = ()
     webhooks: bool = True
     gateways: Annotated[tuple[Gateway, ...], Strict(False)] = ()
     timeout_seconds: Seconds = 300
@@ -176,7 +166,7 @@ class IstioSettings(Section):
 class TracingSettings(Section):
     """Where Linkerd's proxies send spans."""
 
-    endpoint: Text
+    endpoint: Endpoint
     service_account: Name
     namespace: Name
 
@@ -186,8 +176,8 @@ class VizSettings(Section):
 
     enabled: bool = False
     namespace: Name = "linkerd-viz"
-    prometheus_url: Text | None = None
-    dashboard_hosts: Text | None = None
+    prometheus_url: HttpUrl | None = None
+    dashboard_hosts: HostPattern | None = None
 
 
 class LinkerdSettings(Section):
@@ -195,22 +185,22 @@ class LinkerdSettings(Section):
 
     version: Version | None = None
     namespace: Name = "linkerd"
-    cluster_domain: Text = "cluster.local"
-    trust_domain: Text | None = None
+    cluster_domain: ClusterDomain = "cluster.local"
+    trust_domain: TrustDomain | None = None
     high_availability: bool = False
     webhook_failure_policy: Literal["Ignore", "Fail"] | None = None
     proxy_resources: Resources | None = None
-    proxy_log_level: Text | None = None
-    log_level: Text | None = None
+    proxy_log_level: ProxyLogLevel | None = None
+    log_level: LogLevel | None = None
     log_format: Literal["plain", "json"] | None = None
     native_sidecar: bool | None = None
     opaque_ports: Ports | None = None
     skip_inbound_ports: Ports | None = None
     skip_outbound_ports: Ports | None = None
-    cluster_networks: Text | None = None
+    cluster_networks: Networks | None = None
     tracing: TracingSettings | None = None
-    registry: Text | None = None
-    image_pull_secrets: Names = ()
+    registry: Registry | None = None
+    image_pull_secrets: SecretNames = ()
     cni: bool = False
     heartbeat: bool = True
     timeout_seconds: Seconds = 300
@@ -232,11 +222,11 @@ class IdentitySettings(Section):
     signer: Name | None = None
     external_ca: Annotated[bool, Field(alias="externalCA")] = False
     trust_anchors: Text | None = None
-    trust_anchors_file: Text | None = None
+    trust_anchors_file: FilePath | None = None
     issuer_certificate: Text | None = None
-    issuer_certificate_file: Text | None = None
+    issuer_certificate_file: FilePath | None = None
     issuer_key: Text | None = None
-    issuer_key_file: Text | None = None
+    issuer_key_file: FilePath | None = None
     minimum_days_left: Days = 14
     anchor: LifetimeSettings = LifetimeSettings()
     issuer: LifetimeSettings = LifetimeSettings()
@@ -247,40 +237,68 @@ class GatewayApiSettings(Section):
     """`meshup:gatewayApi`."""
 
     install: bool | None = None
-    manifest: Text | None = None
+    manifest: FilePath | None = None
 
 
 class ChartSettings(Section):
     """`meshup:charts`."""
 
-    directory: Text | None = None
-    repository: Annotated[
-        str | None, AfterValidator(lambda value: _repository(value) if value is not None else None)
-    ] = None
+    directory: FilePath | None = None
+    repository: Repository | None = None
 
 
 class BookinfoSettings(Section):
     """`meshup:bookinfo`."""
 
     namespace: Name = "bookinfo"
-    registry: Text | None = None
+    registry: Registry | None = None
     tag: Tag | None = None
     replicas: Replicas = 1
     resources: Resources | None = None
-    image_pull_secrets: Names = ()
+    image_pull_secrets: SecretNames = ()
 
 
 class EmojivotoSettings(Section):
     """`meshup:emojivoto`."""
 
     namespace: Name = "emojivoto"
-    registry: Text | None = None
+    registry: Registry | None = None
     tag: Tag | None = None
     web_versions: dict[Name, Tag] = {}
     vote_bot: bool = True
     replicas: Replicas = 1
     resources: Resources | None = None
-    image_pull_secrets: Names = ()
+    image_pull_secrets: SecretNames = ()
+
+
+class HelmReleaseSettings(Section):
+    """`kubernetes:helmReleaseSettings`, as JSON (pulumi-kubernetes 4, provider/pkg/provider/helm_release.go)."""
+
+    driver: Literal["secret", "secrets", "configmap", "configmaps", "memory", "sql"] | None = None
+    plugins_path: FilePath | None = None
+    registry_config_path: FilePath | None = None
+    repository_cache: FilePath | None = None
+    repository_config_path: FilePath | None = None
+    suppress_beta_warning: bool | None = None
+
+
+class KubeClientSettings(Section):
+    """`kubernetes:kubeClientSettings`, as JSON."""
+
+    burst: Annotated[int | None, Field(ge=1)] = None
+    qps: Annotated[float | None, Field(gt=0)] = None
+    timeout: Annotated[int | None, Field(ge=0)] = None
+
+
+class ProviderSettings(BaseModel):
+    """Those of the `kubernetes:*` keys that have a form, as text."""
+
+    model_config = ConfigDict(strict=True, alias_generator=to_camel)
+
+    namespace: Name | None = None
+    render_yaml_to_directory: FilePath | None = None
+    helm_release_settings: Json[HelmReleaseSettings] | None = None
+    kube_client_settings: Json[KubeClientSettings] | None = None
 
 
 class ClusterSettings(BaseModel):
@@ -314,7 +332,7 @@ class Settings(Section):
     emojivoto: EmojivotoSettings = EmojivotoSettings()
     traffic: dict[str, Any] = {}
     """As written: components.routing.parse reads it, since it needs the Services of the applications."""
-    traffic_file: Text | None = None
+    traffic_file: FilePath | None = None
 
     cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()
     secret: Annotated[frozenset[str], Field(exclude=True)] = frozenset()
@@ -374,7 +392,21 @@ def _decoded(key: str, value: str) -> Any:
             return json.loads(value)
         except ValueError:
             return value
+        except RecursionError:
+            return _TOO_DEEP
     return value
+
+
+def nested(levels: int) -> list[Any]:
+    """Return lists in each other, one more than `levels`."""
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+_TOO_DEEP = nested(MOST_DEPTH)
+"""Stands for JSON that can't be read for its depth; `load` refuses it for the same."""
 
 
 def _is_text(annotation: Any) -> bool:
@@ -394,6 +426,10 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     """
     raw = {key: value for key, value in config.meshup.items() if value != ""}
     found: list[Diagnostic] = []
+    for key, value in config.meshup.items():
+        if wrong := _not_plain(value):
+            found.append(Diagnostic("MSH014", f"{PROJECT}:{key}", None, wrong))
+            del raw[key]
     environment = raw.get("environment", stack)
     if not isinstance(environment, str) or environment not in ENVIRONMENTS:
         found.append(_no_environment(raw.get("environment"), stack))
@@ -427,12 +463,34 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     found += [
         *_exclusive(complete),
         *_foreign(config),
+        *_provider(config),
         *_repeated(settings),
         *_namespaces(settings),
         *_istio(settings.istio),
         *_linkerd(settings.linkerd),
+        *_resources(settings),
     ]
     return settings, found
+
+
+def _not_plain(value: Any) -> str:
+    """What in a value is no plain data, or "". It is gone through level by level, without recursion."""
+    if depth(value) > MOST_DEPTH:
+        return f"More than {MOST_DEPTH} mappings and lists stand in each other."
+    queue = [value]
+    for item in queue:
+        if isinstance(item, dict):
+            queue += [*cast("dict[Any, Any]", item).keys(), *cast("dict[Any, Any]", item).values()]
+        elif isinstance(item, list):
+            queue += cast("list[Any]", item)
+        elif isinstance(item, str):
+            if any("\ud800" <= character <= "\udfff" for character in item):
+                return "A text in it is no Unicode: it has half of a surrogate pair."
+        elif item is not None and not isinstance(item, int | float):
+            return "A value in it is neither text nor number, true or false."
+        elif item is not None and not abs(item) <= sys.float_info.max:
+            return "A number in it is not finite."
+    return ""
 
 
 def _validated(complete: dict[str, Any]) -> tuple[Settings, list[ErrorDetails]]:
@@ -581,6 +639,69 @@ def _foreign(config: RawConfig) -> list[Diagnostic]:
     return found
 
 
+def _provider(config: RawConfig) -> list[Diagnostic]:
+    """Values of the Kubernetes provider's keys that it would end on, or read as false."""
+    secret = {key.removeprefix("kubernetes:") for key in config.secret if key.startswith("kubernetes:")}
+    found = [
+        Diagnostic(
+            "MSH018", f"kubernetes:{key}", HIDDEN if key in secret else value, "This is no truth value.", allowed
+        )
+        for key, value in config.kubernetes.items()
+        if key in _PROVIDER_FLAGS and value not in ("true", "false")
+        for allowed in ("true or false",)
+    ]
+    try:
+        ProviderSettings.model_validate(config.kubernetes)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            place = ".".join(str(part) for part in detail["loc"])
+            value = HIDDEN if detail["loc"][0] in secret else detail["input"]
+            allowed = str(detail.get("ctx", {}).get("allowed", ""))
+            found.append(Diagnostic("MSH018", f"kubernetes:{place}", value, f"{detail['msg']}.", allowed))
+    return found
+
+
+_SIDECAR = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
+"""Of a sidecar and a gateway, by Istio's charts (1.30, values.yaml of istiod and gateway)."""
+_ISTIOD = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
+"""Of istiod, by its chart."""
+_LINKERD_HA = {"requests": {"cpu": "100m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}
+"""Of Linkerd's sidecars with high availability (components/linkerd.py)."""
+
+
+def _resources(settings: Settings) -> list[Diagnostic]:
+    """Requests above their limit. Helm lays what is set over what the chart has, so both can come from there."""
+    istio, linkerd = settings.istio, settings.linkerd
+    # Raw values come last and can say anything; the profile `demo` requests less than the charts do.
+    istiod = {} if istio.values or istio.profile == "demo" else _ISTIOD
+    sidecar = {} if istio.values else {"limits": _SIDECAR["limits"]} if istio.profile == "demo" else _SIDECAR
+    places: list[tuple[str, Resources | None, Mapping[str, Mapping[str, str]]]] = [
+        ("istio.resources", istio.resources, istiod),
+        ("istio.proxyResources", istio.proxy_resources, sidecar),
+        *((f"istio.gateways[{i}].resources", gateway.resources, sidecar) for i, gateway in enumerate(istio.gateways)),
+        (
+            "linkerd.proxyResources",
+            linkerd.proxy_resources,
+            _LINKERD_HA if linkerd.high_availability and not linkerd.values else {},
+        ),
+        ("bookinfo.resources", settings.bookinfo.resources, {}),
+        ("emojivoto.resources", settings.emojivoto.resources, {}),
+    ]
+    found: list[Diagnostic] = []
+    for path, resources, chart in places:
+        written = plain(resources) or {}
+        requests, limits = ({**chart.get(kind, {}), **written.get(kind, {})} for kind in ("requests", "limits"))
+        for name in sorted(requests.keys() & limits.keys()):
+            kind = "requests" if name in written.get("requests", {}) else "limits"
+            if name in written.get(kind, {}) and amount(requests[name]) > amount(limits[name]):
+                place, value = f"{PROJECT}:{path}.{kind}.{name}", written[kind][name]
+                other = "limits" if kind == "requests" else "requests"
+                whose = "" if name in written.get(other, {}) else f" The chart sets the {other[:-1]}."
+                message = f"The request of {requests[name]} is above the limit of {limits[name]}.{whose}"
+                found.append(Diagnostic("MSH015", place, value, message, "a request that is at most the limit"))
+    return found
+
+
 def _namespaces(settings: Settings) -> list[Diagnostic]:
     if settings.mesh == "istio":
         uses = [("istio.namespace", settings.istio.namespace)]
@@ -615,7 +736,6 @@ _TYPES = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "finite_number": "a finite number",
-    "string_pattern_mismatch": "ports or ranges of ports with commas, such as 25,3306,8000-8010",
 }
 _RANGES = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 
@@ -643,7 +763,8 @@ def _diagnostic(detail: ErrorDetails, secret: Container[object]) -> Diagnostic:
         words, key = _RANGES[kind]
         return Diagnostic("MSH005", path, value, "The number is out of range.", f"{words} {context[key]}")
     if kind.startswith("MSH"):
-        return Diagnostic(kind, path, value, detail["msg"], str(context.get("allowed", "")))
+        allowed, remedy = (str(context.get(key, "")) for key in ("allowed", "remedy"))
+        return Diagnostic(kind, path, value, detail["msg"], allowed, remedy)
     return Diagnostic("MSH001", path, value, "The value has the wrong type.", _TYPES.get(kind, detail["msg"]))
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import urllib3
-import yaml
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from components.routing import ConfigurationError, Diagnostic, errors
 from components.routing.diagnostics import nearest
 from kubeaccess import connection
-from stacks import api_requests
+from stacks import api_requests, files
 from stacks.api_requests import CONTEXT_PATH
+from stacks.kubeconfig import fault as kubeconfig_fault
 from stacks.settings import HIDDEN, ClusterSettings
 from stacks.versions import Minor, minor
 
@@ -61,19 +61,21 @@ def kubeconfig(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[di
 
 
 def _chosen(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Diagnostic]]:
-    if not cluster.context and not cluster.kubeconfig:
-        message = "Neither kubernetes:context nor kubernetes:kubeconfig is set."
-        known = contexts(_ambient(environ))
-        return {}, [Diagnostic("MSH020", "kubernetes:context", None, message, _one_of(known))]
+    named = bool(cluster.context or cluster.kubeconfig)
     path = "kubernetes:kubeconfig" if cluster.kubeconfig else "KUBECONFIG"
+    wrong, config = "", dict[str, Any]()
     try:
         config = _parsed(cluster.kubeconfig) if cluster.kubeconfig else _ambient(environ)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError):
-        config = {}
+    except files.UnreadableError as error:
+        wrong = f"The kubeconfig can't be read: {error.reason}."
+    if not named:
+        message = "Neither kubernetes:context nor kubernetes:kubeconfig is set."
+        return {}, [Diagnostic("MSH020", "kubernetes:context", None, message, _one_of(contexts(config)))]
     if not contexts(config):
-        shown = HIDDEN if "\n" in cluster.kubeconfig or "kubeconfig" in cluster.secret else cluster.kubeconfig or None
-        message = "There is no kubeconfig with a context here."
-        return {}, [Diagnostic("MSH021", path, shown, message, "the path of a kubeconfig file, or its text")]
+        hidden = _is_text(cluster.kubeconfig) or "kubeconfig" in cluster.secret
+        shown = HIDDEN if hidden else cluster.kubeconfig or environ.get("KUBECONFIG") or None
+        wrong = wrong or "The kubeconfig has no context."
+        return {}, [Diagnostic("MSH021", path, shown, wrong, "the path of a kubeconfig file, or its text")]
     context = cluster.context or str(config.get("current-context") or "")
     if context not in contexts(config):
         near = nearest(context, contexts(config))
@@ -140,27 +142,53 @@ def _one_of(names: list[str]) -> str:
 
 
 def _parsed(text_or_path: str) -> dict[str, Any]:
-    is_text = "\n" in text_or_path or text_or_path.lstrip().startswith("{")
-    text = text_or_path if is_text else Path(text_or_path).expanduser().read_text(encoding="utf-8")
-    loaded: Any = yaml.safe_load(text)
-    return cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    """Read a kubeconfig.
+
+    Raises:
+        files.UnreadableError: It is not there, or is none.
+    """
+    if _is_text(text_or_path):
+        text = text_or_path
+    elif text_or_path.startswith("~") and not text_or_path.startswith("~/"):
+        raise files.UnreadableError("the Kubernetes provider fills in ~/ only, not the folder of another user")
+    else:
+        text = files.text(files.located(text_or_path))
+    loaded = files.document(text)
+    if not isinstance(loaded, dict):
+        raise files.UnreadableError("it is empty" if loaded is None else "it is no mapping")
+    config = cast("dict[str, Any]", loaded)
+    if wrong := kubeconfig_fault(config):
+        raise files.UnreadableError(wrong)
+    return config
+
+
+def _is_text(text_or_path: str) -> bool:
+    return "\n" in text_or_path or text_or_path.lstrip().startswith("{")
 
 
 def _ambient(environ: Mapping[str, str]) -> dict[str, Any]:
     """The kubeconfig of the environment: files named first win over later ones, as in kubectl."""
-    listed = environ.get("KUBECONFIG", "")
-    files = [Path(entry) for entry in listed.split(os.pathsep) if entry] or [Path.home() / ".kube" / "config"]
+    listed = [entry for entry in environ.get("KUBECONFIG", "").split(os.pathsep) if entry]
     result: dict[str, Any] = {}
-    for file in files:
+    missing: files.UnreadableError | None = None
+    for written in listed or [str(Path.home() / ".kube" / "config")]:
+        file = Path(written)
         try:
-            config = _absolute(_parsed(str(file)), file.parent)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            config = _absolute(_parsed(written), file.parent)
+        except files.UnreadableError as error:
+            # kubectl passes over a file that is not there, if another one is, and stops at one that is wrong.
+            wrong = files.UnreadableError(f"{written[:200]!r}: {error.reason}")
+            if not files.is_missing(file):
+                raise wrong from None
+            missing = missing or wrong
             continue
         for key in ("contexts", "clusters", "users"):
             have = entries(result, key)
             names = {entry.get("name") for entry in have}
             result[key] = have + [entry for entry in entries(config, key) if entry.get("name") not in names]
         result.setdefault("current-context", config.get("current-context", ""))
+    if not result and missing:
+        raise missing
     return result
 
 

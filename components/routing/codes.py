@@ -101,6 +101,45 @@ CONFIGURATION: tuple[Code, ...] = (
         "Keep one of them.",
     ),
     Code(
+        "MSH013",
+        "Not a path",
+        "No file system takes this as the path of a file or a directory.",
+        "Write the path of a file or directory; a relative one starts at the project.",
+    ),
+    Code(
+        "MSH014",
+        "Too deep or not plain data",
+        "The value nests deeper than any configuration needs, or holds a number that is none: what reads it would end "
+        "half-way.",
+        "Write plain mappings, lists, texts and finite numbers, at most 100 deep.",
+    ),
+    Code(
+        "MSH015",
+        "Resources not possible",
+        "Kubernetes does not take this as a quantity of CPU, memory or storage, or no pod that requests more than "
+        "its limit. The pods would never start.",
+        "Write a number and a unit, such as 500m, 2, 512Mi or 1Gi, and a limit that is no less than the request.",
+    ),
+    Code(
+        "MSH016",
+        "Not an image registry",
+        "The container runtime does not take this as the beginning of an image's name, so no image could be pulled.",
+        "Write HOST[:PORT]/PATH, such as registry.example.org/mesh.",
+    ),
+    Code(
+        "MSH017",
+        "Not an address",
+        "This is no domain, port, network, endpoint or URL as the mesh takes it. Linkerd would drop it with a line in "
+        "a log, or its proxies would not start.",
+        "Correct the address.",
+    ),
+    Code(
+        "MSH018",
+        "Setting of the Kubernetes provider not usable",
+        "The Kubernetes provider reads whatever is not `true` as false, and ends on JSON that it does not expect.",
+        "Write true or false, or JSON with the keys of the provider.",
+    ),
+    Code(
         "MSH020",
         "Cluster not named",
         "meshup never deploys to whatever context happens to be current, so the stack must name its cluster.",

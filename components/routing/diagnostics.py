@@ -45,6 +45,8 @@ _HEADINGS: dict[Severity, tuple[str, str]] = {
 _VALUE_WIDTH = 100
 _TEXT_WIDTH = 110
 _LONGEST_INDEX = 9
+_MOST_SHOWN = 500
+_LONGEST_ROW = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,11 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
     refused = bool(errors(listed))
     outcome = "The configuration is refused; nothing was deployed." if refused else "The configuration is accepted."
     blocks = [f"meshup found {' and '.join(counts)}. {outcome}"]
-    blocks.extend(_block(diagnostic) for diagnostic in listed)
+    blocks.extend(_block(diagnostic) for diagnostic in listed[:_MOST_SHOWN])
+    if len(listed) > _MOST_SHOWN:
+        blocks.append(
+            f"The first {_MOST_SHOWN} are shown. {len(listed) - _MOST_SHOWN} more follow once these are gone."
+        )
     if refused:
         blocks.append("Each code is explained in docs/diagnostics.md.")
     return "\n\n".join(blocks) + "\n"
@@ -155,9 +161,11 @@ def _block(diagnostic: Diagnostic) -> str:
             lead = f"  {label:<8} "
             # A command that is broken over lines would run in parts when it is copied.
             prose, *commands = text.split("\n") if label == "remedy" else [text]
+            # What the user wrote can be in any row: nothing in it may control the terminal, or fail to be printed.
+            shown = _printable(prose if len(prose) <= _LONGEST_ROW else prose[: _LONGEST_ROW - 1] + "…")
             lines.append(
                 textwrap.fill(
-                    prose,
+                    shown,
                     width=_TEXT_WIDTH,
                     initial_indent=lead,
                     subsequent_indent=" " * len(lead),
@@ -177,8 +185,12 @@ def _show(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = _printable(text[: _VALUE_WIDTH + 1])
     return text if len(text) <= _VALUE_WIDTH else text[: _VALUE_WIDTH - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
 def _path_key(path: str) -> tuple[tuple[int, int, str], ...]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from components.routing.diagnostics import Diagnostic, nearest
+from components.routing.diagnostics import Diagnostic
 from components.routing.model import (
     CLUSTER_DOMAIN,
     Api,
@@ -31,7 +31,7 @@ from components.routing.model import (
 )
 from components.routing.parse_match import is_everything, read_match
 from components.routing.parse_policy import SERVICE_POLICY_KEYS, rule_policies, service_policies
-from components.routing.reader import Reader, join, labels, one_of
+from components.routing.reader import MOST_HINTS, Reader, join, labels, one_of
 
 APIS: tuple[Api, ...] = ("auto", "istio", "gateway-api", "service-profile")
 ROUTE_KEYS = (
@@ -146,7 +146,9 @@ class _Parser:
             candidates = [service for service in candidates if service.namespace == namespace]
         if len(candidates) == 1:
             return candidates[0]
-        known = sorted(f"{s.name} (namespace {s.namespace})" for s in self.services.values())
+        known: list[str] = []
+        if len(self.reader.faults) < MOST_HINTS:
+            known = sorted(f"{s.name} (namespace {s.namespace})" for s in self.services.values())
         if candidates:
             self.reader.fault(
                 "MSH103",
@@ -159,7 +161,7 @@ class _Parser:
             return None
         place = f" in namespace '{namespace}'" if namespace else ""
         elsewhere = [s.namespace for s in self.by_name.get(name, [])]
-        guess = nearest(name, self.by_name)
+        guess = self.reader.nearest(name, self.by_name)
         remedy = ""
         if elsewhere:
             remedy = f"Set namespace: {elsewhere[0]}."
@@ -223,7 +225,7 @@ class _Parser:
             number = self.reader.integer(entry["number"], join(at, "number"), 1, 65535) if "number" in entry else None
             protocol: str | None = ""
             if "protocol" in entry:
-                protocol = self.reader.choice(entry["protocol"], join(at, "protocol"), PORT_PROTOCOLS)
+                protocol = self.reader.choice(entry["protocol"], join(at, "protocol"), PORT_PROTOCOLS, any_case=True)
             target: int | None = 0
             if "targetPort" in entry:
                 target = self.reader.integer(entry["targetPort"], join(at, "targetPort"), 1, 65535)
@@ -472,7 +474,7 @@ class _Parser:
             if version.name == name:
                 return version
         known = [version.name for version in service.versions]
-        guess = nearest(name, known)
+        guess = self.reader.nearest(name, known)
         self.reader.fault(
             "MSH107",
             where,

@@ -321,7 +321,9 @@ def _redirect(reader: Reader, value: object, where: str) -> Redirect | None:
     return Redirect(
         _absolute(reader, body["path"], join(where, "path")) if "path" in body else "",
         _host(reader, body["host"], join(where, "host")) if "host" in body else "",
-        (reader.choice(body["scheme"], join(where, "scheme"), ("http", "https")) or "") if "scheme" in body else "",
+        (reader.choice(body["scheme"], join(where, "scheme"), ("http", "https"), any_case=True) or "")
+        if "scheme" in body
+        else "",
         (reader.integer(body["port"], join(where, "port"), 1, 65535) or 0) if "port" in body else 0,
         status or 302,
         where,
@@ -466,7 +468,9 @@ def _egress(reader: Reader, value: object, where: str) -> tuple[Egress, ...]:
             host = None
         port = reader.integer(body["port"], join(at, "port"), 1, 65535) if "port" in body else None
         protocol = (
-            reader.choice(body["protocol"], join(at, "protocol"), EGRESS_PROTOCOLS) if "protocol" in body else None
+            reader.choice(body["protocol"], join(at, "protocol"), EGRESS_PROTOCOLS, any_case=True)
+            if "protocol" in body
+            else None
         )
         if host and port and protocol:
             if any((egress.host, egress.port) == (host, port) for egress in found):

@@ -24,6 +24,12 @@ LONGEST_DURATION = 86_400_000
 """24 hours in milliseconds: the longest duration that every target can write."""
 
 
+MOST_LISTED = 40
+"""Allowed words that a report lists."""
+MOST_HINTS = 200
+"""Faults after which nothing is suggested any more, since that takes much longer than anything else here."""
+
+
 def join(where: str, key: str) -> str:
     """The path of `key` below `where`, as the user writes it."""
     return f"{where}.{key}" if _PLAIN_KEY.fullmatch(key) else f'{where}["{key}"]'
@@ -32,7 +38,8 @@ def join(where: str, key: str) -> str:
 def one_of(values: Iterable[str]) -> str:
     """The allowed values as a sentence part."""
     listed = list(values)
-    return "one of " + ", ".join(listed) if listed else "nothing"
+    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+    return "one of " + ", ".join(listed[:MOST_LISTED]) + more if listed else "nothing"
 
 
 def duration_text(milliseconds: int) -> str:
@@ -53,6 +60,10 @@ class Reader:
     def fault(self, code: str, where: str, value: object, message: str, allowed: str = "", *, remedy: str = "") -> None:
         """Notes one fault."""
         self.faults.append(Diagnostic(code, where, value, message, allowed, remedy))
+
+    def nearest(self, word: str, known: Iterable[str]) -> str | None:
+        """The known word that is most likely meant. After many faults, nobody reads it and it is not looked for."""
+        return nearest(word, known) if len(self.faults) < MOST_HINTS else None
 
     def mapping(
         self, value: object, where: str, known: tuple[str, ...] = (), required: tuple[str, ...] = ()
@@ -76,7 +87,7 @@ class Reader:
                     remedy="Put the key in quotes.",
                 )
             elif known and key not in known:
-                guess = nearest(key, known)
+                guess = self.nearest(key, known)
                 self.fault(
                     "MSH102",
                     join(where, key),
@@ -149,11 +160,14 @@ class Reader:
             return None
         return text
 
-    def choice(self, value: object, where: str, allowed: tuple[str, ...]) -> str | None:
-        """One of a set of words."""
-        if isinstance(value, str) and value in allowed:
-            return value
-        guess = nearest(value, allowed) if isinstance(value, str) else None
+    def choice(self, value: object, where: str, allowed: tuple[str, ...], *, any_case: bool = False) -> str | None:
+        """One of a set of words, as it stands there. With `any_case`, `HTTP` and `http` are one word."""
+        if isinstance(value, str):
+            written = value.casefold() if any_case else value
+            for word in allowed:
+                if written == (word.casefold() if any_case else word):
+                    return word
+        guess = self.nearest(value, allowed) if isinstance(value, str) else None
         self.fault(
             "MSH104",
             where,

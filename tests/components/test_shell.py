@@ -279,7 +279,7 @@ def test_the_guard_looks_at_the_cluster_that_the_provider_is_told_to_take(api: A
 
 
 def test_a_hook_that_the_cluster_refuses_ends_the_run_with_the_fault(api: Api) -> None:
-    cluster = program.prepare(raw(), "dev", OWNER)[2]
+    cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
     api.refused = ("/secrets",)
     inputs = SimpleNamespace(new_inputs={"name": "istiod", "namespace": "istio-system"})
     with pytest.raises(pulumi.RunError) as caught:

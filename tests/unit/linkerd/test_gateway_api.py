@@ -10,6 +10,7 @@ from components.manifests import Manifest
 from components.routing import Diagnostic
 from stacks import gateway_api as source
 from stacks import versions
+from stacks.gateway_api import parsed
 from stacks.settings import ChartSettings, GatewayApiSettings
 from tests import modules
 
@@ -39,24 +40,24 @@ def both(version: str = "v1.5.1", channel: str = "standard") -> list[dict[str, A
 
 
 def test_the_pinned_bundle_is_accepted_in_any_order_and_layout(text: str) -> None:
-    objects, faults = parse(text, "p")
+    objects, faults = parsed(text, "p")
     assert faults == []
     assert len(objects) == 10
     assert objects[-1]["kind"] == "ValidatingAdmissionPolicyBinding"
     turned = yaml.safe_dump_all(reversed(objects))
-    assert parse(turned, "p") == (objects, [])
+    assert parsed(turned, "p") == (objects, [])
 
 
 def test_a_changed_bundle_is_refused_by_its_digest(text: str) -> None:
     for changed in (text.replace("maxItems: 16", "maxItems: 17", 1), text.replace("v1.5.1", "v1.4.0")):
-        objects, faults = parse(changed, "p")
+        objects, faults = parsed(changed, "p")
         assert objects == []
         assert [fault.code for fault in faults] == ["MSH312"]
 
 
 @pytest.mark.parametrize("wrong", ["", "a: [", "kind: ConfigMap\nmetadata: {name: x}", "- 1", "42"])
 def test_what_is_no_bundle_is_refused(wrong: str) -> None:
-    objects, faults = parse(wrong, "p")
+    objects, faults = parsed(wrong, "p")
     assert objects == []
     assert [fault.code for fault in faults] == ["MSH311"]
 

@@ -80,7 +80,7 @@ def test_charts_and_releases_follow_what_is_switched_on() -> None:
         ({"linkerd": {"version": "2024.1.1"}}, "MSH306", "meshup:linkerd.version"),
         ({"linkerd": {"version": "stable-2.14"}}, "MSH010", "meshup:linkerd.version"),
         ({"linkerd": {"webhookFailurePolicy": "Retry"}}, "MSH004", "meshup:linkerd.webhookFailurePolicy"),
-        ({"linkerd": {"opaquePorts": "mysql"}}, "MSH001", "meshup:linkerd.opaquePorts"),
+        ({"linkerd": {"opaquePorts": "mysql"}}, "MSH017", "meshup:linkerd.opaquePorts"),
         ({"linkerd": {"highAvailable": True}}, "MSH002", "meshup:linkerd.highAvailable"),
         ({"linkerd": {"values": {"controlplane": {}}}}, "MSH002", "meshup:linkerd.values.controlplane"),
         ({"linkerd": {"viz": {"prometheusUrl": "http://p"}}}, "MSH319", "meshup:linkerd.viz"),

@@ -118,7 +118,7 @@ def chart(folder: Path, name: str, text: str | None = None) -> None:
         ({"base": None, "istiod": "name: istiod\nversion: 1.30.2\n"}, None, ["MSH304"]),
         ({"base": None, "istiod": None}, "1.30.2", ["MSH304", "MSH304"]),
         ({"base": "name: base\nversion: 1.20.0\n", "istiod": "name: istiod\nversion: 1.20.0\n"}, None, ["MSH306"] * 2),
-        ({"base": None, "istiod": "name: istiod\nversion: latest\n"}, None, ["MSH304", "MSH306"]),
+        ({"base": None, "istiod": "name: istiod\nversion: latest\n"}, None, ["MSH303"]),
     ],
 )
 def test_a_chart_directory_is_looked_at_before_the_first_resource(

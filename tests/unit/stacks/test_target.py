@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 from components.routing import errors, render
 from devcluster.provider import kubeconfig
 from kubeaccess import connection
-from stacks import ownership, state, target, versions
+from stacks import ownership, settings, state, target, versions
 from stacks.ownership import Kept, kept
 from stacks.settings import ClusterSettings
 
@@ -60,6 +61,66 @@ def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str) -> N
     file.write_text(text, encoding="utf-8")
     found = target.kubeconfig(ClusterSettings(kubeconfig=str(file)), {})[1]
     assert [(fault.code, fault.path) for fault in found] == [("MSH021", "kubernetes:kubeconfig")]
+
+
+def user(**keys: Any) -> dict[str, Any]:
+    return CONFIG | {"users": [{"name": "u", "user": keys}]}
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        (CONFIG | {"current-context": ["prod"]}, "current-context must be text"),
+        (CONFIG | {"contexts": {"prod": {}}}, "contexts must be a list"),
+        (CONFIG | {"contexts": [3]}, "contexts[0] must be a mapping"),
+        (CONFIG | {"clusters": [{"name": 1}]}, "clusters[0].name must be text"),
+        (CONFIG | {"clusters": [{"name": "c", "cluster": []}]}, "clusters[0].cluster must be a mapping"),
+        (CONFIG | {"clusters": [{"cluster": {"server": 6443}}]}, "clusters[0].cluster.server must be text"),
+        (user(token=1234), "users[0].user.token must be text"),
+        (user(exec={"command": ["aws"]}), "users[0].user.exec.command must be text"),
+        (user(exec={"command": "aws", "env": [{"name": 1}]}), "users[0].user.exec.env[0].name must be text"),
+        (user(**{"client-key-data": "%hunter2"}), "users[0].user.client-key-data must be base64"),
+        (CONFIG | {"users": [*CONFIG["users"], *CONFIG["users"]]}, "users has two entries of one name"),
+        (CONFIG | {"kind": "Pod"}, "kind must be that of a kubeconfig"),
+        (CONFIG | {"x": settings.nested(settings.MOST_DEPTH)}, "more than 100 mappings and lists"),
+    ],
+)
+def test_what_kubectl_refuses_in_a_kubeconfig_is_refused_by_its_place(config: dict[str, Any], place: str) -> None:
+    # kubectl 1.36 refuses each of these but the last; `kubectl config view` was asked.
+    text = json.dumps(config)
+    (fault,) = target.kubeconfig(ClusterSettings(context="prod", kubeconfig=text), {})[1]
+    assert (fault.code, fault.path, fault.value) == ("MSH021", "kubernetes:kubeconfig", settings.HIDDEN)
+    assert place in fault.message
+    assert "hunter2" not in render([fault])
+
+
+def test_what_is_not_used_in_a_kubeconfig_may_be_empty() -> None:
+    config: dict[str, Any] = CONFIG | {
+        "clusters": None,
+        "users": [None, {"name": "u", "user": None}],
+        "preferences": {},
+        "other": 3,
+    }
+    assert target.kubeconfig(ClusterSettings(context="prod", kubeconfig=json.dumps(config)), {})[1] == []
+
+
+def test_one_of_several_kubeconfigs_may_be_missing_but_not_wrong(tmp_path: Path, environ: dict[str, str]) -> None:
+    there, missing = environ["KUBECONFIG"], tmp_path / "missing"
+    chosen = ClusterSettings(context="prod")
+    assert target.kubeconfig(chosen, {"KUBECONFIG": f"{missing}{os.pathsep}{there}"})[1] == []
+    (tmp_path / "wrong").write_text("contexts: 3\n")
+    (fault,) = target.kubeconfig(chosen, {"KUBECONFIG": f"{tmp_path / 'wrong'}{os.pathsep}{there}"})[1]
+    assert (fault.code, fault.path) == ("MSH021", "KUBECONFIG")
+    assert "contexts must be a list" in fault.message
+    (fault,) = target.kubeconfig(chosen, {"KUBECONFIG": f"{missing}{os.pathsep}{missing}"})[1]
+    assert "no such file" in fault.message
+
+
+def test_no_yaml_error_quotes_a_kubeconfig() -> None:
+    for text in ("users: *hunter2\n", "a: 1\na: [hunter2\n", "a: &hunter2 [*hunter2]\n", "a: !hunter2 x\n"):
+        found = target.kubeconfig(ClusterSettings(kubeconfig=text), {})[1]
+        assert [fault.code for fault in found] == ["MSH021"]
+        assert "hunter2" not in render(found)
 
 
 def test_the_text_of_a_kubeconfig_is_never_printed() -> None:

@@ -48,7 +48,7 @@ def test_the_file_takes_more_than_an_environment_variable_can(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         (b"\xff\xfe", "not UTF-8"),
         (b"a: [", "not YAML"),
         (b"- a\n- b\n", "no mapping"),

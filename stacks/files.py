@@ -1,0 +1,246 @@
+"""The one reader of files that a stack names: bounded in size, nesting and work.
+
+A file may be a pipe that nobody writes to, a device without an end, or YAML of a few lines that comes to millions of
+values. Only regular files are read, up to a size; YAML is counted event by event, which needs no recursion, before it
+is composed, which does (PyYAML 6, libyaml 0.2: the interpreter ends on 100,000 `[`).
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+MOST_BYTES = 4 * 1024 * 1024
+"""The largest file. The Gateway API's bundle, the largest that meshup needs, has about 1 MiB."""
+MOST_DEPTH = 100
+"""Mappings and lists in each other. The schemas in the Gateway API's bundle nest about 40 deep."""
+MOST_YAML = 2 * MOST_BYTES
+"""Largest size of a YAML document with its aliases written out: characters of all scalars, and _NODE for each value."""
+_NODE = 8
+_MOST_TAG_DIRECTIVES = 100
+"""libyaml compares each %TAG with all before it."""
+
+_LONGEST_NUMBER = 64
+"""To read a number takes time with the square of its digits, and longer with YAML's base 60."""
+_MOST_OTHER_KEYS = 1000
+"""Python hashes numbers by a fixed rule: many keys can be chosen that a mapping takes quadratic time to tell apart."""
+
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # The C one reads large files ten times as fast.
+
+
+class UnreadableError(Exception):
+    """A file, or the YAML in it, can't be read. The message is the reason, without a full stop.
+
+    Attributes:
+        reason: The message without any part of the file, which may hold credentials.
+    """
+
+    def __init__(self, reason: str, quoted: str = "") -> None:
+        super().__init__(f"{reason}: {quoted}" if quoted else reason)
+        self.reason = reason
+
+
+class Loader(_BASE):
+    """Plain data only. A date is text, as for Kubernetes and Helm (sigs.k8s.io/yaml)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuse a mapping that would take very long."""
+        others = sum(1 for key, _ in node.value if key.tag != "tag:yaml.org,2002:str")
+        if others > _MOST_OTHER_KEYS:
+            message = f"a mapping has more than {_MOST_OTHER_KEYS} keys that are not text"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+        construct: Callable[..., dict[Hashable, Any]] = _BASE.construct_mapping
+        return construct(self, node, deep=deep)
+
+
+def _number(loader: Any, node: yaml.ScalarNode) -> int | float:
+    if len(node.value) > _LONGEST_NUMBER:
+        raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+    construct = _BASE.construct_yaml_int if node.tag.endswith(":int") else _BASE.construct_yaml_float
+    return construct(loader, node)
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _BASE.yaml_implicit_resolvers.items()
+}
+for _tag in ("int", "float"):
+    Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _number)
+
+
+def refuse_repeated(node: yaml.MappingNode) -> None:
+    """Raise ConstructorError if a key stands twice in a mapping."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                message = f"the key {key.value[:80]!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+            seen.add(key.value)
+
+
+class UniqueKeys(Loader):
+    """Refuses a key that stands twice in a mapping: the first one would be dropped in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuse a mapping with a key that stands twice."""
+        refuse_repeated(node)
+        return super().construct_mapping(node, deep=deep)
+
+
+def located(written: str, base: Path = Path()) -> Path:
+    """Return the path that a setting means: relative to `base`, with `~` and `~user` filled in.
+
+    Raises:
+        UnreadableError: There is no such user.
+    """
+    try:
+        return base / Path(written).expanduser()
+    except RuntimeError:
+        raise UnreadableError(f"there is no user {written.split('/', maxsplit=1)[0][1:40]!r}") from None
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a directory is there. What can't be looked at is none."""
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
+def is_missing(path: Path) -> bool:
+    """Whether nothing is there."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def text(path: Path, most: int = MOST_BYTES) -> str:
+    """Return the text of a regular file.
+
+    Raises:
+        UnreadableError: It is not there, no regular file, larger than `most` bytes, or not UTF-8.
+    """
+    try:
+        # Looked at before it is opened, since to open a device can do something; and a pipe must not be waited for.
+        _refuse_special(path.stat().st_mode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            _refuse_special(os.fstat(descriptor).st_mode)
+            content = stream.read(most + 1)
+    except OSError as error:
+        raise UnreadableError(_reason(error)) from None
+    except ValueError:
+        raise UnreadableError("the path has a character that no path has") from None
+    if len(content) > most:
+        raise UnreadableError(f"it is larger than {most // 1024:,} KiB")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UnreadableError("it is not UTF-8") from None
+
+
+def document(content: str, loader: Any = Loader) -> Any:
+    """Return the one YAML document of a text, None if it is empty.
+
+    Raises:
+        UnreadableError: It is not YAML, has several documents, or is too large or nested too deeply.
+    """
+    return _loaded(lambda: yaml.load(content, Loader=loader), content, loader)  # noqa: S506 # a safe loader
+
+
+def documents(content: str) -> list[Any]:
+    """Return all YAML documents of a text.
+
+    Raises:
+        UnreadableError: It is not YAML, or is too large or nested too deeply.
+    """
+    return _loaded(lambda: list(yaml.load_all(content, Loader=Loader)), content, Loader)  # a safe loader
+
+
+def depth(value: Any) -> int:
+    """How many mappings and lists are in each other in plain data without circles, at most MOST_DEPTH + 1."""
+    level, found = [value], 0
+    while found <= MOST_DEPTH:
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(cast("dict[Any, Any]", item).values())
+            elif isinstance(item, list):
+                inner.extend(cast("list[Any]", item))
+        if not any(isinstance(item, dict | list) for item in level):
+            break
+        level, found = inner, found + 1
+    return found
+
+
+def _loaded(load: Callable[[], Any], content: str, loader: Any) -> Any:
+    try:
+        _measure(content, loader)
+        return load()
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise UnreadableError(f"it is not YAML{where}", " ".join(str(problem or "").split())[:200]) from None
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
+        # A scalar that its type does not take, such as a number of 5,000 digits or `!!int x`; a lone surrogate.
+        raise UnreadableError("it is not YAML: a value does not fit its type") from None
+
+
+def _measure(content: str, loader: Any) -> None:
+    """Raise UnreadableError if the YAML, with its aliases written out, is too large or nested too deeply."""
+    if len(re.findall(r"(?m)^%TAG", content)) > _MOST_TAG_DIRECTIVES:
+        raise UnreadableError(f"it has more than {_MOST_TAG_DIRECTIVES} directives %TAG")
+    anchored: dict[str, tuple[int, int]] = {}
+    """Size and depth of what an anchor stands for."""
+    opened: list[tuple[str | None, int]] = []
+    depths: list[int] = [0]
+    size = 0
+    for event in yaml.parse(content, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, size))
+            depths.append(0)
+            size += _NODE
+            anchored.pop(event.anchor or "", None)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            inner = depths.pop() + 1
+            depths[-1] = max(depths[-1], inner)
+            if anchor is not None:
+                anchored[anchor] = (size - before, inner)
+        elif isinstance(event, yaml.ScalarEvent):
+            size += _NODE + len(event.value)
+            if event.anchor is not None:
+                anchored[event.anchor] = (_NODE + len(event.value), 0)
+        elif isinstance(event, yaml.AliasEvent) and event.anchor is not None:
+            if event.anchor not in anchored:
+                raise UnreadableError("it has an alias of nothing that ends before it", f"*{event.anchor[:80]}")
+            more, inner = anchored[event.anchor]
+            size += more
+            depths[-1] = max(depths[-1], inner)
+        if len(opened) + depths[-1] > MOST_DEPTH:
+            raise UnreadableError(f"more than {MOST_DEPTH} mappings and lists stand in each other")
+        if size > MOST_YAML:
+            raise UnreadableError("it is too large, with its aliases written out")
+
+
+def _refuse_special(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise UnreadableError("it is a directory")
+    if not stat.S_ISREG(mode):
+        raise UnreadableError("it is no regular file")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    said = error.strerror or type(error).__name__
+    return said[:1].lower() + said[1:]
