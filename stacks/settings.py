@@ -341,7 +341,7 @@ class Settings(Section):
 
 KEYS = tuple(to_camel(name) for name in Settings.model_fields if name not in ("cluster", "secret"))
 """The keys of a stack's configuration, without `meshup:`."""
-_FIELDS = {to_camel(name): info for name, info in Settings.model_fields.items()}
+FIELDS = {to_camel(name): info for name, info in Settings.model_fields.items()}
 MAY_BE_SECRET = ("istio", "linkerd", "identity")
 """Keys whose values reach the cluster, but no output and no name."""
 
@@ -386,7 +386,7 @@ def read_config() -> RawConfig:
 
 def _decoded(key: str, value: str) -> Any:
     """Pulumi stores mappings and lists as JSON text, and everything else as text."""
-    structured = key in KEYS and not _is_text(_FIELDS[key].annotation)
+    structured = key in KEYS and not _is_text(FIELDS[key].annotation)
     if structured or value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -501,7 +501,9 @@ def _validated(complete: dict[str, Any]) -> tuple[Settings, list[ErrorDetails]]:
             return Settings.model_validate(complete, by_alias=True), faults
         except ValidationError as error:
             details = error.errors(include_url=False)
-        faults += [detail for detail in details if detail not in faults]
+        # What was left out for its fault is not missing.
+        known = {detail["loc"] for detail in faults}
+        faults += [detail for detail in details if detail["loc"] not in known]
         # Backwards, so that the positions in lists stay right.
         for location in sorted(
             {detail["loc"] for detail in details}, key=lambda loc: [str(p) for p in loc], reverse=True
@@ -661,11 +663,11 @@ def _provider(config: RawConfig) -> list[Diagnostic]:
     return found
 
 
-_SIDECAR = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
+SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
 """Of a sidecar and a gateway, by Istio's charts (1.30, values.yaml of istiod and gateway)."""
-_ISTIOD = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
+ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
 """Of istiod, by its chart."""
-_LINKERD_HA = {"requests": {"cpu": "100m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}
+LINKERD_HA_RESOURCES = {"requests": {"cpu": "100m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}
 """Of Linkerd's sidecars with high availability (components/linkerd.py)."""
 
 
@@ -673,8 +675,14 @@ def _resources(settings: Settings) -> list[Diagnostic]:
     """Requests above their limit. Helm lays what is set over what the chart has, so both can come from there."""
     istio, linkerd = settings.istio, settings.linkerd
     # Raw values come last and can say anything; the profile `demo` requests less than the charts do.
-    istiod = {} if istio.values or istio.profile == "demo" else _ISTIOD
-    sidecar = {} if istio.values else {"limits": _SIDECAR["limits"]} if istio.profile == "demo" else _SIDECAR
+    istiod = {} if istio.values or istio.profile == "demo" else ISTIOD_RESOURCES
+    sidecar = (
+        {}
+        if istio.values
+        else {"limits": SIDECAR_RESOURCES["limits"]}
+        if istio.profile == "demo"
+        else SIDECAR_RESOURCES
+    )
     places: list[tuple[str, Resources | None, Mapping[str, Mapping[str, str]]]] = [
         ("istio.resources", istio.resources, istiod),
         ("istio.proxyResources", istio.proxy_resources, sidecar),
@@ -682,7 +690,7 @@ def _resources(settings: Settings) -> list[Diagnostic]:
         (
             "linkerd.proxyResources",
             linkerd.proxy_resources,
-            _LINKERD_HA if linkerd.high_availability and not linkerd.values else {},
+            LINKERD_HA_RESOURCES if linkerd.high_availability and not linkerd.values else {},
         ),
         ("bookinfo.resources", settings.bookinfo.resources, {}),
         ("emojivoto.resources", settings.emojivoto.resources, {}),
@@ -692,13 +700,14 @@ def _resources(settings: Settings) -> list[Diagnostic]:
         written = plain(resources) or {}
         requests, limits = ({**chart.get(kind, {}), **written.get(kind, {})} for kind in ("requests", "limits"))
         for name in sorted(requests.keys() & limits.keys()):
-            kind = "requests" if name in written.get("requests", {}) else "limits"
-            if name in written.get(kind, {}) and amount(requests[name]) > amount(limits[name]):
-                place, value = f"{PROJECT}:{path}.{kind}.{name}", written[kind][name]
-                other = "limits" if kind == "requests" else "requests"
-                whose = "" if name in written.get(other, {}) else f" The chart sets the {other[:-1]}."
-                message = f"The request of {requests[name]} is above the limit of {limits[name]}.{whose}"
-                found.append(Diagnostic("MSH015", place, value, message, "a request that is at most the limit"))
+            ours = [kind for kind in ("requests", "limits") if name in written.get(kind, {})]
+            if ours and amount(requests[name]) > amount(limits[name]):
+                whose = (
+                    "" if len(ours) > 1 else f" The chart sets the {'limit' if ours == ['requests'] else 'request'}."
+                )
+                message = f"The {name} request of {requests[name]} is above the limit of {limits[name]}.{whose}"
+                allowed = "requests that are at most the limits"
+                found.append(Diagnostic("MSH015", f"{PROJECT}:{path}", written, message, allowed))
     return found
 
 
@@ -774,14 +783,14 @@ def _known_keys(location: Iterable[int | str]) -> list[str]:
     for part in location:
         if isinstance(part, str):
             fields = {info.alias or name: info for name, info in section.model_fields.items()}
-            inner = _section(fields[part])
+            inner = section_of(fields[part])
             if inner is not None:
                 section = inner
     names = [info.alias or name for name, info in section.model_fields.items()]
     return [name for name in names if section is not Settings or name in KEYS]
 
 
-def _section(info: FieldInfo) -> type[BaseModel] | None:
+def section_of(info: FieldInfo) -> type[BaseModel] | None:
     """The section that a field holds, alone, optional, or in a list."""
     queue: list[Any] = [info.annotation]
     while queue:

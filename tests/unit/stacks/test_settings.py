@@ -1,15 +1,19 @@
+import json
 from typing import Any
 
+import pulumi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.linkerd import chart_resources, releases
 from components.routing import Diagnostic, render
 from stacks import settings
 from stacks.charts import Charts
 from stacks.environments import ENVIRONMENTS
 from stacks.plan import plan
 from stacks.settings import RawConfig
+from tests.unit.components.charts import defaults
 from tests.unit.stacks.configs import raw
 
 
@@ -120,11 +124,242 @@ WRONG: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     ),
     "a chart repository that is none": ({"charts": {"repository": "charts"}}, [("MSH305", "meshup:charts.repository")]),
     "traffic as a secret": ({"secret": ("meshup:traffic",)}, [("MSH011", "meshup:traffic")]),
+    "a path with a NUL": ({"charts": {"directory": "a\x00b"}}, [("MSH013", "meshup:charts.directory")]),
+    "a path of 9,000 characters": ({"trafficFile": "a/" * 4_500}, [("MSH013", "meshup:trafficFile")]),
+    "a part of a path of 256 bytes": (
+        {"identity": {"issuerKeyFile": "é" * 128}},
+        [("MSH013", "meshup:identity.issuerKeyFile")],
+    ),
+    "an empty path": ({"gatewayApi": {"manifest": " "}}, [("MSH003", "meshup:gatewayApi.manifest")]),
+    "values that nest too deeply": (
+        {"istio": {"values": {"istiod": {"a": settings.nested(100)}}}},
+        [("MSH014", "meshup:istio")],
+    ),
+    "routes that nest too deeply": ({"traffic": {"reviews": settings.nested(100_000)}}, [("MSH014", "meshup:traffic")]),
+    "a value that is infinite": (
+        {"istio": {"values": {"istiod": {"a": float("inf")}}}},
+        [("MSH014", "meshup:istio")],
+    ),
+    "a number that no float holds": ({"bookinfo": {"replicas": 10**5_000}}, [("MSH014", "meshup:bookinfo")]),
+    "half of a character": ({"istio": {"hub": "\ud800"}}, [("MSH014", "meshup:istio")]),
+    "a request above the limit": (
+        {"bookinfo": {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1999m"}}}},
+        [("MSH015", "meshup:bookinfo.resources")],
+    ),
+    "a request above the limit of the chart": (
+        {"istio": {"proxyResources": {"requests": {"memory": "2Gi"}}}},
+        [("MSH015", "meshup:istio.proxyResources")],
+    ),
+    "a limit below the request of the preset": (
+        {"istio": {"resources": {"limits": {"memory": "128Mi"}}}},
+        [("MSH015", "meshup:istio.resources")],
+    ),
+    "a request of a gateway above the limit of the chart": (
+        {"istio": gateway(resources={"requests": {"cpu": "3"}})},
+        [("MSH015", "meshup:istio.gateways[0].resources")],
+    ),
+    "the name of a gateway that Helm does not take": (
+        {"istio": {"gateways": [{"name": "a" * 54}, {"name": "1edge"}]}},
+        [("MSH006", "meshup:istio.gateways[0].name"), ("MSH006", "meshup:istio.gateways[1].name")],
+    ),
+    "a revision that Helm does not take": ({"istio": {"revision": "a" * 47}}, [("MSH006", "meshup:istio.revision")]),
+    "flags of the provider that are none": (
+        {"kubernetes": {"context": "kind-dev", "upsertExistingObjects": "yes", "enableServerSideApply": "True"}},
+        [("MSH018", "kubernetes:enableServerSideApply"), ("MSH018", "kubernetes:upsertExistingObjects")],
+    ),
+    "Helm settings of the provider that are no JSON": (
+        {"kubernetes": {"context": "kind-dev", "helmReleaseSettings": "driver: secret"}},
+        [("MSH018", "kubernetes:helmReleaseSettings")],
+    ),
+    "Helm settings of the provider that nest deeply": (
+        {"kubernetes": {"context": "kind-dev", "helmReleaseSettings": "[" * 100_000}},
+        [("MSH018", "kubernetes:helmReleaseSettings")],
+    ),
+    "Helm settings of the provider that are unknown": (
+        {"kubernetes": {"context": "kind-dev", "helmReleaseSettings": '{"driver": "disk", "cache": "/a"}'}},
+        [("MSH018", "kubernetes:helmReleaseSettings.cache"), ("MSH018", "kubernetes:helmReleaseSettings.driver")],
+    ),
+    "client settings of the provider that are wrong": (
+        {"kubernetes": {"context": "kind-dev", "kubeClientSettings": '{"burst": "many", "qps": 0}'}},
+        [("MSH018", "kubernetes:kubeClientSettings.burst"), ("MSH018", "kubernetes:kubeClientSettings.qps")],
+    ),
+    "a namespace of the provider that is none": (
+        {"kubernetes": {"context": "kind-dev", "namespace": "Dev_1"}},
+        [("MSH018", "kubernetes:namespace")],
+    ),
     "an unknown key of the provider": (
         {"kubernetes": {"context": "kind-dev", "contxt": "a"}},
         [("MSH002", "kubernetes:contxt")],
     ),
 }
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
+    """The configuration with a value at a dotted path."""
+    first, *rest = path.split(".")
+    for key in reversed(rest):
+        value = {key: value}
+    return {first: value}
+
+
+TRACING = {"serviceAccount": "a", "namespace": "b"}
+SCALARS: dict[str, tuple[str, list[Any], list[Any]]] = {
+    # path: code, what is taken, what is refused
+    "bookinfo.resources.requests.cpu": (
+        "MSH015",
+        ["500m", "2", ".5", "1e3", "1E", "100u", "0"],
+        ["lots", "-1", "1gb", "1 ", "1_0", "NaN", "1K", "1ki", "٣", "1e999999999"],
+    ),
+    "bookinfo.resources.limits.memory": ("MSH015", ["1Gi", "512M", "1e9", "1.5Gi"], ["-1Gi", "1gb", "100m", "1GiB"]),
+    "bookinfo.resources.limits.ephemeral-storage": ("MSH015", ["1Gi"], ["lots", "1500m"]),
+    "istio.hub": (
+        "MSH016",
+        [
+            "docker.io/istio",
+            "localhost:5000",
+            "localhost:5000/a/b__c",
+            "istio",
+            "registry.example.org/",
+            "[::1]:5000/a",
+        ],
+        [
+            "https://docker.io/istio",
+            "docker.io/Istio",
+            "docker.io/istio:1.30",
+            "a b",
+            "a//b",
+            "/a",
+            "a@sha256:0",
+            "é/a",
+        ],
+    ),
+    "bookinfo.registry": ("MSH016", ["docker.io/istio"], ["docker.io/istio:1.30", "a" * 300]),
+    "bookinfo.imagePullSecrets": ("MSH006", [["reg.cred"], ["a", "b-1.c"]], [["Reg"], ["a..b"], ["a_b"], ["a" * 64]]),
+    "linkerd.trustDomain": ("MSH017", ["cluster.local", "a"], ["a_b", "A.b", "a..b", "a.", "*.a", "a" * 64, "a." * 70]),
+    "linkerd.clusterDomain": ("MSH017", ["cluster.local"], ["cluster local", ".a", "-a.b"]),
+    "linkerd.logLevel": ("MSH004", ["info", "debug", "WARN"], ["loud", "warn,linkerd=info", ""]),
+    "linkerd.proxyLogLevel": (
+        "MSH004",
+        ["warn", "warn,linkerd=info,hickory=error", "INFO", "off", "linkerd::app=debug,[{request}]=off", "a[b{c}]=5"],
+        ["loud", "warn,", "linkerd=loud", "warn linkerd=info", "linkerd", "=info"],
+    ),
+    "linkerd.opaquePorts": (
+        "MSH017",
+        ["25", "25,3306,8000-8010", "1-65535", "80-80"],
+        ["99999", "9000-8000", "0", "80-", "-80", "80,", "80, 81", "http", "65536", "1-2-3", "٣", "0" * 9_000 + "1"],
+    ),
+    "linkerd.skipInboundPorts": ("MSH017", ["4567,4568"], ["70000"]),
+    "linkerd.clusterNetworks": (
+        "MSH017",
+        ["10.0.0.0/8", "10.0.0.0/8,fd00::/8", "10.1.2.3/8", "0.0.0.0/0"],
+        [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/255.0.0.0",
+            "10.0.0.0/8, ::/0",
+            "fe80::%eth0/64",
+            "010.0.0.0/8",
+            "a/8",
+            "1",
+        ],
+    ),
+    "linkerd.viz.prometheusUrl": (
+        "MSH017",
+        ["http://prometheus.monitoring:9090", "https://[::1]:9090/a?b"],
+        [
+            "prometheus:9090",
+            "ftp://a",
+            "http://",
+            "http://a:99999",
+            "http://a:b",
+            "http://[::1",
+            "http://a b",
+            "http://a_b",
+            "http://é",
+        ],
+    ),
+    "linkerd.viz.dashboardHosts": (
+        "MSH004",
+        ["^(localhost|127\\.0\\.0\\.1|\\[::1\\])(:\\d+)?$", ".*", "a\\*+"],
+        ["(", "a(?!b)", "(a)\\1", "a*+", "*", "[" * 5_000],
+    ),
+    "charts.repository": (
+        "MSH305",
+        ["https://charts.example.org/a", "oci://registry.example.org:5000/charts", "http://127.0.0.1:8080"],
+        [
+            "https://a:99999",
+            "https://a:b/c",
+            "https://[::1",
+            "https://user:word@a/b",
+            "https://a/b?c",
+            "https://é/a",
+            "https:///a",
+        ],
+    ),
+}
+SCALARS["linkerd.tracing"] = (
+    "MSH017",
+    [{**TRACING, "endpoint": value} for value in ("collector.tracing:4317", "10.0.0.1:4317", "[::1]:4317")],
+    [
+        {**TRACING, "endpoint": value}
+        for value in (
+            "collector",
+            "http://collector:4317",
+            "collector:0",
+            "collector:99999",
+            "a b:1",
+            ":4317",
+            "::1:4317",
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize("path", SCALARS)
+def test_a_value_is_taken_or_refused_as_by_what_reads_it(path: str) -> None:
+    code, right, wrong = SCALARS[path]
+
+    def said(value: Any) -> list[Diagnostic]:
+        keys = at(path, value)
+        if ".viz." in path:
+            keys["linkerd"]["viz"]["enabled"] = True
+        return faults(raw(mesh="linkerd", traffic={}, **keys))
+
+    for value in right:
+        assert said(value) == [], value
+    for value in wrong:
+        (fault,) = said(value)
+        assert fault.code in (code, "MSH003") and fault.path.startswith(f"meshup:{path}"), value
+        assert fault.remedy
+
+
+@pytest.mark.parametrize("profile", ["demo", "default"])
+def test_the_requests_of_the_charts_count_where_the_profile_leaves_them(profile: str) -> None:
+    istio = {"profile": profile, "proxyResources": {"limits": {"memory": "64Mi"}}}
+    expected = [] if profile == "demo" else [("MSH015", "meshup:istio.proxyResources")]
+    assert codes(raw(environment="prod", istio=istio)) == expected
+
+
+def test_what_meshup_knows_of_the_charts_resources_is_what_they_have() -> None:
+    istiod, edge = defaults("istiod"), defaults("gateway")
+    assert istiod["resources"] == settings.ISTIOD_RESOURCES
+    assert istiod["global"]["proxy"]["resources"] == settings.SIDECAR_RESOURCES == edge["resources"]
+    values = releases({"version": "2026.8.3", "high_availability": True})[-1]["values"]["proxy"]["resources"]
+    assert chart_resources(settings.LINKERD_HA_RESOURCES) == values
+
+
+def test_json_that_can_not_be_read_for_its_depth_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"meshup:traffic": "[" * 100_000, "meshup:istio": "{", "meshup:environment": "dev"}
+    monkeypatch.setattr(pulumi.runtime, "get_config_env", lambda: values)
+    monkeypatch.setattr(pulumi.runtime, "get_config_secret_keys_env", list[str])
+    assert codes(settings.read_config()) == [("MSH001", "meshup:istio"), ("MSH014", "meshup:traffic")]
+
+
+def test_a_secret_of_the_provider_is_not_in_a_report() -> None:
+    kubernetes = {"context": "kind-dev", "helmReleaseSettings": "hunter2", "upsertExistingObjects": "hunter2"}
+    found = faults(raw(kubernetes=kubernetes, secret=tuple(f"kubernetes:{key}" for key in kubernetes)))
+    assert len(found) == 2
+    assert "hunter2" not in render(found)
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -207,8 +442,14 @@ def test_the_right_configuration_has_no_fault() -> None:
     assert faults(raw()) == []
 
 
+SURROGATES = st.text(st.characters(categories=["Cs", "Lu"]), max_size=3)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.text(st.characters(), max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -232,3 +473,21 @@ def test_a_key_without_a_value_inside_a_section_is_refused_there() -> None:
 @given(st.dictionaries(st.sampled_from(["replicas", "gateways", "values", "autoscaling", "version", "hub", "x"]), JSON))
 def test_no_istio_section_raises_anything(section: dict[str, Any]) -> None:
     assert isinstance(render(faults(raw(istio=section))), str)
+
+
+SECTIONS = {key: section for key, info in settings.FIELDS.items() if (section := settings.section_of(info)) is not None}
+WORDS = st.sampled_from(["", "a", "1Gi", "-1", "a:1", "http://a:b", "1-0", "::/0", "~nobody/x", "{", "\x00", "é", "/"])
+
+
+@given(data=st.data(), key=st.sampled_from(sorted(SECTIONS)))
+def test_no_value_of_any_setting_raises_anything(data: st.DataObject, key: str) -> None:
+    section = SECTIONS[key]
+    names = [info.alias or name for name, info in section.model_fields.items()]
+    values = data.draw(st.dictionaries(st.sampled_from(names), WORDS | JSON | st.lists(WORDS, max_size=2), max_size=4))
+    keys: dict[str, Any] = {"mesh": data.draw(st.sampled_from(["istio", "linkerd"])), key: values}
+    assert isinstance(render(faults(raw(**keys))).encode("utf-8"), bytes)
+
+
+@given(st.dictionaries(st.sampled_from(settings.PROVIDER_KEYS), WORDS | JSON.map(json.dumps), max_size=3))
+def test_no_value_of_the_provider_raises_anything(kubernetes: dict[str, str]) -> None:
+    assert isinstance(render(faults(raw(kubernetes=kubernetes))).encode("utf-8"), bytes)

@@ -67,24 +67,24 @@ def user(**keys: Any) -> dict[str, Any]:
     return CONFIG | {"users": [{"name": "u", "user": keys}]}
 
 
-@pytest.mark.parametrize(
-    ("config", "place"),
-    [
-        (CONFIG | {"current-context": ["prod"]}, "current-context must be text"),
-        (CONFIG | {"contexts": {"prod": {}}}, "contexts must be a list"),
-        (CONFIG | {"contexts": [3]}, "contexts[0] must be a mapping"),
-        (CONFIG | {"clusters": [{"name": 1}]}, "clusters[0].name must be text"),
-        (CONFIG | {"clusters": [{"name": "c", "cluster": []}]}, "clusters[0].cluster must be a mapping"),
-        (CONFIG | {"clusters": [{"cluster": {"server": 6443}}]}, "clusters[0].cluster.server must be text"),
-        (user(token=1234), "users[0].user.token must be text"),
-        (user(exec={"command": ["aws"]}), "users[0].user.exec.command must be text"),
-        (user(exec={"command": "aws", "env": [{"name": 1}]}), "users[0].user.exec.env[0].name must be text"),
-        (user(**{"client-key-data": "%hunter2"}), "users[0].user.client-key-data must be base64"),
-        (CONFIG | {"users": [*CONFIG["users"], *CONFIG["users"]]}, "users has two entries of one name"),
-        (CONFIG | {"kind": "Pod"}, "kind must be that of a kubeconfig"),
-        (CONFIG | {"x": settings.nested(settings.MOST_DEPTH)}, "more than 100 mappings and lists"),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    (CONFIG | {"current-context": ["prod"]}, "current-context must be text"),
+    (CONFIG | {"contexts": {"prod": {}}}, "contexts must be a list"),
+    (CONFIG | {"contexts": [3]}, "contexts[0] must be a mapping"),
+    (CONFIG | {"clusters": [{"name": 1}]}, "clusters[0].name must be text"),
+    (CONFIG | {"clusters": [{"name": "c", "cluster": []}]}, "clusters[0].cluster must be a mapping"),
+    (CONFIG | {"clusters": [{"cluster": {"server": 6443}}]}, "clusters[0].cluster.server must be text"),
+    (user(token=1234), "users[0].user.token must be text"),
+    (user(exec={"command": ["aws"]}), "users[0].user.exec.command must be text"),
+    (user(exec={"command": "aws", "env": [{"name": 1}]}), "users[0].user.exec.env[0].name must be text"),
+    (user(**{"client-key-data": "%hunter2"}), "users[0].user.client-key-data must be base64"),
+    (CONFIG | {"users": [*CONFIG["users"], *CONFIG["users"]]}, "users has two entries of one name"),
+    (CONFIG | {"kind": "Pod"}, "kind must be that of a kubeconfig"),
+    (CONFIG | {"x": settings.nested(settings.MOST_DEPTH)}, "more than 100 mappings and lists"),
+]
+
+
+@pytest.mark.parametrize(("config", "place"), WRONG)
 def test_what_kubectl_refuses_in_a_kubeconfig_is_refused_by_its_place(config: dict[str, Any], place: str) -> None:
     # kubectl 1.36 refuses each of these but the last; `kubectl config view` was asked.
     text = json.dumps(config)
