@@ -115,6 +115,7 @@ def _named(reader: Reader, body: dict[str, object], key: str, where: str) -> tup
         reader.fault("MSH103", at, {}, "There is no condition: every request would match.", remedy=f"Remove '{key}'.")
     if len(found) > most:
         reader.fault("MSH105", at, len(found), f"There are {len(found)} conditions.", f"at most {most}")
+        return ()
     pairs: dict[str, TextMatch] = {}
     for name, raw in found.items():
         place = join(at, name)

@@ -104,13 +104,14 @@ class Reader:
         return found
 
     def items(self, value: object, where: str, *, most: int = 0) -> list[tuple[object, str]]:
-        """The items of a list, each with its path."""
+        """The items of a list, each with its path; after a fault, the first `most` of them."""
         if not isinstance(value, (list, tuple)):
             self.fault("MSH101", where, value, f"This must be a list, not {_kind(value)}.", "a list")
             return []
         listed = cast("list[object]", value)
         if most and len(listed) > most:
             self.fault("MSH105", where, len(listed), f"The list has {len(listed)} items.", f"at most {most} items")
+            listed = listed[:most]
         return [(item, f"{where}[{index}]") for index, item in enumerate(listed)]
 
     def text(self, value: object, where: str, *, longest: int = 1024) -> str | None:

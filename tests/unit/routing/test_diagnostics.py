@@ -37,6 +37,19 @@ def test_the_example_of_a_code_raises_it_and_nothing_else_that_refuses(code: str
     assert {diagnostic.code for diagnostic in errors(found)} <= {code}, render(found)
 
 
+def test_a_report_of_many_faults_has_an_end_and_says_how_many_there_are() -> None:
+    report = render([Diagnostic("MSH101", f"meshup:traffic.k{n}", n, "Wrong.") for n in range(2_000)])
+    assert report.startswith("meshup found 2000 faults.")
+    assert report.count("error MSH101") == 500
+    assert "1500 more" in report
+
+
+def test_nothing_that_a_user_wrote_controls_the_terminal_or_fails_to_be_printed() -> None:
+    report = render([Diagnostic("MSH101", "meshup:traffic.\x1b[2J", "\x1b", "Wrong: \ud800\x07.", "\x1b")])
+    assert report.isascii()
+    assert all(character.isprintable() or character == "\n" for character in report)
+
+
 def test_there_is_no_example_without_a_code() -> None:
     assert set(examples()) <= {entry.code for entry in TRAFFIC}
 

@@ -10,6 +10,31 @@ from components.routing import compile_routes, errors
 from tests.unit.routing.helpers import faults_of, found, routes_of
 
 
+def test_a_header_that_yaml_reads_as_another_type_is_to_be_put_in_quotes() -> None:
+    (fault,) = faults_of(rule(match={"headers": {"x-beta": True}}))
+    assert fault.remedy == "Put the value in quotes."
+
+
+@pytest.mark.parametrize("word", ["tcp", "TCP", "Tcp"])
+def test_a_protocol_is_read_alike_in_any_case(word: str) -> None:
+    egress = [{"host": "db.example.org", "port": 5432, "protocol": word}]
+    (route,) = routes_of({"reviews": {"egress": egress}})
+    assert route.egress[0].protocol == "TCP"
+    ports = [{"number": 5432, "protocol": word}]
+    (route,) = routes_of({"db": {"namespace": "db", "ports": ports, "loadBalancing": "random"}})
+    assert route.port.app_protocol == "tcp"
+
+
+def test_a_redirect_reads_its_scheme_in_any_case() -> None:
+    (route,) = routes_of(rule(redirect={"scheme": "HTTPS"}))
+    assert route.rules[0].redirect is not None and route.rules[0].redirect.scheme == "https"
+
+
+def test_a_list_that_is_too_long_is_one_fault_and_not_read_to_its_end() -> None:
+    host = {"host": "Not a host", "port": 0, "protocol": "x"}
+    assert len(faults_of({"reviews": {"egress": [host] * 100_000}})) < 300
+
+
 def rule(**keys: Any) -> dict[str, Any]:
     return {"reviews": {"rules": [keys]}}
 
@@ -54,6 +79,8 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     (rule(match={"path": {"regex": "["}}), {("MSH120", "reviews.rules[0].match.path.regex")}),
     (rule(match={"headers": {"a b": "1"}}), {("MSH119", 'reviews.rules[0].match.headers["a b"]')}),
     (rule(match={"headers": {"A": "1", "a": "2"}}), {("MSH113", "reviews.rules[0].match.headers.a")}),
+    (rule(match={"headers": {"x-beta": True}}), {("MSH101", "reviews.rules[0].match.headers.x-beta")}),
+    (rule(match={"query": {"page": 2}}), {("MSH101", "reviews.rules[0].match.query.page")}),
     (rule(match={"method": "get"}), {("MSH104", "reviews.rules[0].match.method")}),
     (rule(match={"grpc": {"service": "a.B"}, "path": "/x"}), {("MSH113", "reviews.rules[0].match.grpc")}),
     (
