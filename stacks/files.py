@@ -102,7 +102,8 @@ def located(written: str, base: Path = Path()) -> Path:
     try:
         return base / Path(written).expanduser()
     except RuntimeError:
-        raise UnreadableError(f"there is no user {written.split('/', maxsplit=1)[0][1:40]!r}") from None
+        user = written.split("/")[0][1:40]
+        raise UnreadableError(f"there is no user {user!r}" if user else "there is no home directory") from None
 
 
 def is_directory(path: Path) -> bool:

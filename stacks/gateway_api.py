@@ -42,7 +42,7 @@ def load(
         with contextlib.suppress(files.UnreadableError):
             if files.is_directory(files.located(beside)):
                 return _local(beside, "meshup:charts.directory")
-    return _released(_kept(environ))
+    return _released(environ)
 
 
 def _local(written: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
@@ -88,9 +88,9 @@ def parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
         return [], [Diagnostic("MSH311", path, None, f"The bundle can't be read: {error}.", allowed)]
 
 
-def _released(kept: Path) -> tuple[list[Manifest], list[Diagnostic]]:
+def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnostic]]:
     with contextlib.suppress(files.UnreadableError):
-        objects, faults = parsed(files.text(kept), _MANIFEST)
+        objects, faults = parsed(files.text(_kept(environ)), _MANIFEST)
         if not faults:
             return objects, []
     try:
@@ -102,13 +102,13 @@ def _released(kept: Path) -> tuple[list[Manifest], list[Diagnostic]]:
     objects, faults = parsed(text, _MANIFEST)
     if not errors(faults):
         # Without a place to keep it, it is fetched again the next time.
-        with contextlib.suppress(OSError):
-            _write(kept, text)
+        with contextlib.suppress(OSError, files.UnreadableError):
+            _write(_kept(environ), text)
     return objects, faults
 
 
 def _kept(environ: Mapping[str, str]) -> Path:
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = files.located(environ.get("XDG_CACHE_HOME") or "~/.cache")
     return cache / "meshup" / f"gateway-api-{versions.GATEWAY_API}.yaml"
 
 

@@ -171,14 +171,15 @@ def _ambient(environ: Mapping[str, str]) -> dict[str, Any]:
     listed = [entry for entry in environ.get("KUBECONFIG", "").split(os.pathsep) if entry]
     result: dict[str, Any] = {}
     missing: files.UnreadableError | None = None
-    for written in listed or [str(Path.home() / ".kube" / "config")]:
-        file = Path(written)
+    for written in listed or ["~/.kube/config"]:
+        file: Path | None = None
         try:
+            file = files.located(written)
             config = _absolute(_parsed(written), file.parent)
         except files.UnreadableError as error:
             # kubectl passes over a file that is not there, if another one is, and stops at one that is wrong.
             wrong = files.UnreadableError(f"{written[:200]!r}: {error.reason}")
-            if not files.is_missing(file):
+            if file is None or not files.is_missing(file):
                 raise wrong from None
             missing = missing or wrong
             continue

@@ -190,6 +190,17 @@ def test_a_file_that_is_not_there_is_called_missing(tmp_path: Path) -> None:
         assert "no such" in read(tmp_path / "it")[0].message.lower()
 
 
+def test_a_process_without_a_home_directory_has_no_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(path: Path) -> Path:
+        raise RuntimeError(path)
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.setattr(Path, "home", lambda: homeless(Path()))
+    (fault,) = target.kubeconfig(ClusterSettings(context="a"), {})[1]
+    assert (fault.code, fault.path) == ("MSH021", "KUBECONFIG")
+    assert "no home directory" in fault.message
+
+
 @pytest.mark.parametrize("kind", ENTRIES)
 def test_whatever_stands_in_the_place_of_a_chart_is_one_fault(tmp_path: Path, kind: str) -> None:
     (tmp_path / "base").mkdir()
