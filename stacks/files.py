@@ -102,7 +102,7 @@ def located(written: str, base: Path = Path()) -> Path:
     try:
         return base / Path(written).expanduser()
     except RuntimeError:
-        user = written.split("/")[0][1:40]
+        user = written.split("/", maxsplit=1)[0][1:40]
         raise UnreadableError(f"there is no user {user!r}" if user else "there is no home directory") from None
 
 
