@@ -74,6 +74,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (CONFIG | {"clusters": [{"name": 1}]}, "clusters[0].name must be text"),
     (CONFIG | {"clusters": [{"name": "c", "cluster": []}]}, "clusters[0].cluster must be a mapping"),
     (CONFIG | {"clusters": [{"cluster": {"server": 6443}}]}, "clusters[0].cluster.server must be text"),
+    (
+        CONFIG | {"clusters": [{"name": "c", "cluster": {"insecure-skip-tls-verify": "true"}}]},
+        "clusters[0].cluster.insecure-skip-tls-verify must be true or false",
+    ),
     (user(token=1234), "users[0].user.token must be text"),
     (user(exec={"command": ["aws"]}), "users[0].user.exec.command must be text"),
     (user(exec={"command": "aws", "env": [{"name": 1}]}), "users[0].user.exec.env[0].name must be text"),
