@@ -27,15 +27,21 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from devcluster import bootstrap  # noqa: PLC0415 - an older Python can't even read it
+    # An older Python can't even read these.
+    from operate.terminal import guarded  # noqa: PLC0415
+
+    return guarded("devcluster", _run)
+
+
+def _run() -> int:
+    """Imports as it goes, so that Ctrl-C ends it quietly from the start."""
+    from devcluster import bootstrap  # noqa: PLC0415
 
     try:
         bootstrap.enter(sys.argv[1:])
     except bootstrap.BootstrapError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     from devcluster import cli  # noqa: PLC0415 - needs what the bootstrap has just made sure of
 
     return cli.main(sys.argv[1:])

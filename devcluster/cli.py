@@ -12,7 +12,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.table import Table
 
-from devcluster import paths, traffic
+from devcluster import arguments, paths, traffic
 from devcluster.artefacts import ToolError
 from devcluster.bench import command as bench
 from devcluster.catalogue import ON_DEMAND
@@ -27,30 +27,39 @@ _FAILED = 1
 _MISUSE = 2
 _INTERRUPTED = 130
 
-NEXT_STEPS = """\
-What to try next:
-  change the split      python3 -m devcluster exec -- pulumi config set --path 'meshup:traffic.reviews.split.v1' 50
-                        python3 -m devcluster exec -- pulumi config set --path 'meshup:traffic.reviews.split.v2' 50
-                        make up
-  measure it again      make traffic
-  look around           make shell, then: kubectl get pods -A, pulumi stack output
-  end it                make down"""
+_MOST_REQUESTS = 10_000_000
+"""Some hours of requests; and the exact test of so many takes seconds."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def next_steps(name: str) -> str:
+    """Return what to try after `up`, with the commands for this cluster."""
+    change = arguments.command_line("exec", name, "-- pulumi config set --path 'meshup:traffic.reviews.split.{}' 50")
+    steps = [
+        ("change the split", change.format("v1")),
+        ("", change.format("v2")),
+        ("", arguments.make_line("up", name)),
+        ("measure it again", arguments.make_line("traffic", name)),
+        ("look around", f"{arguments.make_line('shell', name)}, then: kubectl get pods -A, pulumi stack output"),
+        ("end it", arguments.make_line("down", name)),
+    ]
+    return "\n".join(["What to try next:", *(f"  {what:<22}{command}" for what, command in steps)])
+
+
+def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 misused, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(argv)
     errors = Console(stderr=True, highlight=False)
+    try:
+        paths.checked_name(getattr(options, "name", paths.DEFAULT_CLUSTER))
+    except ValueError as error:
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return _MISUSE
     try:
         return options.run(options)
     except (ToolError, ClusterError, StackError, TrafficError) as error:
         errors.print(f"[red]{options.command}:[/red]", end=" ")
         errors.print(str(error), markup=False, soft_wrap=True)
         return _FAILED
-    except ValueError as error:
-        # Only a cluster's name can be wrong here.
-        errors.print(str(error), markup=False, soft_wrap=True)
-        return _MISUSE
     except KeyboardInterrupt:
         errors.print(f"{options.command}: interrupted; the same command takes it up again.")
         return _INTERRUPTED
@@ -72,7 +81,9 @@ def up(options: argparse.Namespace) -> int:
     console.print("\n[bold]Stack output trafficSplits[/bold]")
     console.print_json(data=outputs.get("trafficSplits"))
     others = ", ".join(sorted(outputs.keys() - {"trafficSplits"}))
-    print(f"There are also {others}: `make shell`, then `pulumi stack output --json`.")
+    print(
+        f"There are also {others}: `{arguments.make_line('shell', options.name)}`, then `pulumi stack output --json`."
+    )
     code = 0
     if embedded.cluster.mode != "full":
         print(
@@ -82,7 +93,7 @@ def up(options: argparse.Namespace) -> int:
     elif splits := outputs.get("trafficSplits"):
         console.print("\n[bold]Measured split[/bold]")
         code = traffic.run(options.name, cast("dict[str, Any]", splits), requests=options.requests, console=console)
-    print(f"\n{NEXT_STEPS}")
+    print(f"\n{next_steps(options.name)}")
     return code
 
 
@@ -101,7 +112,7 @@ def status(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     found = Embedded(options.name).cluster.status()
     if options.json:
-        console.print_json(json.dumps(dataclasses.asdict(found), default=str))
+        console.print_json(json.dumps(dataclasses.asdict(found), default=str), ensure_ascii=True)
     else:
         _show(found, console)
     return 0 if found.ready else _FAILED
@@ -111,15 +122,16 @@ def execute(options: argparse.Namespace) -> int:
     """Run a command where the cluster can be reached, with its tools, its kubeconfig and its stack."""
     command: list[str] = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     if not command:
-        print("exec: name a command, for example `python3 -m devcluster exec -- kubectl get pods -A`.", file=sys.stderr)
+        example = arguments.command_line("exec", options.name, "-- kubectl get pods -A")
+        print(f"exec: name a command, for example `{example}`.", file=sys.stderr)
         return _MISUSE
     return _run_inside(options.name, command)
 
 
 def shell(options: argparse.Namespace) -> int:
     """Open the user's shell, as `exec` would."""
-    print("kubectl, helm and pulumi work on this cluster here; `exit` leaves.")
-    return _run_inside(options.name, [os.environ.get("SHELL") or "/bin/sh"])
+    greeting = "kubectl, helm and pulumi work on this cluster here; `exit` leaves."
+    return _run_inside(options.name, [os.environ.get("SHELL") or "/bin/sh"], greeting)
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -155,7 +167,7 @@ def venv(_: argparse.Namespace) -> int:
     return 0
 
 
-def _run_inside(name: str, command: Sequence[str]) -> int:
+def _run_inside(name: str, command: Sequence[str], greeting: str = "") -> int:
     embedded = Embedded(name)
     # First, because nothing needs building for a cluster that is not up.
     argv = embedded.cluster.exec_argv(command)
@@ -163,12 +175,15 @@ def _run_inside(name: str, command: Sequence[str]) -> int:
     if command[0] in ON_DEMAND:
         embedded.toolbox.ensure([command[0]])
     embedded.toolbox.find(ON_DEMAND)
+    if greeting:
+        print(greeting, flush=True)
     return attended(argv, Path.cwd(), embedded.stack.env())
 
 
 def _show(found: Status, console: Console) -> None:
     if not found.exists:
-        console.print(f"The cluster {found.name} is not up. `make up` starts it.")
+        start = arguments.make_line("up", found.name)
+        console.print(f"The cluster {found.name} is not up. `{start}` starts it.", markup=False, soft_wrap=True)
         return
     state = "[green]ready[/green]" if found.ready else "[red]not ready[/red]"
     console.print(f"Cluster [bold]{found.name}[/bold]: {state}, mode {found.mode}")
@@ -183,7 +198,8 @@ def _show(found: Status, console: Console) -> None:
         console.print(f"node {node}: {obstacle or 'ready'}", markup=False)
     if found.pods:
         console.print("pods: " + ", ".join(f"{count} {phase}" for phase, count in found.pods.items()))
-    console.print(f"kubeconfig: {found.kubeconfig} (inside `python3 -m devcluster exec`)", markup=False)
+    inside = arguments.command_line("exec", found.name)
+    console.print(f"kubeconfig: {found.kubeconfig} (inside `{inside}`)", markup=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,7 +234,10 @@ def _parser() -> argparse.ArgumentParser:
     measurer.add_argument("--json", action="store_true", help="for pipelines")
     for added in (upper, measurer):
         added.add_argument(
-            "--requests", type=_positive, default=traffic.REQUESTS, help="how many (default: %(default)s)"
+            "--requests",
+            type=arguments.count(_MOST_REQUESTS),
+            default=traffic.REQUESTS,
+            help=f"how many, at most {_MOST_REQUESTS} (default: %(default)s)",
         )
     builder = command("tools", tools, "find or build every tool of the embedded cluster")
     builder.add_argument("tool", nargs="*", help="only these, for example istioctl")
@@ -226,10 +245,3 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_options(bencher)
     command("venv", venv, "make the virtual environment and nothing else")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value

@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol, cast
 
 from filelock import FileLock, Timeout
 
-from devcluster import components, files, paths, processes
+from devcluster import arguments, components, files, paths, processes
 from devcluster.components import Layout
 from devcluster.files import FilesError
 from devcluster.kubelet import registry
@@ -278,7 +278,8 @@ class Cluster:
             processes=found,
         )
         if not state.ports:
-            return replace(status, fault="its first start was cut short; `up` again completes it")
+            start = arguments.command_line("up", self.name)
+            return replace(status, fault=f"its first start was cut short; `{start}` completes it")
         try:
             asked = subprocess.run(
                 self._ask(state, "summary", Question(**self._whom(state))),
@@ -311,7 +312,8 @@ class Cluster:
     def _state(self) -> State:
         state = self._load()
         if state is None:
-            raise ClusterError(f"the embedded cluster {self.name!r} is not up: `python3 -m devcluster up` starts it")
+            start = arguments.command_line("up", self.name)
+            raise ClusterError(f"the embedded cluster {self.name!r} is not up: `{start}` starts it")
         return state
 
     def _save(self, state: State) -> State:
@@ -540,13 +542,13 @@ class Cluster:
         if state.mode == "api":
             return list(command)
         if not state.alive(NAMESPACE):
-            raise ClusterError(
-                f"the embedded cluster {self.name!r} does not run any more: `python3 -m devcluster up` starts it again"
-            )
+            start = arguments.command_line("up", self.name)
+            raise ClusterError(f"the embedded cluster {self.name!r} does not run any more: `{start}` starts it again")
         return Namespace(state.processes[NAMESPACE]).enter_argv(command)
 
     def _report(self, role: str) -> str:
-        return f"{role} has ended by itself. `up` again starts it anew.\n{self._tail(role)}"
+        start = arguments.command_line("up", self.name)
+        return f"{role} has ended by itself. `{start}` starts it anew.\n{self._tail(role)}"
 
     def _tail(self, role: str) -> str:
         log = self._log(role)

@@ -4,6 +4,7 @@ On a terminal every running step has a line with a spinner and its elapsed time.
 start and end, and a heartbeat while something long runs, so that a CI system does not take silence for a hang.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -31,17 +32,18 @@ def duration(seconds: float) -> str:
 class Step:
     """One running step. A step may say what it is at, and end with a remark."""
 
-    def __init__(self, label: str, changed: Callable[["Step"], None]) -> None:
+    def __init__(self, label: str, changed: Callable[["Step"], None], clock: Callable[[], float]) -> None:
         self.label = label
-        self.started = time.monotonic()
+        self.started = clock()
         self.at = ""
         self.remark = ""
         self._changed = changed
+        self._clock = clock
 
     @property
     def elapsed(self) -> float:
         """Seconds since the step began."""
-        return time.monotonic() - self.started
+        return self._clock() - self.started
 
     def update(self, at: str) -> None:
         """Say what the step is at now, for example the module it downloads."""
@@ -52,12 +54,20 @@ class Step:
 class Progress:
     """Shows steps. Use it as a context manager; steps may run in several threads at once."""
 
-    def __init__(self, console: Console | None = None, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self._heartbeat = heartbeat
+        self._clock = clock
         self._live = self.console.is_terminal
+        ascii_only = self.console.options.ascii_only
+        self._done, self._failed = ("done:", "failed:") if ascii_only else ("✓", "✗")
         self._bars = Bars(
-            SpinnerColumn(),
+            SpinnerColumn("line" if ascii_only else "dots"),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=self.console,
@@ -99,7 +109,7 @@ class Progress:
     @contextmanager
     def step(self, label: str) -> Generator[Step]:
         """Show a step from its start to its end. An exception shows it as failed and goes on its way."""
-        step = Step(label, self._show)
+        step = Step(label, self._show, self._clock)
         with self._lock:
             self._running[step] = self._bars.add_task(escape(label)) if self._live else None
         if not self._live:
@@ -107,13 +117,14 @@ class Progress:
         try:
             yield step
         except BaseException:
-            self._end(step, "[red]✗[/red]", "failed after ")
+            self._end(step, f"[red]{self._failed}[/red]", "failed after ")
             raise
-        self._end(step, "[green]✓[/green]", "")
+        self._end(step, f"[green]{self._done}[/green]", "")
 
     def say(self, text: str, *, markup: bool = False) -> None:
-        """Print a line above the running steps."""
-        self.console.print(text if markup else escape(text), soft_wrap=True)
+        """Print a line above the running steps. Work goes on where nothing can be written, such as on a full disk."""
+        with contextlib.suppress(OSError):
+            self.console.print(text if markup else escape(text), soft_wrap=True)
 
     def _show(self, step: Step) -> None:
         task = self._running.get(step)

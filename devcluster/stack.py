@@ -9,19 +9,23 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 import psutil
 
 from devcluster import stackfile
 from devcluster.stackfile import Setting
+from operate.terminal import exit_code
 
 TEMPLATE = "Pulumi.dev.yaml"
 _LOCKS = ".pulumi/locks"
@@ -222,13 +226,32 @@ _FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AM
 
 
 def attended(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> int:
-    """Run a command in the foreground and return its exit code. Ctrl-C is the command's affair: it ends in order."""
-    with subprocess.Popen(list(argv), cwd=cwd, env=dict(environment)) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
+    """Run a command in the foreground and return its exit code: 128 + N if signal N has ended it. Ctrl-C is the
+    command's affair: it ends in order.
+    """
+    with _interrupts_left_to_the_child(), subprocess.Popen(list(argv), cwd=cwd, env=dict(environment)) as process:
+        return exit_code(process.wait())
+
+
+@contextlib.contextmanager
+def _interrupts_left_to_the_child() -> Generator[None]:
+    """Take no notice of SIGINT, from before the child starts: it may come at any moment. By a handler and not by
+    SIG_IGN, which a child would inherit.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    # An ignored signal, as in the background of a shell, stays so; and only the main thread has handlers.
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _take_no_notice)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
+    return
 
 
 def stack_name(cluster: str, default: str) -> str:

@@ -26,6 +26,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.table import Table
 
+from devcluster import arguments
 from devcluster.kubelet import registry
 from devcluster.kubelet.registry import RunningPod
 
@@ -37,6 +38,8 @@ PREFERRED_SOURCE = "productpage"
 _TIMEOUT_SECONDS = 10.0
 # Generous: a run of 2,000 takes two seconds, and a route may delay or time out each request.
 _SECONDS_PER_REQUEST = 0.1
+# poll(2) takes milliseconds as an int: 24 days.
+_LONGEST_SECONDS = 7 * 86_400.0
 
 
 class TrafficError(Exception):
@@ -252,9 +255,13 @@ def choose_source(pods: Sequence[RunningPod], split: Split) -> RunningPod:
                 return pod
     raise TrafficError(
         f"No running pod in namespace {split.namespace} can send requests to {split.service}. "
-        "Pods are real only where they have a sidecar: is the namespace in the mesh, and is istiod ready? "
-        "`python3 -m devcluster exec -- kubectl get pods -A` shows them."
+        "Pods are real only where they have a sidecar: is the namespace in the mesh, and is istiod ready?"
     )
+
+
+def longest(requests: int, timeout: float) -> float:
+    """Return how long so many requests may take, in seconds, when each may take `timeout` seconds."""
+    return min(30 + requests * max(timeout, _SECONDS_PER_REQUEST), _LONGEST_SECONDS)
 
 
 def table(result: Result) -> Table:
@@ -337,7 +344,7 @@ def send(cluster: str, source: RunningPod, request: Request, requests: int = REQ
         TrafficError: They can't be sent.
     """
     argv = [*_argv(cluster, source, request), "--requests", str(requests)]
-    limit = 30 + requests * max(request.timeout, _SECONDS_PER_REQUEST)
+    limit = longest(requests, request.timeout)
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
@@ -388,7 +395,11 @@ def measure(cluster: str, split: Split, requests: int = REQUESTS, request: Reque
     Raises:
         TrafficError: The requests can't be sent.
     """
-    source = choose_source(registry.running(registry.pods_folder(cluster)), split)
+    try:
+        source = choose_source(registry.running(registry.pods_folder(cluster)), split)
+    except TrafficError as fault:
+        look = arguments.command_line("exec", cluster, "-- kubectl get pods -A")
+        raise TrafficError(f"{fault} `{look}` shows them.") from None
     what = request or Request(split.namespace, split.service)
     return judged(split, f"pod {source.name}", send(cluster, source, what, requests))
 
@@ -414,7 +425,9 @@ def run(
     results = [measure(cluster, split, requests) for split in splits(outputs)]
     if as_json:
         console.print_json(
-            data={"holds": all(r.holds for r in results), "splits": [r.as_json() for r in results]}, indent=2
+            data={"holds": all(r.holds for r in results), "splits": [r.as_json() for r in results]},
+            indent=2,
+            ensure_ascii=True,
         )
     elif not results:
         console.print("The stack declares no traffic split: set meshup:traffic, as docs and Pulumi.dev.yaml show.")

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from components.routing import Compilation, ConfigurationError, Diagnostic, errors, render
-from components.routing.diagnostics import nearest
 from components.routing.evaluate import Request, request_from
 from components.routing.model import Mesh
 from components.routing.proxies import Proxy
@@ -42,7 +41,12 @@ def explain(
     services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Routes; all if none.")] = None,
     *,
     stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
-    directory: Annotated[Path, typer.Option(help="The folder of the project.")] = Path(),
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of the project; else the nearest around the working directory, else meshup's own."
+        ),
+    ] = None,
     mesh: Annotated[str, typer.Option(help="Explain for this mesh instead: istio or linkerd.")] = "",
     path: Annotated[str, typer.Option(help="Decide a request: its path, with or without a query.")] = "",
     method: Annotated[str, typer.Option(help="Its method.")] = "GET",
@@ -70,19 +74,18 @@ def explain(
         )
         if faults := explaining.request_faults(request):
             _fail(render(faults), USAGE)
+    folder = directory or stackfile.project_folder(Path.cwd())
     try:
-        name = stack or _only_stack(directory)
-        raw = stackfile.read(directory, name)
+        name = stackfile.short_name(stack) or _only_stack(folder)
+        raw = stackfile.read(folder, name)
     except stackfile.StackFileError as error:
         _fail(str(error), USAGE)
     if mesh not in ("", "istio", "linkerd"):
         _fail(f"--mesh is {mesh!r}; allowed: istio, linkerd.", USAGE)
-    compilation, proxy, found = compiled(raw, name, mesh, directory)
-    known = [plan.route.key for plan in compilation.planned]
-    for wanted in services or []:
-        if wanted not in known and not errors(found):
-            guess = nearest(wanted, known)
-            found.append(explaining.unknown_route(wanted, known if not guess else [guess]))
+    compilation, proxy, found = compiled(raw, name, mesh, folder)
+    # A refused configuration may lack the very routes that are asked for.
+    if not errors(found):
+        found += explaining.unknown_routes(services or [], [plan.route.key for plan in compilation.planned])
     if errors(found):
         _fail(render(found), REFUSED)
     try:
@@ -91,8 +94,10 @@ def explain(
         _fail(str(error), REFUSED)
     if as_json:
         sys.stdout.write(json.dumps(explanation, indent=2) + "\n")
-    else:
+    elif explanation["routes"]:
         explaining.show(explanation, Console())
+    else:
+        print(f"The stack '{name}' declares no routes: set `meshup:traffic` in {stackfile.file_of(folder, name)}.")
 
 
 def compiled(
@@ -118,8 +123,7 @@ def _only_stack(directory: Path) -> str:
     known = stackfile.stacks_in(directory)
     if len(known) == 1:
         return known[0]
-    where = "this folder" if directory == Path() else str(directory)
-    listed = f"Stacks here: {', '.join(known)}." if known else f"There is no Pulumi.<stack>.yaml in {where}."
+    listed = f"Stacks here: {', '.join(known)}." if known else f"There is no Pulumi.<stack>.yaml in {directory}."
     raise stackfile.StackFileError(f"Name the stack: --stack NAME, or PULUMI_STACK. {listed}")
 
 

@@ -14,12 +14,13 @@ from rich.text import Text
 
 from components.routing import Compilation, ConfigurationError, Diagnostic, patterns
 from components.routing.compile import Planned
+from components.routing.diagnostics import nearest
 from components.routing.evaluate import Decision, Request, evaluate, policies
 from components.routing.manifests import match_text
 from components.routing.model import Rule
 from components.routing.parse_match import TOKEN, TOKEN_ALLOWED
 from components.routing.proxies import Proxy
-from components.routing.reader import Reader, labels
+from components.routing.reader import Reader, labels, one_of
 
 Explanation = dict[str, Any]
 
@@ -205,7 +206,18 @@ def _lines(items: Sequence[str]) -> str:
     return "\n".join(items)
 
 
-def unknown_route(name: str, known: Sequence[str]) -> Diagnostic:
-    """The fault of asking for a route that the stack does not have."""
-    allowed = f"one of {', '.join(known)}" if known else "nothing: the stack declares no traffic"
-    return Diagnostic("MSH155", "SERVICE", name, f"The stack has no route '{name}'.", allowed)
+def unknown_routes(wanted: Sequence[str], known: Sequence[str]) -> list[Diagnostic]:
+    """The faults of asking for routes that the stack does not have, each with the name that is nearest."""
+    allowed = one_of(known) if known else "nothing: the stack declares no traffic"
+    return [
+        Diagnostic(
+            "MSH155",
+            "SERVICE",
+            name,
+            f"The stack has no route '{name}'.",
+            allowed,
+            remedy=f"Did you mean '{guess}'?" if (guess := nearest(name, known)) else "",
+        )
+        for name in wanted
+        if name not in known
+    ]

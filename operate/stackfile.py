@@ -27,8 +27,29 @@ _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] -- ty
 )
 
 
+_PROJECT_FILE = "Pulumi.yaml"
+
+
 class StackFileError(Exception):
     """A file of the stack is missing or can't be read. The message says which and what to do."""
+
+
+def project_folder(start: Path) -> Path:
+    """The folder of the project that a command in the folder `start` is about: the nearest one around it with a
+    Pulumi.yaml, as Pulumi has it, else the one that this command belongs to.
+    """
+    found = (folder for folder in (start, *start.parents) if (folder / _PROJECT_FILE).is_file())
+    return next(found, Path(__file__).resolve().parents[1])
+
+
+def short_name(stack: str) -> str:
+    """The last part of a stack's name: a backend may put organization and project before it, the files do not."""
+    return stack.rpartition("/")[2]
+
+
+def file_of(directory: Path, stack: str) -> Path:
+    """The configuration file of a stack."""
+    return directory / f"Pulumi.{stack}.yaml"
 
 
 def stacks_in(directory: Path) -> list[str]:
@@ -44,10 +65,10 @@ def read(directory: Path, stack: str) -> RawConfig:
         StackFileError: A file is missing or no YAML mapping.
     """
     project = _mapping(
-        directory / "Pulumi.yaml", "Run the command in the folder of the project, or name it: --directory."
+        directory / _PROJECT_FILE, "Run the command in the folder of the project, or name it: --directory."
     )
     known = ", ".join(stacks_in(directory)) or "none"
-    written = _mapping(directory / f"Pulumi.{stack}.yaml", f"Stacks with a file here: {known}.")
+    written = _mapping(file_of(directory, stack), f"Stacks with a file here: {known}.")
     return raw_config(project, written)
 
 

@@ -2,6 +2,15 @@
 
 import sys
 
-from devcluster.bench.command import main
+from operate.terminal import guarded
 
-sys.exit(main(sys.argv[1:]))
+
+def main() -> int:
+    """Run the bench. It is imported here, so that Ctrl-C during the import ends as quietly as later."""
+    from devcluster.bench import command  # noqa: PLC0415
+
+    return command.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(guarded("bench", main))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from devcluster import paths
+from devcluster.arguments import count
 from devcluster.artefacts import ToolError
 from devcluster.bench import figures, runs
 from devcluster.bench.measure import BenchError
@@ -29,6 +30,7 @@ SERVICES = (1, 10, 100)
 FULL = 1000
 MOST_OBJECTS = 200
 """Services above which one resource per object is measured only if asked for: it takes many minutes."""
+_MOST = 100_000
 RESULTS = Path(".bench") / "results.json"
 
 
@@ -130,16 +132,9 @@ def parser() -> argparse.ArgumentParser:
 def add_options(made: argparse.ArgumentParser) -> None:
     """Add the options of the bench to a parser."""
     made.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts")
-    made.add_argument("--services", nargs="+", type=_positive, default=SERVICES, help="numbers of Services")
+    made.add_argument("--services", nargs="+", type=count(_MOST), default=SERVICES, help="numbers of Services")
     made.add_argument("--full", action="store_true", help=f"measure {FULL} Services too")
     made.add_argument(
         "--ways", nargs="+", choices=tuple(runs.WAYS), default=(), help="deliver the routes only in these ways"
     )
-    made.add_argument("--repeat", type=_positive, default=1, help="how often; medians are quoted")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
+    made.add_argument("--repeat", type=count(_MOST), default=1, help="how often; medians are quoted")

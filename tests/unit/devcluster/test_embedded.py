@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,40 @@ def test_exec_without_a_command_says_what_is_missing(capsys: pytest.CaptureFixtu
     assert "name a command" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("requests", ["0", "-1", "many"])
-def test_a_number_of_requests_that_makes_no_sense_is_refused(requests: str) -> None:
+@pytest.mark.parametrize("command", ["traffic", "up"])
+@pytest.mark.parametrize("requests", ["0", "-1", "many", "", "1e3", "10000001", "9" * 5000])
+def test_a_number_of_requests_that_makes_no_sense_is_refused(
+    command: str, requests: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["traffic", "--requests", requests])
+        cli.main([command, f"--requests={requests}"])
     assert caught.value.code == 2
+    assert f"argument --requests: {requests!r} is not a whole number from 1 to 10000000" in capsys.readouterr().err
+
+
+def test_commands_that_are_suggested_name_the_cluster_where_it_is_not_the_one_by_default(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv(paths.CLUSTER_VARIABLE, raising=False)
+    other = cli.next_steps("other")
+    assert other.count("python3 -m devcluster exec --name other -- pulumi config set") == 2
+    assert re.findall(r"make (\w+)(.{20})", other) == [
+        (target, ' ARGS="--name other"') for target in ("up", "traffic", "shell", "down")
+    ]
+    assert "--name" not in cli.next_steps("dev")
+    for argv in (["exec", "--name", "other", "--", "true"], ["traffic", "--name", "other"]):
+        assert cli.main(argv) == 1
+        assert "`python3 -m devcluster up --name other`" in capsys.readouterr().err
+    assert cli.main(["status", "--name", "other"]) == 1
+    assert '`make up ARGS="--name other"`' in capsys.readouterr().out
+    monkeypatch.setenv(paths.CLUSTER_VARIABLE, "other")
+    assert "--name" not in cli.next_steps("other")
+
+
+def test_the_greeting_of_a_shell_is_only_for_a_cluster_that_is_up(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert cli.main(["shell"]) == 1
+    assert capsys.readouterr().out == ""

@@ -171,3 +171,8 @@ def test_an_unmeasurable_cluster_is_an_error_with_a_remedy(tmp_path: Path, monke
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(TrafficError, match="kubectl get pods"):
         traffic.run("none", OUTPUTS, console=Console(quiet=True))
+
+
+def test_any_number_of_requests_has_a_time_that_the_system_can_wait_for() -> None:
+    assert traffic.longest(2000, 10.0) == 20_030.0
+    assert traffic.longest(10_000_000, 10.0) * 1000 < 2**31, "poll(2) takes milliseconds as an int"

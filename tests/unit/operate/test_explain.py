@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from components.routing import proxies
+from operate import stackfile
 from operate.cli import app
 from stacks import versions
 
@@ -128,11 +129,53 @@ def test_a_refused_configuration_is_reported_whole_and_exits_1(project: Path) ->
     assert "Traceback" not in err
 
 
-def test_a_route_that_is_not_there_is_named_with_what_is(project: Path) -> None:
-    code, _, err = run(project, "reviewz")
+def test_routes_that_are_not_there_are_named_with_the_nearest_one_and_all_that_are(project: Path) -> None:
+    routes = {name: {"split": {"v1": 100}} for name in ("reviews", "ratings", "details")}
+    write(project, {**STACK, "meshup:traffic": routes})
+    code, _, err = run(project, "reviewz", "rating", "unlike")
     assert code == 1
-    assert "MSH155" in err
-    assert "one of reviews" in err
+    assert err.count("MSH155") == 3
+    assert err.count("one of reviews, ratings, details") == 3
+    assert "Did you mean 'reviews'?" in err
+    assert "Did you mean 'ratings'?" in err
+    assert "Name one of the routes of `meshup:traffic`." in err
+
+
+@pytest.mark.parametrize("asked", [(), ("--path", "/"), ("--mesh", "linkerd")])
+def test_a_stack_without_routes_is_said_to_have_none(project: Path, asked: tuple[str, ...]) -> None:
+    write(project, {"meshup:environment": "dev"}, "prod")
+    code, out, _ = run(project, "--stack", "prod", *asked)
+    assert code == 0
+    assert "The stack 'prod' declares no routes" in out
+    assert str(project / "Pulumi.prod.yaml") in out
+    assert explained(project, "--stack", "prod", *asked)["routes"] == {}
+
+
+def test_the_project_is_the_nearest_folder_around_the_working_directory_else_the_commands_own(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    inner = project / "docs" / "deep"
+    inner.mkdir(parents=True)
+    assert stackfile.project_folder(inner) == project
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert stackfile.project_folder(elsewhere) == Path(__file__).resolve().parents[3]
+
+
+def test_a_stack_may_be_named_with_its_organization_and_project(project: Path) -> None:
+    assert explained(project, "--stack", "organization/meshup/dev")["routes"]
+
+
+@pytest.mark.parametrize("stack", ["qa", "../dev2", "organization/meshup/qa"])
+def test_a_stack_that_is_not_there_is_named_with_those_that_are(project: Path, stack: str) -> None:
+    code, _, err = run(project, "--stack", stack)
+    assert code == 2
+    assert f"There is no file Pulumi.{Path(stack).name}.yaml in {project}. Stacks with a file here: dev." in err
+
+
+def test_a_folder_that_is_none_is_named(project: Path) -> None:
+    result = CliRunner().invoke(app, ["explain", "--stack", "dev", "--directory", str(project / "Pulumi.yaml")])
+    assert result.exit_code == 2
+    assert "There is no file Pulumi.yaml in" in result.stderr
 
 
 def test_a_request_that_takes_too_much_work_to_decide_is_refused(project: Path) -> None:
