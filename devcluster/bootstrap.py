@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from pathlib import Path
 
 from devcluster import paths
 
+MINIMUM = (3, 11)
 LOCK_FILE = "requirements-dev.txt"
-# The stamp says what was installed; the mark says that an installation began and did not end.
+# The stamp says what was installed; the mark says that an installation began and did not end; the third that this
+# module has made the folder, so that it may remove it.
 _STAMP = "meshup-installed"
 _MARK = "meshup-installing"
+_OWN = "meshup-made"
 _LOG = "meshup-install.log"
 
 
@@ -47,6 +51,8 @@ def enter(arguments: list[str]) -> None:
 def ensure(repository: Path) -> bool:
     """Have `.venv` as the lock file wants it. Returns whether anything was installed.
 
+    One that was made by other means is filled if it has a pip, and never removed.
+
     Raises:
         BootstrapError: It can't be made.
     """
@@ -68,8 +74,10 @@ def ensure(repository: Path) -> bool:
 
 
 def stamp(lock_file: Path, venv: Path) -> str:
-    """Return the mark of a complete installation: the content of the lock file, and the place, which scripts name."""
-    return f"{hashlib.sha256(lock_file.read_bytes()).hexdigest()}\n{venv}\n"
+    """Return the mark of a complete installation: the content of the lock file, and the place, which scripts name: of a
+    link, where it leads.
+    """
+    return f"{hashlib.sha256(lock_file.read_bytes()).hexdigest()}\n{venv.resolve()}\n"
 
 
 def is_complete(venv: Path, wanted: str) -> bool:
@@ -107,20 +115,34 @@ def _tail(output: str) -> str:
 
 
 def _install(venv: Path, lock_file: Path) -> None:
-    python = venv / "bin" / "python"
-    moved = (venv / _STAMP).exists() and str(venv) not in (venv / _STAMP).read_text().splitlines()
-    if venv.exists() and (moved or (venv / _MARK).exists() or not _runs(python)):
+    python, mark, own = venv / "bin" / "python", venv / _MARK, venv / _OWN
+    interrupted = mark.exists()
+    fault = obstacle(venv)
+    if fault and (venv.is_symlink() or not own.exists()):
+        raise BootstrapError(
+            f"{venv} was not made by this command, so it is left alone; and it can't be used: {fault}.\n"
+            f"Rename it, or remove it if nothing else needs it (`rm -r {shlex.quote(str(venv))}`), and run the same "
+            "command again."
+        )
+    if fault or (interrupted and own.exists()):
         shutil.rmtree(venv)
+        interrupted = False
+    fresh = _is_empty(venv)
     venv.mkdir(exist_ok=True)
-    (venv / _MARK).touch()
+    if fresh:
+        own.touch()
+    mark.touch()
     started = time.monotonic()
     print(f"Python dependencies: installing {lock_file.name} into .venv (once, about a minute) ...", file=sys.stderr)
-    if not _runs(python):
+    if fresh:
         made = subprocess.run([sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, check=False)
         if made.returncode != 0:
             raise BootstrapError(_explain_venv(made.stdout + made.stderr))
     log = venv / _LOG
     argv = [str(python), "-m", "pip", "install", "--require-hashes", "--no-input", "--progress-bar=off"]
+    if interrupted:
+        # What was half installed looks whole to pip.
+        argv.append("--force-reinstall")
     with log.open("w") as output:
         done = subprocess.run(
             [*argv, "--disable-pip-version-check", "-r", str(lock_file)],
@@ -145,11 +167,27 @@ def _explain_venv(output: str) -> str:
     return f"The virtual environment could not be made:\n{_tail(output)}"
 
 
-def _runs(python: Path) -> bool:
-    if not python.exists():
-        return False
-    done = subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True, check=False)
-    return done.returncode == 0
+def obstacle(venv: Path) -> str:
+    """Return why packages can't be installed into an environment, or "" where they can: it may not be there yet."""
+    if venv.is_symlink():
+        return "it is a link, and what it leads to has not the packages of this folder"
+    if not venv.is_dir() or _is_empty(venv):
+        return "it is a file" if venv.exists() and not venv.is_dir() else ""
+    stamp_file = venv / _STAMP
+    if stamp_file.exists() and str(venv.resolve()) not in stamp_file.read_text().splitlines():
+        return "it was made for another place"
+    check = f"import sys, pip; sys.exit(sys.version_info < {MINIMUM})"
+    try:
+        done = subprocess.run([str(venv / "bin" / "python"), "-c", check], capture_output=True, check=False)
+    except OSError:
+        return "its Python does not run"
+    if done.returncode != 0:
+        return f"its Python has no pip, as uv makes it, or is older than {MINIMUM[0]}.{MINIMUM[1]}"
+    return ""
+
+
+def _is_empty(venv: Path) -> bool:
+    return not venv.exists() or (venv.is_dir() and not any(venv.iterdir()))
 
 
 def _entry_point(repository: Path, venv: Path) -> None:

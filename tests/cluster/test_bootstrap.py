@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,81 @@ def test_the_environment_is_made_once_and_an_interrupted_one_anew(clone: Path) -
     (clone / ".venv" / "meshup-installing").touch()
     assert bootstrap.ensure(clone), "an interrupted installation is not trusted"
     assert not leftover.exists()
+    assert not bootstrap.ensure(clone)
+
+
+def uv_like(venv: Path) -> None:
+    """An environment without pip, as `uv venv` makes it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+
+
+def link(venv: Path) -> None:
+    """A link to an environment of somebody else's."""
+    uv_like(venv.with_name("elsewhere"))
+    venv.symlink_to("elsewhere")
+
+
+def moved(venv: Path) -> None:
+    """An environment whose scripts name another place."""
+    uv_like(venv)
+    (venv / "meshup-installed").write_text("hash\n/another/.venv\n")
+
+
+def broken(venv: Path) -> None:
+    """An environment whose Python is gone."""
+    uv_like(venv)
+    (venv / "bin" / "python").unlink()
+
+
+def killed(venv: Path) -> None:
+    """An environment of somebody else's, in which an installation was cut short."""
+    uv_like(venv)
+    (venv / "meshup-installing").touch()
+
+
+def dangling(venv: Path) -> None:
+    """A link that leads nowhere."""
+    venv.symlink_to("nowhere")
+
+
+def file(venv: Path) -> None:
+    """No environment at all."""
+    venv.write_text("mine")
+
+
+@pytest.mark.parametrize("make", [uv_like, link, moved, broken, killed, dangling, file])
+def test_an_environment_that_was_made_by_other_means_is_never_removed(
+    clone: Path, make: Callable[[Path], None]
+) -> None:
+    venv = clone / ".venv"
+    make(venv)
+
+    def everything() -> list[tuple[str, int]]:
+        return [(str(path), path.lstat().st_mtime_ns) for path in sorted(clone.rglob("*"))]
+
+    before = everything()
+    with pytest.raises(BootstrapError, match="was not made by this command") as caught:
+        bootstrap.ensure(clone)
+    assert f"rm -r {venv}" in str(caught.value)
+    assert everything() == before
+
+
+def test_a_link_to_an_environment_with_the_same_packages_will_do(clone: Path) -> None:
+    made = clone.with_name("made")
+    made.mkdir()
+    (made / "meshup-installed").write_text(bootstrap.stamp(clone / bootstrap.LOCK_FILE, made))
+    (clone / ".venv").symlink_to(made)
+    assert not bootstrap.ensure(clone)
+
+
+def test_an_environment_that_has_pip_is_filled_whoever_made_it(clone: Path) -> None:
+    venv = clone / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    (venv / "mine").touch()
+    assert bootstrap.ensure(clone)
+    (venv / "meshup-installing").touch()
+    assert bootstrap.ensure(clone), "an interrupted installation is not trusted"
+    assert (venv / "mine").exists()
     assert not bootstrap.ensure(clone)
 
 
