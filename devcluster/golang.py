@@ -63,6 +63,7 @@ class ModuleFiles:
         module: The module's path.
         files: Where each file or folder of the module goes, source by destination; both relative.
         executable: Whether the files are scripts to run.
+        charts: The version that every Chart.yaml gets, "" to leave them as they are.
         cost: Seconds of a first download.
         disk: GiB that the download takes.
     """
@@ -72,6 +73,7 @@ class ModuleFiles:
     module: str
     files: Mapping[str, str]
     executable: bool = False
+    charts: str = ""
     cost: int = 5
     disk: float = 0.3
 
@@ -142,7 +144,9 @@ def program_key(program: Program) -> str:
 def files_key(files: ModuleFiles) -> str:
     """Return the name of the content of files out of a module."""
     version = module_version((files.folder / "go.mod").read_text(), files.module)
-    return artefacts.digest(files.module, version, json.dumps(dict(files.files), sort_keys=True), str(files.executable))
+    listed = json.dumps(dict(files.files), sort_keys=True)
+    written = [files.charts] if files.charts else []
+    return artefacts.digest(files.module, version, listed, str(files.executable), *written)
 
 
 def go_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -213,6 +217,14 @@ def extract(files: ModuleFiles, folder: Path, shop: Workshop) -> None:
                 f"The module {files.module} has no {origin}; tools/{files.folder.name}/go.mod pins another."
             )
         _copy(source / origin, folder / destination, executable=files.executable)
+    if files.charts:
+        for chart in folder.rglob("Chart.yaml"):
+            chart.write_text(with_chart_version(chart.read_text(), files.charts))
+
+
+def with_chart_version(chart: str, version: str) -> str:
+    """Return a Chart.yaml with this version of the chart and of the application in it."""
+    return re.sub(r"^(version|appVersion):.*$", rf"\1: {version}", chart, flags=re.MULTILINE)
 
 
 def explain_failure(name: str, output: str, log: Path, environ: Mapping[str, str]) -> str:

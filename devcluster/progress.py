@@ -32,7 +32,9 @@ def duration(seconds: float) -> str:
 class Step:
     """One running step. A step may say what it is at, and end with a remark."""
 
-    def __init__(self, label: str, changed: Callable[["Step"], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, label: str, changed: Callable[["Step"], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.label = label
         self.started = clock()
         self.at = ""

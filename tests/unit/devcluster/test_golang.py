@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import artefacts, golang
+from devcluster import artefacts, catalogue, golang, paths
 from devcluster.artefacts import ToolError
 from devcluster.golang import Go, Program, Workshop
 from devcluster.progress import Step
@@ -173,6 +173,19 @@ def test_files_taken_out_of_a_module_are_writable_and_scripts_run(tmp_path: Path
     lacking = dataclasses.replace(files, files={"ztunnel": "charts/ztunnel"})
     with pytest.raises(ToolError, match="has no charts/ztunnel"):
         golang.extract(lacking, tmp_path / "out2", shop)
+
+
+def test_charts_have_the_version_of_the_release_line_and_not_the_placeholder_of_the_module() -> None:
+    placeholder = "name: base\n# replaced at build-time\nversion: 1.0.0\nappVersion: 1.0.0\nannotations: {version: x}\n"
+    assert golang.with_chart_version(placeholder, "1.31.0-dev") == (
+        "name: base\n# replaced at build-time\nversion: 1.31.0-dev\nappVersion: 1.31.0-dev\nannotations: {version: x}\n"
+    )
+    tools = paths.repository() / "tools"
+    (piece,) = (e.piece for e in catalogue.catalogue(tools) if "istio-charts" in e.provides)
+    assert isinstance(piece, golang.ModuleFiles)
+    line = ".".join(golang.module_version((tools / "istio" / "go.mod").read_text(), "istio.io/api").split(".")[:2])
+    assert piece.charts == f"{line[1:]}.0-dev"
+    assert golang.files_key(piece) != golang.files_key(dataclasses.replace(piece, charts="")), "kept apart in the cache"
 
 
 @pytest.mark.parametrize(
