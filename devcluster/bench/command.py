@@ -17,7 +17,6 @@ from devcluster import paths
 from devcluster.arguments import count
 from devcluster.artefacts import ToolError
 from devcluster.bench import figures, runs
-from devcluster.bench.measure import BenchError
 from devcluster.bench.runs import Bench
 from devcluster.cluster import ClusterError
 from devcluster.embedded import Embedded
@@ -43,48 +42,52 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print, write; exit code 0 done, 1 failed, 130 interrupted."""
     errors = Console(stderr=True, highlight=False)
     found: list[figures.Figure] = []
+    failures: list[figures.Failure] = []
     code = 0
     try:
-        measure(options, found)
-    except (BenchError, ToolError, ClusterError, StackError) as error:
+        measure(options, found, failures)
+    except (ToolError, ClusterError, StackError) as error:
         errors.print(f"bench: {error}", markup=False, soft_wrap=True)
         code = 1
     except KeyboardInterrupt:
         errors.print("bench: interrupted; its cluster is ended.")
         code = 130
+    code = code or min(len(failures), 1)
     # What was measured until then is worth keeping: a full run takes long.
     collected = figures.collected(found)
-    show(collected, Console(highlight=False))
+    show(collected, failures, Console(highlight=False))
     target = paths.repository() / RESULTS
     target.parent.mkdir(exist_ok=True)
-    written = figures.document(collected, about(options) | {"complete": code == 0})
+    written = figures.document(collected, failures, about(options) | {"complete": code == 0})
     target.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     print(f"Written to {RESULTS}.")
     return code
 
 
-def measure(options: argparse.Namespace, found: list[figures.Figure]) -> None:
-    """Measure all parts that are wanted, into a list. The cluster is ended whatever happens."""
+def measure(options: argparse.Namespace, found: list[figures.Figure], failures: list[figures.Failure]) -> None:
+    """Measure all parts that are wanted, into two lists. A part that fails leaves the others alone, and the cluster is
+    ended whatever happens.
+    """
     services = [*options.services, *([FULL] if options.full and FULL not in options.services else [])]
     embedded = Embedded(CLUSTER)
     with Progress() as progress, tempfile.TemporaryDirectory(prefix="meshup-bench-") as folder:
-        bench = Bench(embedded, progress, Path(folder), found)
+        bench = Bench(embedded, progress, Path(folder), lambda: _start(embedded, progress), found, failures)
+        parts = {
+            "install": lambda: runs.install(bench),
+            "scale": lambda: runs.scale(bench, {count: ways(options.ways, count) for count in services}),
+        }
         for _ in range(options.repeat):
             if "compile" in options.only:
                 runs.compile_time(bench, services)
-            if not set(options.only) & {"install", "scale"}:
-                continue
-            try:
-                _start(embedded, progress)
-                if "install" in options.only:
-                    runs.install(bench)
-                if "scale" in options.only:
-                    runs.scale(bench, {count: ways(options.ways, count) for count in services})
-            finally:
-                with progress.step("end the cluster"):
-                    stack_file = paths.repository() / f"Pulumi.embedded-{CLUSTER}.yaml"
-                    embedded.down(progress)
-                    stack_file.unlink(missing_ok=True)
+            for part in (part for part in parts if part in options.only):
+                try:
+                    _start(embedded, progress)
+                    bench.attempt(part, runs.PROGRAM, parts[part])
+                finally:
+                    with progress.step("end the cluster"):
+                        stack_file = paths.repository() / f"Pulumi.embedded-{CLUSTER}.yaml"
+                        embedded.down(progress)
+                        stack_file.unlink(missing_ok=True)
 
 
 def _start(embedded: Embedded, progress: Progress) -> None:
@@ -100,10 +103,10 @@ def ways(wanted: Sequence[str], services: int) -> list[str]:
     return list(wanted) or [way for way in runs.WAYS if way != "objects" or services <= MOST_OBJECTS]
 
 
-def show(found: Sequence[figures.Figure], console: Console) -> None:
+def show(found: Sequence[figures.Figure], failures: Sequence[figures.Failure], console: Console) -> None:
     """Print the table."""
     table = Table(*figures.HEADINGS, box=None, pad_edge=False)
-    for row in figures.rows(found):
+    for row in figures.rows(found, failures):
         table.add_row(*row)
     console.print(table)
 

@@ -68,6 +68,23 @@ class Figure:
         return max(known) if known else None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What could not be measured.
+
+    Attributes:
+        group: As of a figure.
+        work: What was done when it failed, "" where that is not known.
+        way: By what.
+        message: Why, in words; may have several lines.
+    """
+
+    group: str
+    work: str
+    way: str
+    message: str
+
+
 def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
@@ -97,9 +114,10 @@ def against(figure: Figure, figures: Sequence[Figure]) -> Figure | None:
     return None
 
 
-def document(figures: Sequence[Figure], about: Mapping[str, object]) -> dict[str, object]:
+def document(figures: Sequence[Figure], failures: Sequence[Failure], about: Mapping[str, object]) -> dict[str, object]:
     """Return the results as JSON data: camelCase keys, seconds and MiB as numbers, null where nothing was measured."""
-    return {**about, "figures": [_entry(figure, figures) for figure in figures]}
+    listed = [vars(failure) for failure in failures]
+    return {**about, "figures": [_entry(figure, figures) for figure in figures], "failures": listed}
 
 
 def _entry(figure: Figure, figures: Sequence[Figure]) -> dict[str, object]:
@@ -133,8 +151,10 @@ def _rounded(value: float | None) -> float | None:
 HEADINGS = ("", "work", "way", "time", "ratio", "processor", "program", "peak memory")
 
 
-def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
-    """Return the rows of the table, one per figure, as text; the group stands only where it begins."""
+def rows(figures: Sequence[Figure], failures: Sequence[Failure] = ()) -> list[tuple[str, ...]]:
+    """Return the rows of the table as text: one per figure, where the group stands only where it begins, then one per
+    failure.
+    """
     result: list[tuple[str, ...]] = []
     last = ""
     for figure in figures:
@@ -155,7 +175,8 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
             )
         )
         last = figure.group
-    return result
+    blank = ("",) * (len(HEADINGS) - 4)
+    return [*result, *((failure.group, failure.work, failure.way, "failed", *blank) for failure in failures)]
 
 
 def _seconds(value: float) -> str:

@@ -4,8 +4,9 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +14,12 @@ import yaml
 
 from devcluster import paths
 from devcluster.bench import scenario
-from devcluster.bench.figures import Figure, Run
+from devcluster.bench.figures import Failure, Figure, Run
 from devcluster.bench.measure import BenchError, timed
 from devcluster.bench.scenario import Apply, Json
 from devcluster.embedded import Embedded
 from devcluster.progress import Progress
-from devcluster.stack import Stack
+from devcluster.stack import Stack, StackError
 
 PROGRAM = "meshup"
 BARE = "bare program"
@@ -41,7 +42,27 @@ class Bench:
     progress: Progress
     folder: Path
     """For what the bench writes: objects, values, the bare program."""
+    renew: Callable[[], None]
+    """Ends the cluster and starts it anew, empty."""
     figures: list[Figure] = field(default_factory=list[Figure])
+    failures: list[Failure] = field(default_factory=list[Failure])
+
+    def attempt(self, group: str, way: str, run: Callable[[], None]) -> bool:
+        """Run a part of the bench and return whether it succeeded. A failure is kept, and the others go on.
+
+        Args:
+            group: As of a figure.
+            way: By what it is done.
+            run: Does it.
+        """
+        try:
+            run()
+        except (BenchError, StackError) as error:
+            work = error.work if isinstance(error, WorkError) else ""
+            self.failures.append(Failure(group, work, way, str(error)))
+            self.progress.say(f"  {group}: {work or 'the work'}, {way}: failed\n{error}")
+            return False
+        return True
 
     def pulumi(self, stack: Stack, *arguments: str) -> Run:
         """Run pulumi and time it."""
@@ -70,6 +91,14 @@ class Bench:
         return [shlex.split(command) for command in kept.get("commands", ())]
 
 
+class WorkError(BenchError):
+    """A piece of work failed."""
+
+    def __init__(self, work: str, message: str) -> None:
+        super().__init__(message)
+        self.work = work
+
+
 @dataclass(frozen=True)
 class Group:
     """Where figures are noted that belong together."""
@@ -78,11 +107,19 @@ class Group:
     name: str
     baseline: str
 
-    def note(self, work: str, way: str, run: Run, *, baseline: str | None = None) -> None:
-        """Keep a figure, and show it."""
+    def note(self, work: str, way: str, run: Callable[[], Run], *, baseline: str | None = None) -> None:
+        """Do the work, keep its figure, and show it.
+
+        Raises:
+            WorkError: It failed.
+        """
+        try:
+            done = run()
+        except BenchError as error:
+            raise WorkError(work, str(error)) from error
         chosen = self.baseline if baseline is None else baseline
-        self.bench.figures.append(Figure(self.name, work, way, (run,), chosen))
-        self.bench.progress.say(f"  {self.name}: {work}, {way}: {run.seconds:.2f} s")
+        self.bench.figures.append(Figure(self.name, work, way, (done,), chosen))
+        self.bench.progress.say(f"  {self.name}: {work}, {way}: {done.seconds:.2f} s")
 
 
 def compile_time(bench: Bench, services: Sequence[int]) -> None:
@@ -90,10 +127,15 @@ def compile_time(bench: Bench, services: Sequence[int]) -> None:
     group = Group(bench, "compile", "")
     works = {f"{count} Services": scenario.routes(count) for count in services}
     for work, traffic in {**works, **scenario.worst()}.items():
-        done = compiled(traffic)
-        seconds = cast("float", done["seconds"])
-        refused = "".join(f", {code}" for code in cast("Sequence[str]", done["refused"]))
-        group.note(f"{work}{refused}", PROGRAM, Run(seconds, seconds, seconds, cast("float", done["mib"])))
+        bench.attempt("compile", PROGRAM, partial(_compile, group, work, traffic))
+
+
+def _compile(group: Group, work: str, traffic: Mapping[str, object]) -> None:
+    done = compiled(traffic)
+    seconds = cast("float", done["seconds"])
+    refused = "".join(f", {code}" for code in cast("Sequence[str]", done["refused"]))
+    run = Run(seconds, seconds, seconds, cast("float", done["mib"]))
+    group.note(f"{work}{refused}", PROGRAM, lambda: run)
 
 
 def compiled(traffic: Mapping[str, object]) -> Json:
@@ -116,20 +158,28 @@ def compiled(traffic: Mapping[str, object]) -> Json:
 
 
 def install(bench: Bench) -> None:
-    """`up` from nothing and previews, against helm and kubectl, and against a bare program of the same resources."""
+    """`up` from nothing and previews, against helm and kubectl, and against a bare program of the same resources.
+
+    Raises:
+        BenchError: The program itself failed, of which the others make copies.
+        StackError: The same.
+    """
     group = Group(bench, "install", TOOLS)
     stack = bench.embedded.stack
-    group.note("up from nothing", PROGRAM, bench.pulumi(stack, *_UP))
-    group.note("preview, no change", PROGRAM, bench.pulumi(stack, *_PREVIEW), baseline=BARE)
-    group.note("up, no change", PROGRAM, bench.pulumi(stack, *_UP), baseline=BARE)
+    group.note("up from nothing", PROGRAM, partial(bench.pulumi, stack, *_UP))
+    group.note("preview, no change", PROGRAM, partial(bench.pulumi, stack, *_PREVIEW), baseline=BARE)
+    group.note("up, no change", PROGRAM, partial(bench.pulumi, stack, *_UP), baseline=BARE)
     found = scenario.resources(cast("Json", json.loads(stack.run(["stack", "export"], quiet=True))))
     kept = bench.clear_kept(stack)
-    group.note("destroy", PROGRAM, bench.pulumi(stack, *_DESTROY))
+    group.note("destroy", PROGRAM, partial(bench.pulumi, stack, *_DESTROY))
     _clear(bench, kept)
-    _bare(bench, group, scenario.bare_program(found))
-    _clear(bench, kept)
-    _tools(bench, group, scenario.baseline(found))
-    _clear(bench, kept)
+    bare, tools = scenario.bare_program(found), scenario.baseline(found)
+    for way, run in ((BARE, partial(_bare, bench, group, bare)), (TOOLS, partial(_tools, bench, group, tools))):
+        if bench.attempt(group.name, way, run):
+            _clear(bench, kept)
+        else:
+            # What a failed way leaves must not meet the next one.
+            bench.renew()
 
 
 def _clear(bench: Bench, kept: Sequence[Sequence[str]]) -> None:
@@ -147,30 +197,30 @@ def _bare(bench: Bench, group: Group, program: str) -> None:
     state = bench.folder / "bare-state"
     stack = bench.embedded.stack_of(project, state, bench.folder / "bare.passphrase", "bare")
     stack.prepare({"kubernetes:context": bench.embedded.cluster.context})
-    group.note("up from nothing", BARE, bench.pulumi(stack, *_UP))
-    group.note("preview, no change", BARE, bench.pulumi(stack, *_PREVIEW), baseline=BARE)
-    group.note("up, no change", BARE, bench.pulumi(stack, *_UP), baseline=BARE)
-    group.note("destroy", BARE, bench.pulumi(stack, *_DESTROY))
+    group.note("up from nothing", BARE, partial(bench.pulumi, stack, *_UP))
+    group.note("preview, no change", BARE, partial(bench.pulumi, stack, *_PREVIEW), baseline=BARE)
+    group.note("up, no change", BARE, partial(bench.pulumi, stack, *_UP), baseline=BARE)
+    group.note("destroy", BARE, partial(bench.pulumi, stack, *_DESTROY))
 
 
 def _tools(bench: Bench, group: Group, steps: Sequence[scenario.Apply | scenario.Install]) -> None:
     """What a script would do: the steps one after the other, then wait until all is there."""
-    made: list[Run] = []
+    make: list[list[str]] = []
     undo: list[list[str]] = []
     for position, step in enumerate(steps):
         if isinstance(step, Apply):
             file = bench.file(f"step-{position}.json", scenario.listed(step.objects))
-            made.append(bench.tool("kubectl", "apply", "--server-side", "--filename", file))
+            make.append(["kubectl", "apply", "--server-side", "--filename", file])
             undo.append(["kubectl", "delete", "--ignore-not-found", "--filename", file])
         else:
             values = bench.file(f"step-{position}.json", step.values)
             where = ["--namespace", step.namespace, "--wait"]
-            made.append(bench.tool("helm", "install", step.name, step.chart, *where, "--values", values))
+            make.append(["helm", "install", step.name, step.chart, *where, "--values", values])
             undo.append(["helm", "uninstall", step.name, *where])
     ready = ["--for=condition=Available", "deployments", "--all", "--all-namespaces", "--timeout=300s"]
-    made.append(bench.tool("kubectl", "wait", *ready))
-    group.note("up from nothing", TOOLS, _sum(made))
-    group.note("destroy", TOOLS, _sum([bench.tool(*command) for command in reversed(undo)]))
+    make.append(["kubectl", "wait", *ready])
+    group.note("up from nothing", TOOLS, lambda: _sum([bench.tool(*command) for command in make]))
+    group.note("destroy", TOOLS, lambda: _sum([bench.tool(*command) for command in reversed(undo)]))
 
 
 def _sum(runs: Sequence[Run]) -> Run:
@@ -184,31 +234,32 @@ def scale(bench: Bench, wanted: Mapping[int, Sequence[str]]) -> None:
         bench: The cluster.
         wanted: For each number of Services, the ways (keys of WAYS) to measure.
     """
-    stack = bench.embedded.stack
-    bench.configure(stack, apps=[], traffic={})
-    stack.run(list(_UP), quiet=True)
-    bench.tool("kubectl", "create", "namespace", scenario.NAMESPACE)
+    _ready_for_routes(bench)
     for count, ways in wanted.items():
         group = Group(bench, f"scale {count}", KUBECTL)
         for way in ways:
-            if way == "kubectl":
-                _applied(bench, group, count)
-            else:
-                _delivered(bench, group, count, way)
-    bench.tool("kubectl", "delete", "namespace", scenario.NAMESPACE)
-    kept = bench.clear_kept(stack)
-    stack.run(list(_DESTROY), quiet=True)
-    _clear(bench, kept)
+            run = partial(_applied, bench, group, count) if way == "kubectl" else None
+            if not bench.attempt(group.name, WAYS[way], run or partial(_delivered, bench, group, count, way)):
+                bench.renew()
+                _ready_for_routes(bench)
+
+
+def _ready_for_routes(bench: Bench) -> None:
+    stack = bench.embedded.stack
+    bench.configure(stack, apps=[], traffic={}, trafficFile="")
+    stack.run(list(_UP), quiet=True)
+    bench.tool("kubectl", "create", "namespace", scenario.NAMESPACE)
 
 
 def _applied(bench: Bench, group: Group, count: int) -> None:
     first = bench.file("routes.json", scenario.listed(_objects(count, 90)))
     changed = bench.file("changed.json", scenario.listed(_objects(count, 80)))
     apply = ("kubectl", "apply", "--server-side", "--filename")
-    group.note("first up", KUBECTL, bench.tool(*apply, first))
-    group.note("preview, no change", KUBECTL, bench.tool("kubectl", "diff", "--server-side", "--filename", first))
-    group.note("one weight changed", KUBECTL, bench.tool(*apply, changed))
-    group.note("routes removed", KUBECTL, bench.tool("kubectl", "delete", "--filename", first))
+    group.note("first up", KUBECTL, partial(bench.tool, *apply, first))
+    unchanged = partial(bench.tool, "kubectl", "diff", "--server-side", "--filename", first)
+    group.note("preview, no change", KUBECTL, unchanged)
+    group.note("one weight changed", KUBECTL, partial(bench.tool, *apply, changed))
+    group.note("routes removed", KUBECTL, partial(bench.tool, "kubectl", "delete", "--filename", first))
 
 
 def _objects(count: int, weight: int) -> Sequence[Json]:
@@ -220,9 +271,10 @@ def _delivered(bench: Bench, group: Group, count: int, way: str) -> None:
     # In a file, since the configuration of a stack is one environment variable, which takes no 1,000 Services.
     file = bench.file("routes.yaml", scenario.routes(count))
     bench.configure(stack, delivery=way, trafficFile=file)
-    group.note("first up", title, bench.pulumi(stack, *_UP))
-    group.note("preview, no change", title, bench.pulumi(stack, *_PREVIEW))
+    up = partial(bench.pulumi, stack, *_UP)
+    group.note("first up", title, up)
+    group.note("preview, no change", title, partial(bench.pulumi, stack, *_PREVIEW))
     bench.file("routes.yaml", scenario.routes(count, 80))
-    group.note("one weight changed", title, bench.pulumi(stack, *_UP))
+    group.note("one weight changed", title, up)
     bench.configure(stack, trafficFile="")
-    group.note("routes removed", title, bench.pulumi(stack, *_UP))
+    group.note("routes removed", title, up)

@@ -6,7 +6,7 @@ with the same values.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import cast
 
@@ -116,10 +116,41 @@ def listed(objects: Sequence[Json]) -> Json:
 
 
 def resources(exported: Json) -> list[Json]:
-    """Return the Kubernetes resources of a state as `pulumi stack export` prints it, in their order."""
+    """Return the Kubernetes resources of a state as `pulumi stack export` prints it, in their order.
+
+    The `dependencies` of each are those of them that it waits for, directly or through what is left out.
+    """
     deployment = cast("Json", exported.get("deployment") or {})
-    found = cast("Sequence[Json]", deployment.get("resources") or ())
-    return [item for item in found if str(item["type"]).startswith("kubernetes:")]
+    everything = cast("Sequence[Json]", deployment.get("resources") or ())
+    found = [item for item in everything if item.get("custom") and str(item["type"]).startswith("kubernetes:")]
+    before = _before(everything, {str(item["urn"]) for item in found})
+    return [{**item, "dependencies": before[str(item["urn"])]} for item in found]
+
+
+def _before(everything: Sequence[Json], kept: Set[str]) -> dict[str, list[str]]:
+    """What each resource waits for, of those that are kept, by URN and in the order of the state.
+
+    A resource waits for its dependencies; for its parent, and with it for what that waits for, since Pulumi registers
+    no child before its parent; for the children of a component that it depends on; and, through resources that are
+    not kept, for what those wait for. A state lists each resource after all of these.
+    """
+    children: dict[str, list[str]] = {}
+    before: dict[str, dict[str, None]] = {}
+    for item in everything:
+        urn, parent = str(item["urn"]), str(item.get("parent") or "")
+        reached = [*cast("Sequence[str]", item.get("dependencies") or ()), parent]
+        for dependency in [*reached, *(child for one in reached[:-1] for child in _below(one, children))]:
+            before.setdefault(urn, {})
+            if dependency in kept:
+                before[urn][dependency] = None
+            else:
+                before[urn] |= before.get(dependency, {})
+        children.setdefault(parent, []).append(urn)
+    return {urn: list(found) for urn, found in before.items()}
+
+
+def _below(urn: str, children: Mapping[str, Sequence[str]]) -> list[str]:
+    return [found for child in children.get(urn, ()) for found in (child, *_below(child, children))]
 
 
 def baseline(found: Sequence[Json]) -> list[Apply | Install]:
@@ -138,7 +169,9 @@ def baseline(found: Sequence[Json]) -> list[Apply | Install]:
 
 
 def bare_program(found: Sequence[Json]) -> str:
-    """Return a Pulumi program that registers the same resources with literal arguments, and decides nothing."""
+    """Return a Pulumi program that registers the same resources with literal arguments, in the same order, and decides
+    nothing. It has no components, so each resource names itself what it waits for.
+    """
     names = {str(item["urn"]): f"r{position}" for position, item in enumerate(found)}
     lines = ["import pulumi", "import pulumi_kubernetes as k8s", ""]
     for item in found:

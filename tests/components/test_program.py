@@ -1,8 +1,10 @@
+import ast
 import json
 from typing import Any
 
 import pytest
 
+from devcluster.bench import scenario
 from stacks import program, settings
 from stacks.charts import Charts
 from stacks.plan import Plan, plan
@@ -95,6 +97,56 @@ def test_registrations_arrive_in_an_order_in_which_each_comes_after_what_it_need
     position = {record.name: index for index, record in enumerate(arrived)}
     for name in records:
         assert all(position[other] < position[name] for other in behind(records, name))
+
+
+def test_the_bare_program_of_the_bench_keeps_the_order_that_components_give() -> None:
+    arrived = registered(apps=["bookinfo", "emojivoto"], istio={"gateways": GATEWAYS})
+    records = by_name(arrived)
+    state = [
+        {
+            "urn": record.urn,
+            "type": record.type,
+            "custom": not record.type.startswith("meshup:"),
+            "parent": record.parent,
+            "inputs": record.inputs,
+            "dependencies": record.dependencies,
+        }
+        for record in arrived
+    ]
+    bare = bare_graph(scenario.bare_program(scenario.resources({"deployment": {"resources": state}})))
+    kept = {record.name for record in arrived if record.type.startswith("kubernetes:")}
+    assert set(bare) == kept
+    for name in kept:
+        assert closure(bare, name) == behind(records, name) & kept, name
+    spaces = {
+        records[name].inputs["metadata"]["name"]: name for name in kept if records[name].type.endswith(":Namespace")
+    }
+    inside = {name: records[name].inputs.get("metadata", records[name].inputs).get("namespace") for name in kept}
+    assert {space for space in inside.values() if space in spaces} == set(spaces)
+    for name, space in inside.items():
+        assert space not in spaces or spaces[space] in closure(bare, name), name
+
+
+def bare_graph(program: str) -> dict[str, list[str]]:
+    """What each resource of a bare program depends on, by the names of the resources, read from its source."""
+    graph: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for line in ast.parse(program).body:
+        if not isinstance(line, ast.Assign):
+            continue
+        call, target = line.value, line.targets[0]
+        assert isinstance(call, ast.Call)
+        assert isinstance(target, ast.Name)
+        names[target.id] = ast.literal_eval(call.args[0])
+        options = next(keyword.value for keyword in call.keywords if keyword.arg == "opts")
+        used = [node.id for node in ast.walk(options) if isinstance(node, ast.Name)]
+        graph[names[target.id]] = [names[variable] for variable in used if variable in names]
+    return graph
+
+
+def closure(graph: dict[str, list[str]], name: str) -> set[str]:
+    """All that comes before a resource."""
+    return {found for before in graph[name] for found in (before, *closure(graph, before))}
 
 
 def test_every_object_is_made_by_the_one_provider_of_the_stack() -> None:

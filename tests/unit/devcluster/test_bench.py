@@ -1,13 +1,21 @@
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from components.routing import compile_routes, parse
-from devcluster.bench import command, measure, scenario
-from devcluster.bench.figures import Figure, Run, against, collected, document, ratio, rows
+from devcluster.bench import command, measure, runs, scenario
+from devcluster.bench.figures import Failure, Figure, Run, against, collected, document, ratio, rows
+from devcluster.bench.measure import BenchError
+from devcluster.bench.runs import Bench
+from devcluster.progress import Progress
+from devcluster.stack import StackError
 
 
 def figure(way: str, *seconds: float, work: str = "up", group: str = "install", baseline: str = "kubectl") -> Figure:
@@ -65,13 +73,22 @@ def test_the_table_shows_share_and_memory_of_the_program() -> None:
 def test_the_file_has_every_run_and_null_where_nothing_was_measured() -> None:
     program = Figure("install", "preview", "meshup", (Run(4.0, 3.0, 1.0, 90.0),), "bare")
     bare = Figure("install", "preview", "bare", (Run(2.0, 1.0, 0.5, 60.0),), "bare")
-    written = json.loads(json.dumps(document([program, bare, figure("kubectl", 1.0, 3.0)], {"command": "x"})))
+    written = json.loads(
+        json.dumps(
+            document(
+                [program, bare, figure("kubectl", 1.0, 3.0)],
+                [Failure("scale 1", "first up", "meshup", "no")],
+                {"command": "x"},
+            )
+        )
+    )
     assert written["command"] == "x"
     assert written["figures"][0]["ratio"] == 2.0
     assert written["figures"][0]["programMiBRatio"] == 1.5
     assert written["figures"][0]["processorSeconds"] == 3.0
     assert written["figures"][2]["runs"] == [1.0, 3.0]
     assert written["figures"][2]["programShare"] is None
+    assert written["failures"] == [{"group": "scale 1", "work": "first up", "way": "meshup", "message": "no"}]
 
 
 def test_the_generated_routes_compile_without_a_word() -> None:
@@ -103,7 +120,14 @@ URN = "urn:pulumi:test::meshup::"
 
 
 def resource(type_: str, name: str, inputs: Mapping[str, Any], *after: str) -> dict[str, object]:
-    return {"type": type_, "urn": f"{URN}{type_}::{name}", "inputs": inputs, "dependencies": list(after)}
+    custom = type_.startswith(("kubernetes:", "pulumi:providers"))
+    return {
+        "type": type_,
+        "urn": f"{URN}{type_}::{name}",
+        "custom": custom,
+        "inputs": inputs,
+        "dependencies": list(after),
+    }
 
 
 NAMESPACE = resource(
@@ -150,6 +174,35 @@ def test_only_kubernetes_resources_are_taken_from_a_state() -> None:
     assert scenario.resources({}) == []
 
 
+def placed(
+    type_: str, name: str, parent: Mapping[str, object] | None, *after: Mapping[str, object]
+) -> dict[str, object]:
+    """A resource below a parent, which depends on others."""
+    dependencies = [str(item["urn"]) for item in after]
+    return resource(type_, name, {}, *dependencies) | {"parent": str(parent["urn"]) if parent else URN}
+
+
+def test_what_comes_after_a_component_comes_after_all_that_is_in_it_and_what_is_in_it_after_all_before_it() -> None:
+    kind = "kubernetes:core/v1:ConfigMap"
+    outer = placed("meshup:index:Outer", "outer", None)
+    inner = placed("meshup:index:Inner", "inner", outer)
+    deep = placed(kind, "deep", inner)
+    beside = placed(kind, "beside", outer, deep)
+    second = placed("meshup:index:Second", "second", None, outer)
+    hidden = placed("pulumi-python:dynamic:Resource", "hidden", second) | {"custom": True}
+    child = placed(kind, "child", second)
+    last = placed(kind, "last", None, hidden)
+    state = {"deployment": {"resources": [outer, inner, deep, beside, second, hidden, child, last]}}
+    names = {str(item["urn"]): str(item["urn"]).rpartition("::")[2] for item in state["deployment"]["resources"]}
+    found = {names[str(r["urn"])]: [names[u] for u in r["dependencies"]] for r in scenario.resources(state)}  # pyright: ignore
+    assert found == {
+        "deep": [],
+        "beside": ["deep"],
+        "child": ["deep", "beside"],
+        "last": ["deep", "beside"],
+    }
+
+
 def test_the_baseline_applies_and_installs_in_the_order_of_the_state() -> None:
     steps = scenario.baseline([NAMESPACE, NAMESPACE, ISTIOD, ROUTE])
     kinds: list[Sequence[str] | str] = [
@@ -191,3 +244,88 @@ def test_wrong_options_are_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as refusal:
         command.parser().parse_args(wrong)
     assert refusal.value.code == 2
+
+
+class Recording(Bench):
+    """A bench whose commands are only noted, but for those that are to fail."""
+
+    def __init__(self, folder: Path, fails: str) -> None:
+        def export(*_: object, **__: object) -> str:
+            self.called("stack run")
+            return json.dumps(STATE)
+
+        def nothing(*_: object) -> SimpleNamespace:
+            return bare
+
+        bare = SimpleNamespace(name="bare", prepare=list)
+        stack = SimpleNamespace(name="mine", file=folder / "Pulumi.mine.yaml", outputs=dict, run=export)
+        stack.file.write_text("config: {}\n")
+        embedded: Any = SimpleNamespace(stack=stack, cluster=SimpleNamespace(context="c"), stack_of=nothing)
+        super().__init__(embedded, Progress(Console(quiet=True)), folder, lambda: self.called("renew"))
+        self.calls: list[str] = []
+        self.fails = fails
+
+    def called(self, what: str) -> None:
+        self.calls.append(what)
+        if what.startswith(self.fails):
+            raise BenchError(f"{what} failed")
+
+    def pulumi(self, stack: Any, *arguments: str) -> Run:
+        self.called(f"{stack.name} {arguments[0]}")
+        return Run(1.0)
+
+    def tool(self, *argv: str) -> Run:
+        self.called(" ".join(argv[:2]))
+        return Run(1.0)
+
+
+def test_a_way_that_fails_leaves_the_rows_of_the_others_and_its_own_before_it(tmp_path: Path) -> None:
+    bench = Recording(tmp_path, "bare preview")
+    runs.install(bench)
+    assert bench.failures == [Failure("install", "preview, no change", runs.BARE, "bare preview failed")]
+    made = [(item.way, item.work) for item in bench.figures if item.way != runs.PROGRAM]
+    assert made == [(runs.BARE, "up from nothing"), (runs.TOOLS, "up from nothing"), (runs.TOOLS, "destroy")]
+    assert bench.calls.index("bare preview") < bench.calls.index("renew") < bench.calls.index("kubectl apply")
+
+
+def test_routes_that_fail_in_one_way_are_measured_in_the_others_on_a_new_cluster(tmp_path: Path) -> None:
+    bench = Recording(tmp_path, "kubectl diff")
+    runs.scale(bench, {1: ["kubectl", "release"], 2: ["kubectl"]})
+    assert [(f.group, f.work, f.way) for f in bench.failures] == [
+        (f"scale {count}", "preview, no change", runs.KUBECTL) for count in (1, 2)
+    ]
+    assert [item.work for item in bench.figures if item.way == runs.RELEASE] == [
+        "first up",
+        "preview, no change",
+        "one weight changed",
+        "routes removed",
+    ]
+    assert bench.calls.count("renew") == 2
+    assert bench.calls.count("kubectl create") == 3
+
+
+def test_a_run_with_a_failed_part_shows_it_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(_: object, found: list[Figure], failures: list[Failure]) -> None:
+        found.append(figure("kubectl", 4.0))
+        failures.append(Failure("install", "up from nothing", runs.BARE, "no namespace"))
+
+    monkeypatch.setattr(command, "measure", measured)
+    monkeypatch.setattr(command.paths, "repository", lambda: tmp_path)
+    assert command.main([]) == 1
+    assert re.search(r"bare +failed", capsys.readouterr().out)
+    written = json.loads((tmp_path / command.RESULTS).read_text())
+    assert (written["complete"], len(written["figures"]), len(written["failures"])) == (False, 1, 1)
+
+
+def test_what_is_no_failure_of_a_part_is_not_taken_for_one(tmp_path: Path) -> None:
+    bench = Recording(tmp_path, "nothing")
+
+    def broken(error: BaseException) -> None:
+        raise error
+
+    assert not bench.attempt("scale", runs.PROGRAM, lambda: broken(StackError("locked")))
+    assert bench.failures == [Failure("scale", "", runs.PROGRAM, "locked")]
+    with pytest.raises(KeyboardInterrupt):
+        bench.attempt("scale", runs.PROGRAM, lambda: broken(KeyboardInterrupt()))
