@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 
@@ -22,6 +23,10 @@ from devcluster.embedded import Embedded
 from devcluster.progress import Progress
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting, with_settings
+
+# What Hypothesis asserts of time by default would be a test of the machine.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # What the program is made of; a copy of it needs nothing else of the repository.
 _PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "kubeaccess", "stacks")

@@ -17,6 +17,9 @@ from devcluster.progress import Progress
 from devcluster.toolchain import Toolbox
 from tests.cluster.snippets import Run, interpreter
 
+# Seconds; only ends a test that would hang: no machine is so busy.
+_AT_MOST = 900
+
 pytestmark = pytest.mark.cluster
 
 _TOOLS = (*CONTROL_PLANE, "pilot-agent", "pilot-discovery", "envoy-bootstrap", "iptables")
@@ -29,7 +32,7 @@ from kubernetes.client.rest import ApiException
 config.load_kube_config()
 core, apps = client.CoreV1Api(), client.AppsV1Api()
 
-def wait(ask, seconds=30):
+def wait(ask, seconds=300):
     end = time.monotonic() + seconds
     while not (answer := ask()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -252,7 +255,7 @@ def killed(victims: Iterable[processes.ProcessId]) -> None:
     assert victims
     for process in victims:
         process.send(signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while any(process.alive for process in victims):
         assert time.monotonic() < deadline, "SIGKILL has no effect"
         time.sleep(0.02)
@@ -309,7 +312,7 @@ def test_down_leaves_no_process_and_no_file_but_what_others_keep_in_the_folder(o
 
 def test_two_ups_at_once_make_one_cluster(other: Cluster) -> None:
     both = [start_up(other.name, "api") for _ in range(2)]
-    outputs = [each.communicate(timeout=120)[1] for each in both]
+    outputs = [each.communicate(timeout=_AT_MOST)[1] for each in both]
     assert [each.returncode for each in both] == [0, 0], outputs
     assert any("Another command is at work" in output for output in outputs)
     status = other.status()
@@ -321,14 +324,13 @@ def test_two_ups_at_once_make_one_cluster(other: Cluster) -> None:
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.7, 1.5, 3.0])
 def test_up_converges_after_a_kill_at_any_moment(other: Cluster, seconds: float) -> None:
     first = start_up(other.name, "full" if netns.supported().full else "api")
-    begun = time.monotonic()
-    while not other.directory.exists() and first.poll() is None and time.monotonic() - begun < 30:
+    while not other.directory.exists() and first.poll() is None:
         time.sleep(0.01)
     time.sleep(seconds)
     first.kill()
     first.communicate()
     second = start_up(other.name, "")
-    output = second.communicate(timeout=120)[1]
+    output = second.communicate(timeout=_AT_MOST)[1]
     assert second.returncode == 0, output
     status = other.status()
     assert status.ready, status
@@ -385,7 +387,7 @@ def test_down_waits_for_an_up_that_is_at_work(other: Cluster) -> None:
         time.sleep(0.01)
     ended = threading.Thread(target=other.down)
     ended.start()
-    output = first.communicate(timeout=120)[1]
-    ended.join(timeout=60)
+    output = first.communicate(timeout=_AT_MOST)[1]
+    ended.join(timeout=_AT_MOST)
     assert first.returncode == 0, output
     assert not other.directory.exists()

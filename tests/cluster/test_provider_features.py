@@ -256,9 +256,8 @@ _NOWHERE = {"no": "such"}
 
 def test_waiting_is_skipped_when_the_annotation_says_so(write: Write) -> None:
     program = write(_deployment({"pulumi.com/skipAwait": "true"}, _NOWHERE))
-    before = time.monotonic()
+    # Its pods can't run anywhere, so that waiting would end as a failure.
     program.up()
-    assert time.monotonic() - before < 60
     # A quantity that the server writes in another form is no change.
     program.pulumi("preview", "--expect-no-changes")
 
@@ -538,7 +537,7 @@ def test_an_interrupted_run_stops_waiting_and_records_what_it_made(bench: Bench,
         if "Waiting for app ReplicaSet" in line:
             run.send_signal(signal.SIGINT)
             break
-    said, _ = run.communicate(timeout=60)
+    said, _ = run.communicate()
     assert "cancelled" in said
     assert program.resource("dep")["initErrors"]
 

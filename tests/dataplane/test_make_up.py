@@ -15,6 +15,7 @@ from devcluster.embedded import Embedded
 from devcluster.kubelet import registry
 from devcluster.stack import Stack, StackError
 from devcluster.traffic import Request, Result, Split
+from tests.chance import plausible
 
 pytestmark = pytest.mark.dataplane
 
@@ -41,6 +42,12 @@ def measured(full: Embedded, stack: Stack) -> Result:
     return traffic.measure(full.cluster.name, declared(stack), REQUESTS)
 
 
+def holds(result: Result) -> bool:
+    """Say whether a split holds; the command itself refuses a right one more often (`traffic.SIGNIFICANCE`)."""
+    counts = {share.backend: share.count for share in result.shares}
+    return result.outcome.failed == 0 and plausible(counts, result.split.weights)
+
+
 def set_split(stack: Stack, **weights: int) -> None:
     for version, weight in weights.items():
         stack.run(["config", "set", "--path", f"meshup:traffic.reviews.split.{version}", str(weight)], quiet=True)
@@ -65,7 +72,7 @@ def test_the_declared_split_holds_in_counted_requests(full: Embedded, bookinfo: 
     assert result.outcome.requests == REQUESTS
     assert result.outcome.failed == 0
     assert {share.backend: share.expected for share in result.shares} == {"v1": 0.9, "v2": 0.1}
-    assert result.holds
+    assert holds(result)
 
 
 def test_the_measurement_refuses_a_split_that_was_not_declared(full: Embedded, bookinfo: Stack) -> None:
@@ -87,7 +94,7 @@ def test_every_pod_of_bookinfo_has_the_sidecar_that_the_webhook_injected(full: E
 def test_with_strict_mutual_tls_a_request_from_outside_the_mesh_is_refused(full: Embedded, bookinfo: Stack) -> None:
     assert cast("dict[str, Any]", bookinfo.outputs()["mesh"])["mtls"] == "strict"
     pods = registry.running(registry.pods_folder(full.cluster.name), "bookinfo", {"app": "reviews"})
-    code = "import sys, urllib.request\nprint(urllib.request.urlopen(f'http://{sys.argv[1]}:9080/', timeout=5).status)"
+    code = "import sys, urllib.request\nprint(urllib.request.urlopen(f'http://{sys.argv[1]}:9080/', timeout=60).status)"
     argv = full.cluster.exec_argv([sys.executable, "-c", code, pods[0].address])
     done = subprocess.run(argv, env=full.environment(), capture_output=True, text=True, check=False)
     assert done.returncode != 0
@@ -114,11 +121,11 @@ def test_other_weights_change_the_virtual_service_only_and_move_the_shares_witho
             assert meanwhile[0].failed == 0, meanwhile[0].failures
             result = measured(full, bookinfo)
             assert {share.backend: round(share.expected * 100) for share in result.shares} == weights
-            assert result.holds
+            assert holds(result)
     finally:
         set_split(bookinfo, v1=90, v2=10)
         bookinfo.up()
-    assert measured(full, bookinfo).holds
+    assert holds(measured(full, bookinfo))
 
 
 def test_weights_that_do_not_sum_to_100_stop_before_anything_changes(full: Embedded, bookinfo: Stack) -> None:
@@ -129,7 +136,7 @@ def test_weights_that_do_not_sum_to_100_stop_before_anything_changes(full: Embed
     finally:
         set_split(bookinfo, v1=90, v2=10)
     assert changes(bookinfo) == []
-    assert measured(full, bookinfo).holds
+    assert holds(measured(full, bookinfo))
 
 
 def killed_up(stack: Stack, moment: str, log: Path) -> bool:
@@ -167,7 +174,7 @@ def test_destroyed_killed_at_seven_moments_and_brought_up_again_it_converges(
 
     bookinfo.up()
     bookinfo.run(["preview", "--expect-no-changes"], quiet=True)
-    assert measured(full, bookinfo).holds
+    assert holds(measured(full, bookinfo))
 
 
 def test_a_second_run_at_once_is_refused_and_says_who_works(bookinfo: Stack) -> None:

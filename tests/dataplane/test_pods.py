@@ -27,14 +27,15 @@ pytestmark = [pytest.mark.dataplane, pytest.mark.usefixtures("bookinfo")]
 
 T = TypeVar("T")
 
-SECONDS = 60.0
+# Only ends a test that would hang: no machine is so busy.
+SECONDS = 600.0
 RATINGS = Request("bookinfo", "ratings")
 
 _ASK = """
 import sys, urllib.request
 method, url, body = sys.argv[1:]
 request = urllib.request.Request(url, body.encode() or None, method=method)
-print(urllib.request.urlopen(request, timeout=5).read().decode())
+print(urllib.request.urlopen(request, timeout=60).read().decode())
 """
 
 
@@ -154,7 +155,7 @@ def test_nothing_survives_a_killed_kubelet_and_up_brings_the_pods_back(full: Emb
     assert len(processes) > 2 * len(before)
     status = next(p for p in full.cluster.status().processes if p.role == KUBELET)
     os.kill(status.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=SECONDS)
     assert not alive
     with Progress() as progress:
         full.cluster.up(full.toolbox, progress)
@@ -240,9 +241,12 @@ def test_an_injected_fault_and_a_timeout_are_envoys_own(
     apply(virtual_service("ratings", faulty, {"timeout": "0.3s", "route": to("ratings")}))
     fault = Request("bookinfo", "ratings", headers={"x-case": "fault"})
     until(lambda: dict(sent(full, fault, 10).statuses) == {418: 10})
-    slow = sent(full, Request("bookinfo", "ratings", headers={"x-workload-delay": "2"}), 3)
-    assert dict(slow.statuses) == {504: 3}
-    assert slow.seconds < 3 * 1.5
+    # The workload would answer in the end, so it is Envoy that has ended them.
+    slow = Request("bookinfo", "ratings", headers={"x-workload-delay": "60"}, timeout=120)
+    assert dict(sent(full, slow, 3).statuses) == {504: 3}
+    source = traffic.find_pod(full.cluster.name, "bookinfo", {"app": "productpage"})
+    routes = asked(source, "GET", "http://127.0.0.1:15000/config_dump?resource=dynamic_route_configs").stdout
+    assert '"timeout": "0.300s"' in routes
     assert sent(full, RATINGS, 10).failed == 0
 
 

@@ -11,9 +11,9 @@ import yaml
 
 from components.apps import bookinfo
 from components.routing import Compilation, compile_routes, parse
-from devcluster import traffic
+from tests.chance import plausible, plausible_share
 from tests.dataplane.routing import examples
-from tests.dataplane.routing.bench import NAMESPACE, PORT, SIGNIFICANCE, Bench, host, kubernetes_service
+from tests.dataplane.routing.bench import NAMESPACE, PORT, Bench, host, kubernetes_service
 from tests.dataplane.routing.request_batch import Sent
 
 pytestmark = pytest.mark.dataplane
@@ -110,12 +110,12 @@ def test_a_strategy_sends_requests_where_its_page_says(
     path = f"/{service}"
     answers = bench.send([Sent(host(service), path, headers=case.headers)] * SENT)
     counts = Counter(answer.version for answer in answers)
-    assert traffic.p_value(counts, case.shares) >= SIGNIFICANCE, counts
+    assert plausible(counts, case.shares), counts
     if case.copies:
         version, percent = case.copies
         target = bench.pod(app="reviews", version=version)
         copies = settled(lambda: bench.requests_by_path(target).get(path, 0))
-        assert traffic.binomial_p_value(copies, SENT, percent / 100) >= SIGNIFICANCE, copies
+        assert plausible_share(copies, SENT, percent), copies
 
 
 def settled(count: Callable[[], int]) -> int:

@@ -85,12 +85,12 @@ def test_a_run_that_waits_for_another_can_be_stopped(tmp_path: Path) -> None:
 
     def slow(folder: Path) -> None:
         begun.set()
-        release.wait(30)
+        release.wait(600)
         write(folder)
 
     first = threading.Thread(target=artefacts.ensure, args=(target, slow))
     first.start()
-    begun.wait(30)
+    begun.wait(600)
     stop.set()
     with pytest.raises(ToolError, match="Stopped"):
         artefacts.ensure(target, write, stop=stop)
