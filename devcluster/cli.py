@@ -125,13 +125,12 @@ def execute(options: argparse.Namespace) -> int:
         example = arguments.command_line("exec", options.name, "-- kubectl get pods -A")
         print(f"exec: name a command, for example `{example}`.", file=sys.stderr)
         return _MISUSE
-    return _run_inside(options.name, command)
+    return _run_inside(Embedded(options.name), command)
 
 
 def shell(options: argparse.Namespace) -> int:
     """Open the user's shell, as `exec` would."""
-    greeting = "kubectl, helm and pulumi work on this cluster here; `exit` leaves."
-    return _run_inside(options.name, [os.environ.get("SHELL") or "/bin/sh"], greeting)
+    return _run_inside(Embedded(options.name), [os.environ.get("SHELL") or "/bin/sh"], interactive=True)
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -167,17 +166,16 @@ def venv(_: argparse.Namespace) -> int:
     return 0
 
 
-def _run_inside(name: str, command: Sequence[str], greeting: str = "") -> int:
-    embedded = Embedded(name)
+def _run_inside(embedded: Embedded, command: Sequence[str], *, interactive: bool = False) -> int:
     # First, because nothing needs building for a cluster that is not up.
     argv = embedded.cluster.exec_argv(command)
     embedded.toolbox.ensure()
     if command[0] in ON_DEMAND:
         embedded.toolbox.ensure([command[0]])
     embedded.toolbox.find(ON_DEMAND)
-    if greeting:
-        print(greeting, flush=True)
-    return attended(argv, Path.cwd(), embedded.stack.env())
+    if interactive:
+        print("kubectl, helm and pulumi work on this cluster here; `exit` leaves.", flush=True)
+    return attended(argv, Path.cwd(), embedded.stack.shell_env() if interactive else embedded.stack.env())
 
 
 def _show(found: Status, console: Console) -> None:

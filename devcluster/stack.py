@@ -97,6 +97,12 @@ class Stack:
             "PULUMI_STACK": self.name,
         }
 
+    def shell_env(self) -> dict[str, str]:
+        """Return the environment of a shell, where `pulumi stack select` chooses: PULUMI_STACK would override it
+        without a word (pulumi v3.200.0, pkg/backend/state/stacks.go). `prepare` has selected this stack.
+        """
+        return {key: value for key, value in self.env().items() if key != "PULUMI_STACK"}
+
     def prepare(self, settings: Mapping[str, Setting]) -> None:
         """Make the configuration file, the passphrase and the stack, as far as they are not there.
 

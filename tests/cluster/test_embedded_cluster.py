@@ -14,6 +14,7 @@ import pytest
 from devcluster import netns, paths, processes
 from devcluster.cluster import CONTROL_PLANE, MODE_VARIABLE, Cluster, ClusterError
 from devcluster.progress import Progress
+from devcluster.stack import Stack
 from devcluster.toolchain import Toolbox
 from tests.cluster.snippets import Run, interpreter
 
@@ -391,3 +392,27 @@ def test_down_waits_for_an_up_that_is_at_work(other: Cluster) -> None:
     ended.join(timeout=_AT_MOST)
     assert first.returncode == 0, output
     assert not other.directory.exists()
+
+
+def test_in_a_shell_pulumi_selects_stacks_and_commands_keep_their_own(tools: Toolbox, tmp_path: Path) -> None:
+    tools.ensure(["pulumi"])
+    (tmp_path / "Pulumi.yaml").write_text("name: empty\nruntime: python\n")
+    stack = Stack(tmp_path, tmp_path / "state", tmp_path / "passphrase", tools.env())
+    stack.prepare({})
+
+    def shell(*arguments: str) -> str:
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", "stack", *arguments],  # noqa: S607 - found by the PATH of the environment
+            cwd=tmp_path,
+            env=stack.shell_env(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert shell("--show-name") == "embedded"
+    shell("init", "other", "--no-select")
+    shell("select", "other")
+    assert shell("--show-name") == "other"
+    assert stack.run(["stack", "--show-name"], quiet=True).strip() == "embedded"

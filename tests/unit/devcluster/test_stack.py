@@ -88,6 +88,12 @@ def test_the_environment_is_the_clusters_own_and_the_passphrase_is_a_file() -> N
     assert not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"} & set(env)
 
 
+def test_in_a_shell_the_stack_is_the_selected_one() -> None:
+    subject = Stack(Path("/p"), Path("/s"), Path("/s/pass"), {"PATH": "/bin", "PULUMI_STACK": "mine"})
+    assert subject.env()["PULUMI_STACK"] == "embedded"
+    assert subject.shell_env() == {key: value for key, value in subject.env().items() if key != "PULUMI_STACK"}
+
+
 def test_the_default_cluster_has_the_stack_embedded_and_others_have_their_own() -> None:
     assert stack.stack_name("dev", "dev") == "embedded"
     assert stack.stack_name("ci", "dev") == "embedded-ci"
