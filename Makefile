@@ -42,7 +42,7 @@ test-tools: .venv ## build every tool that some test needs into the cache, fetch
 test-unit: .venv ## the tests that need no tools: seconds
 	.venv/bin/pytest -q tests/unit tests/components $(ARGS)
 
-bench: tools ## measure `up` and `preview`, as ratios
+bench: .venv ## measure `up` and `preview`, as ratios
 	.venv/bin/python -m devcluster.bench $(ARGS)
 
 lint: .venv ## format, lint, layers and types

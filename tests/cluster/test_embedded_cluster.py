@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from devcluster import netns, paths, processes
+from devcluster.catalogue import PULUMI_TOOLS
 from devcluster.cluster import CONTROL_PLANE, MODE_VARIABLE, Cluster, ClusterError
 from devcluster.progress import Progress
-from devcluster.stack import Stack
+from devcluster.stack import Stack, StackError
 from devcluster.toolchain import Toolbox
 from tests.cluster.snippets import Run, interpreter
 
@@ -416,3 +418,29 @@ def test_in_a_shell_pulumi_selects_stacks_and_commands_keep_their_own(tools: Too
     shell("select", "other")
     assert shell("--show-name") == "other"
     assert stack.run(["stack", "--show-name"], quiet=True).strip() == "embedded"
+
+
+def test_pulumi_itself_checks_what_the_documentation_says(tools: Toolbox, tmp_path: Path) -> None:
+    tools.ensure(PULUMI_TOOLS)
+    declared = yaml.safe_load((paths.repository() / "Pulumi.yaml").read_text())["config"]
+    runtime = {"name": "python", "options": {"virtualenv": str(paths.repository() / ".venv")}}
+    (tmp_path / "Pulumi.yaml").write_text(yaml.safe_dump({"name": "meshup", "runtime": runtime, "config": declared}))
+    (tmp_path / "__main__.py").write_text("print('the program runs')\n")
+    stack = Stack(tmp_path, tmp_path / "state", tmp_path / "passphrase", tools.env())
+    stack.prepare({})
+    (salt,) = (line for line in stack.file.read_text().splitlines() if line.startswith("encryptionsalt:"))
+    text = f"{salt}\nconfig:\n  meshup:mesh: 5\n"
+    documented = (paths.repository() / "docs" / "configuration.md").read_text()
+    for config, said in (
+        ("meshup:apps: [1]", "configuration key 'apps' must be of type 'array<string>'"),
+        ("meshup:istio: []", "configuration key 'istio' must be of type 'object'"),
+        ("meshup:traffic:", "configuration key 'traffic' must be of type 'object'"),
+        ("meshup:traffic: {a: 1, a: 2}", "getting stack configuration: "),
+    ):
+        stack.file.write_text(f"{text}  {config}\n")
+        with pytest.raises(StackError) as refused:
+            stack.run(["preview"], quiet=True)
+        assert said in str(refused.value)
+        assert said.replace("'istio'", "'traffic'") in documented
+    stack.file.write_text(f"{text}  meshup:nosuch: [1]\n")
+    assert "the program runs" in stack.run(["preview"], quiet=True)

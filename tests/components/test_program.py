@@ -1,11 +1,13 @@
 import ast
 import json
+import re
 from typing import Any
 
 import pytest
 
+from devcluster import paths
 from devcluster.bench import scenario
-from stacks import program, settings
+from stacks import program, settings, versions
 from stacks.charts import Charts
 from stacks.plan import Plan, plan
 from tests.components.recorder import Record, by_name, recorded
@@ -42,6 +44,19 @@ def behind(records: dict[str, Record], name: str) -> set[str]:
                 seen.add(other.name)
                 queue.append(other)
     return seen
+
+
+def test_the_example_of_the_readme_is_a_program_that_installs_the_pinned_mesh_and_then_the_application() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (paths.repository() / "README.md").read_text(), re.DOTALL)
+    records = by_name(recorded(lambda: exec(example, {})))  # noqa: S102 - the text of the documentation
+    releases = [record for record in records.values() if record.type == "kubernetes:helm.sh/v3:Release"]
+    assert {record.inputs["version"] for record in releases} == {versions.ISTIO}
+    deployments = [record for record in records.values() if record.type.endswith(":Deployment")]
+    assert {record.inputs["spec"]["template"]["spec"]["containers"][0]["image"] for record in deployments} >= {
+        f"{versions.BOOKINFO_REGISTRY}/examples-bookinfo-productpage-v1:{versions.BOOKINFO}"
+    }
+    for record in deployments:
+        assert {release.name for release in releases} <= behind(records, record.name)
 
 
 def test_exactly_what_the_plan_names_is_registered() -> None:

@@ -1,6 +1,7 @@
 import ast
 import json
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from components.routing import compile_routes, parse
+from devcluster import paths
 from devcluster.bench import command, measure, runs, scenario
 from devcluster.bench.figures import Failure, Figure, Run, against, collected, document, ratio, rows
 from devcluster.bench.measure import BenchError
@@ -329,3 +331,12 @@ def test_what_is_no_failure_of_a_part_is_not_taken_for_one(tmp_path: Path) -> No
     assert bench.failures == [Failure("scale", "", runs.PROGRAM, "locked")]
     with pytest.raises(KeyboardInterrupt):
         bench.attempt("scale", runs.PROGRAM, lambda: broken(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize(
+    "target", ["up", "down", "status", "traffic", "shell", "tools", "test", "tests", "test-unit", "bench"]
+)
+def test_the_arguments_of_make_reach_the_one_command_that_they_are_for(target: str) -> None:
+    argv = ["make", "--dry-run", "--always-make", target, "ARGS=--for-this"]
+    said = subprocess.run(argv, cwd=paths.repository(), capture_output=True, text=True, check=True).stdout
+    assert sum("--for-this" in line for line in said.splitlines()) == 1

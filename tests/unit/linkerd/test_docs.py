@@ -122,6 +122,14 @@ def test_the_tables_of_keys_name_every_key_and_no_other(heading: str, section: t
     assert named == {info.alias for info in section.model_fields.values()}
 
 
+def test_the_walkthrough_has_as_many_steps_as_it_says() -> None:
+    text = (DOCS / "walkthrough" / "README.md").read_text()
+    steps = [int(number) for number in re.findall(r"^## (\d+)\. ", text, re.MULTILINE)]
+    words = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
+    assert steps == list(range(1, len(steps) + 1))
+    assert f"\n{words[len(steps) - 1]} steps that every tutorial has" in text
+
+
 def test_links_lead_somewhere() -> None:
     for file in FILES:
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", (DOCS / file).read_text()):
