@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from devcluster.traffic import TrafficError
 
 _FAILED = 1
 _MISUSE = 2
+_NOT_FOUND = 127
 _INTERRUPTED = 130
 
 _MOST_REQUESTS = 10_000_000
@@ -173,9 +175,13 @@ def _run_inside(embedded: Embedded, command: Sequence[str], *, interactive: bool
     if command[0] in ON_DEMAND:
         embedded.toolbox.ensure([command[0]])
     embedded.toolbox.find(ON_DEMAND)
+    environment = embedded.stack.shell_env() if interactive else embedded.stack.env()
+    if shutil.which(command[0], path=environment["PATH"]) is None:
+        print(f"exec: there is no command {command[0]!r}", file=sys.stderr)
+        return _NOT_FOUND
     if interactive:
         print("kubectl, helm and pulumi work on this cluster here; `exit` leaves.", flush=True)
-    return attended(argv, Path.cwd(), embedded.stack.shell_env() if interactive else embedded.stack.env())
+    return attended(argv, Path.cwd(), environment)
 
 
 def _show(found: Status, console: Console) -> None:

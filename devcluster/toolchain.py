@@ -88,9 +88,10 @@ class Toolbox:
             ToolError: A tool can't be had; the message says what to do.
         """
         wanted = [name for name in names if name not in self._paths]
-        unknown = set(wanted) - {tool for entry in self._entries for tool in entry.provides} - {"iptables", PLUGIN}
+        known = {tool for entry in self._entries for tool in entry.provides} | {"iptables", PLUGIN}
+        unknown = set(wanted) - known
         if unknown:
-            raise ToolError(f"No such tool: {', '.join(sorted(unknown))}. See tools/ and devcluster/toolchain.py.")
+            raise ToolError(f"No such tool: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}.")
         missing = self._resolve(wanted)
         if "iptables" in wanted:
             release = Path("/etc/os-release")

@@ -4,7 +4,6 @@ A comment `renovate: datasource=... depName=...` before a line lets Renovate rai
 """
 
 import re
-from typing import Final
 
 from components.routing import proxies
 from components.routing.model import Mesh
@@ -63,9 +62,6 @@ BOOKINFO = "1.20.3"
 
 SUPPORTED: dict[str, tuple[Minor, Minor]] = {"istio": ISTIO_SUPPORTED, "linkerd": LINKERD_SUPPORTED}
 
-UNRELEASED: Final = "1.0.0"
-"""What the charts in Istio's own source tree have as their version. The embedded cluster installs from it."""
-
 KUBERNETES: dict[str, dict[Minor, tuple[Minor, Minor]]] = {
     "istio": {
         (1, 29): ((1, 31), (1, 35)),
@@ -93,7 +89,7 @@ def unsupported(mesh: str, version: str) -> str:
     """Return which versions of a mesh meshup supports if this is none of them, else ""."""
     first, last = SUPPORTED[mesh]
     found = minor(version)
-    if version == UNRELEASED or (found is not None and first <= found <= last):
+    if found is not None and first <= found <= last:
         return ""
     return f"{first[0]}.{first[1]} to {last[0]}.{last[1]}"
 
@@ -111,8 +107,9 @@ def kubernetes(mesh: str, version: str) -> tuple[Minor, Minor]:
 def proxy(mesh: Mesh, version: str) -> proxies.Proxy:
     """Return how the proxies of a mesh of a version read requests.
 
-    As those of the pinned version do where the version says nothing: the charts of the embedded cluster have 1.0.0.
+    As those of the pinned version do where the version says nothing, and for a development build: the embedded cluster
+    has one, and its Envoy reads as that of the pinned version (docs/embedded-envoy.md).
     """
-    found = _NUMBER.match(version)
+    found = None if version.endswith("-dev") else _NUMBER.match(version)
     number = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
     return next((proxy for first, proxy in _PROXIES[mesh] if first <= number), proxies.PROXIES[mesh][0])

@@ -70,6 +70,31 @@ def test_a_command_on_a_cluster_that_is_not_up_says_how_to_start_it(
     assert "not up" in capsys.readouterr().out
 
 
+def test_a_tool_that_is_none_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tools", "istioctll"]) == 1
+    assert "No such tool: istioctll. There are: " in (said := capsys.readouterr().err)
+    assert ", istioctl, " in said
+
+
+def test_a_command_that_is_not_there_is_named_and_has_the_exit_code_that_a_shell_gives_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inside(_: object, argv: list[str]) -> list[str]:
+        return argv
+
+    def nothing(*_: object) -> dict[str, str]:
+        return {}
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("devcluster.cluster.Cluster.exec_argv", inside)
+    monkeypatch.setattr("devcluster.cluster.Cluster.environment", nothing)
+    monkeypatch.setattr("devcluster.toolchain.Toolbox.ensure", nothing)
+    assert cli.main(["exec", "--", "kubectll", "get"]) == 127
+    assert capsys.readouterr().err == "exec: there is no command 'kubectll'\n"
+    assert cli.main(["exec", "--", "sh", "-c", "kill -KILL $$"]) == 137
+
+
 def test_exec_without_a_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["exec", "--"]) == 2
     assert "name a command" in capsys.readouterr().err
