@@ -43,9 +43,9 @@ def guarded(name: str, run: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         code = FAILED
     except OSError as error:
-        # The standard output has no name.
+        # Written data has no file name: it may be the standard output or a file on a full disk.
         output = error.filename is None and error.errno in _UNWRITABLE
-        _complain(f"{name}: {f'the output cannot be written: {error.strerror}' if output else error}")
+        _complain(f"{name}: {f'cannot write: {error.strerror}' if output else error}")
         code = FAILED
     _forget_output()
     return code or 0

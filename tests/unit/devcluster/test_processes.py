@@ -15,7 +15,7 @@ MARKER = f"test-{os.getpid()}"
 @pytest.fixture
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     environment = processes.detached_environment(os.environ, MARKER)
-    process = subprocess.Popen(["sleep", "60"], env=environment)  # noqa: S607
+    process = subprocess.Popen(["sleep", "86400"], env=environment)  # noqa: S607
     yield process
     process.kill()
     process.wait()
@@ -70,7 +70,7 @@ def test_processes_of_a_cluster_are_found_by_its_marker(sleeper: "subprocess.Pop
 
 def test_one_that_ignores_the_polite_signal_is_ended_after_its_grace_period() -> None:
     script = (
-        "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(60)"
+        "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(86400)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as stubborn:
         assert stubborn.stdout is not None

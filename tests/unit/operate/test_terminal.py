@@ -28,7 +28,7 @@ def test_a_full_device_is_one_line(command: list[str]) -> None:
     done = run(command, ">/dev/full")
     assert (done.returncode, done.stdout) == (1, "")
     name = "meshup" if command is MESHUP else "devcluster"
-    assert done.stderr == f"{name}: the output cannot be written: No space left on device\n"
+    assert done.stderr == f"{name}: cannot write: No space left on device\n"
 
 
 @COMMANDS
@@ -67,7 +67,7 @@ def test_ctrl_c_during_an_import_is_silent(module: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "x: the output cannot be written: Disk quota exceeded\n"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "x: cannot write: Disk quota exceeded\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/state"), "x: [Errno 13] Permission denied: '/state'\n"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Refused"), "x: [Errno 111] Refused\n"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
