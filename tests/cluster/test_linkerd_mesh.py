@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from components.identity import certificates
-from devcluster import paths, stackfile
+from devcluster import stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting
+from tests import standins
 from tests.conftest import as_account, grant, prepared_program, program
-from tests.facts import linkerd
 
 pytestmark = pytest.mark.cluster
 
@@ -33,10 +33,7 @@ _APPS = ["bookinfo", "emojivoto"]
 def charts(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chart directory for both meshes: Istio's charts, stand-ins for Linkerd's, and the Gateway API."""
     folder = tmp_path_factory.mktemp("charts") / "charts"
-    shutil.copytree(paths.repository() / "tests" / "charts", folder)
-    (folder / "linkerd-crds" / "files").mkdir()
-    documents = "\n---\n".join(json.dumps(item) for item in linkerd.crds())
-    (folder / "linkerd-crds" / "files" / "crds.yaml").write_text(documents)
+    standins.charts(folder)
     for chart in embedded.toolbox.path("istio-charts").iterdir():
         (folder / chart.name).symlink_to(chart)
     shutil.copytree(embedded.toolbox.path("gateway-api-crds") / "standard", folder / "gateway-api")

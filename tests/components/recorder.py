@@ -21,7 +21,7 @@ from components.identity.resource import CertificateProvider
 class Record:
     """One registration as the monitor got it.
 
-    `inputs` are read from the wire: the mocks' own view hides a None in a Release's values.
+    `inputs` are read from the wire: the mocks' own view hides a None in a Release's values. `request` has the rest.
     """
 
     type: str
@@ -34,6 +34,7 @@ class Record:
     delete_before_replace: bool
     hooks: list[str] = field(default_factory=list[str])
     aliases: list[str] = field(default_factory=list[str])
+    request: Any = None
 
 
 class _Mocks(mocks.Mocks):
@@ -68,6 +69,7 @@ class _Monitor(mocks.MockMonitor):
                     request.deleteBeforeReplace,
                     [*request.hooks.before_create, *request.hooks.before_update],
                     [alias.urn for alias in request.aliases if alias.urn],
+                    request,
                 )
             )
         return response

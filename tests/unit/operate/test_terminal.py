@@ -11,7 +11,7 @@ import pytest
 from operate import terminal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-MESHUP = ["-m", "operate", "explain", "--stack", "dev", "--path", "/é"]
+MESHUP = ["-m", "operate", "explain", "--stack", "dev", "--header", "x: é"]
 STATUS = ["-m", "devcluster", "status", "--name", "nowhere"]
 COMMANDS = pytest.mark.parametrize("command", [MESHUP, STATUS], ids=["meshup", "devcluster"])
 

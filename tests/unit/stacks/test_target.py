@@ -234,7 +234,6 @@ def test_a_cluster_that_does_not_answer_is_one_fault_with_the_reason() -> None:
         ("istio", "1.30.3", "v1.37.0", ["MSH035"]),
         ("istio", "1.29.6", "v1.31.0-gke.1", []),
         ("istio", "1.29.6", "v1.36.0", ["MSH035"]),
-        ("istio", versions.UNRELEASED, "v1.31.0", []),
         # Linkerd's own range, whatever Istio's is.
         ("linkerd", "2026.8.3", "v1.30.14", ["MSH025"]),
         ("linkerd", "2026.8.3", "v1.31.0", []),
