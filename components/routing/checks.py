@@ -6,10 +6,12 @@ All are pure and return diagnostics.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
-from components.routing import capability, istio, linkerd
+from components.routing import capability, istio, linkerd, patterns
 from components.routing.capability import (
     FEATURES,
     GRPC_RETRY,
@@ -30,7 +32,18 @@ from components.routing.gateway_api import (
     route_kind,
 )
 from components.routing.manifests import version_service_name
-from components.routing.model import Destination, Egress, Match, Redirect, Rewrite, Route, Rule, Service, TextMatch
+from components.routing.model import (
+    Destination,
+    Egress,
+    Match,
+    Redirect,
+    Rewrite,
+    Route,
+    Rule,
+    Service,
+    TextMatch,
+    Version,
+)
 from components.routing.overlap import EVERY_PATH, Earlier, covers, method_of, path_matches, path_of
 from components.routing.precedence import Inversion, every_path, inversions
 from components.routing.reader import DNS_LABEL, LONGEST_DURATION, duration_text
@@ -86,7 +99,7 @@ def _check_service(route: Route) -> Iterator[Diagnostic]:
 def _check_versions(route: Route) -> Iterator[Diagnostic]:
     service = route.service
     selector = dict(service.selector)
-    for index, version in enumerate(service.versions):
+    for version in service.versions:
         for key, value in version.labels:
             if selector.get(key, value) != value:
                 yield Diagnostic(
@@ -97,15 +110,38 @@ def _check_versions(route: Route) -> Iterator[Diagnostic]:
                     f"{key}={selector[key]}.",
                     remedy="Let the Service select what its versions have in common.",
                 )
-        for other in service.versions[:index]:
-            if set(other.labels) <= set(version.labels) or set(version.labels) <= set(other.labels):
-                yield Diagnostic(
-                    "MSH141",
-                    route.where,
-                    dict(version.labels),
-                    f"Versions '{other.name}' and '{version.name}' of '{service.name}' select the same pods.",
-                    remedy="Give each version a label value that the others do not have.",
-                )
+    for other, version in _same_pods(service.versions):
+        yield Diagnostic(
+            "MSH141",
+            route.where,
+            dict(version.labels),
+            f"Versions '{other.name}' and '{version.name}' of '{service.name}' select the same pods.",
+            remedy="Give each version a label value that the others do not have.",
+        )
+
+
+def _same_pods(versions: Sequence[Version]) -> Iterator[tuple[Version, Version]]:
+    """Each version that selects pods of an earlier one, with the first such.
+
+    Of two sets of labels in each other, both have the rarest label of the smaller one: so few pairs are compared.
+    """
+    counts = Counter(label for version in versions for label in version.labels)
+    by_label: dict[tuple[str, str], list[tuple[int, Version]]] = {}
+    by_rarest: dict[tuple[str, str], list[tuple[int, Version]]] = {}
+    for number, version in enumerate(versions):
+        labels = set(version.labels)
+        rarest = min(version.labels, key=counts.__getitem__)
+        candidates = [
+            *by_label.get(rarest, ()),
+            *(other for label in version.labels for other in by_rarest.get(label, ())),
+        ]
+        patterns.work().take(len(candidates))
+        same = [other for other in candidates if labels <= set(other[1].labels) or labels >= set(other[1].labels)]
+        if same:
+            yield min(same, key=itemgetter(0))[1], version
+        for label in version.labels:
+            by_label.setdefault(label, []).append((number, version))
+        by_rarest.setdefault(rarest, []).append((number, version))
 
 
 def _check_reach(route: Route) -> Iterator[Diagnostic]:

@@ -238,3 +238,30 @@ def test_as_many_copies_as_go_and_re2_take_are_no_fault(pattern: str) -> None:
 
 def test_no_pattern_is_slow() -> None:
     assert not patterns.matches("(a+)+b", "a" * 2000)
+
+
+LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), min_size=1)
+
+
+@given(st.lists(LABELS, min_size=1, max_size=6))
+def test_versions_that_select_each_others_pods_are_refused_and_no_others(labels: list[dict[str, str]]) -> None:
+    versions = {f"v{number}": pairs for number, pairs in enumerate(labels)}
+    service = {"namespace": "shop", "port": 80, "selector": {"app": "shop"}, "versions": versions}
+    routes, _ = parse({"shop": {**service, "split": {"v0": 100}}}, PATH, SERVICES)
+    refused = [f"'v{number}' of" for number, pairs in enumerate(labels) if _clash(pairs, labels[:number])]
+    found = [fault.message for fault in compile_routes(routes, "istio", SERVICES).diagnostics if fault.code == "MSH141"]
+    assert len(found) == len(refused)
+    assert all(any(version in message for message in found) for version in refused)
+
+
+def _clash(pairs: dict[str, str], earlier: list[dict[str, str]]) -> bool:
+    return any(pairs.items() <= other.items() or other.items() <= pairs.items() for other in earlier)
+
+
+def test_many_versions_are_compared_in_few_steps() -> None:
+    versions = {f"v{number}": {"app": "shop", "version": str(number)} for number in range(20_000)}
+    service = {"namespace": "shop", "port": 80, "selector": {"app": "shop"}, "versions": versions}
+    routes, _ = parse({"shop": {**service, "split": {"v0": 100}}}, PATH, SERVICES)
+    with patterns.counted() as work:
+        assert not errors(compile_routes(routes, "istio", SERVICES).diagnostics)
+        assert work.steps < 2 * len(versions)
