@@ -48,7 +48,7 @@ def parse(documents: Iterable[Any], path: str, version: str, pinned: str) -> tup
     Args:
         documents: What its YAML documents hold.
         path: Where they come from, for the report.
-        version: The pinned version, such as 1.5.1.
+        version: The pinned version, such as v1.5.1.
         pinned: The digest of its standard channel, as `digest` returns it.
 
     Returns:
@@ -66,7 +66,7 @@ def parse(documents: Iterable[Any], path: str, version: str, pinned: str) -> tup
         message = (
             f"This is not the pinned bundle. It says version {', '.join(versions)}, channel {', '.join(channels)}."
         )
-        allowed = f"v{version}, standard, digest {pinned[:12]}"
+        allowed = f"{version}, standard, digest {pinned[:12]}"
         return [], [Diagnostic("MSH312", path, actual[:12], message, allowed)]
     return sorted(objects, key=lambda item: (_KINDS.index(item["kind"]), item["metadata"]["name"])), []
 

@@ -19,7 +19,7 @@ DIRECTORY = "gateway-api"
 """The sub-directory of `meshup:charts.directory` that may hold the bundle."""
 
 RELEASE = (
-    f"https://github.com/kubernetes-sigs/gateway-api/releases/download/v{versions.GATEWAY_API}/standard-install.yaml"
+    f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{versions.GATEWAY_API}/standard-install.yaml"
 )
 """The project's own release manifest of the standard channel."""
 
@@ -109,7 +109,7 @@ def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnost
 
 def _kept(environ: Mapping[str, str]) -> Path:
     cache = files.located(environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return cache / "meshup" / f"gateway-api-{versions.GATEWAY_API}.yaml"
+    return cache / "meshup" / f"gateway-api-{versions.GATEWAY_API.removeprefix('v')}.yaml"
 
 
 def _write(file: Path, text: str) -> None:

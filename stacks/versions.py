@@ -43,7 +43,8 @@ _PROXIES: dict[Mesh, tuple[tuple[tuple[int, int, int], proxies.Proxy], ...]] = {
 1.39 (istio/test-infra, jobs of istio/proxy); 1.29.7 and 1.30.4 have the fixes of Envoy 1.38.4
 (ISTIO-SECURITY-2026-006)."""
 
-GATEWAY_API = "1.5.1"
+# renovate: datasource=github-releases depName=kubernetes-sigs/gateway-api
+GATEWAY_API = "v1.5.1"
 """The version inside what Istio 1.30 (go.mod) and Linkerd 2.20 (features/gateway-api) both take."""
 
 GATEWAY_API_DIGEST = "894a8ac09eb8e3585c673ebaf2abe49fe2b5e07276d1dc14f505f3f996819c53"

@@ -117,7 +117,7 @@ def test_the_release_is_kept_and_not_fetched_again(text: str, tmp_path: Path, mo
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     _, faults = source.load(GatewayApiSettings(), ChartSettings(), environ)
     assert [fault.code for fault in faults] == ["MSH317"]
-    kept = tmp_path / "meshup" / f"gateway-api-{versions.GATEWAY_API}.yaml"
+    kept = tmp_path / "meshup" / "gateway-api-1.5.1.yaml"
     kept.parent.mkdir()
     kept.write_text(text)
     objects, faults = source.load(GatewayApiSettings(), ChartSettings(), environ)

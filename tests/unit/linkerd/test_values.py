@@ -9,7 +9,7 @@ from components.helm import nested
 from components.linkerd import LinkerdArgs
 from components.namespace import metadata, proxy_annotations
 from stacks.versions import LINKERD
-from tests.facts.linkerd import crds, leaves, versions
+from tests.facts.linkerd import crds, facts_of_crd, facts_of_schema, leaves, versions
 from tests.facts.linkerd import values as defaults
 
 # Keys that the charts read and their values.yaml does not list: of values-ha.yaml, and heartbeatSchedule
@@ -61,6 +61,12 @@ def test_every_value_of_the_control_plane_is_one_that_the_chart_has(args: Linker
 
 def test_the_facts_about_the_charts_are_of_the_pinned_version() -> None:
     assert versions() == {LINKERD}, "python -m tests.facts.linkerd writes them"
+
+
+def test_the_facts_about_the_crds_are_no_more_than_what_an_object_is_judged_by() -> None:
+    assert [facts_of_crd(crd) for crd in crds()] == crds()
+    with pytest.raises(ValueError, match="x-new"):
+        facts_of_schema({"properties": {"a": {"x-new": 1}}})
 
 
 def test_a_misspelt_value_would_be_seen() -> None:

@@ -147,8 +147,7 @@ def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
     text = Path(versions.__file__).read_text(encoding="utf-8")
     marked = {match["variable"]: match["version"] for match in MARKER.finditer(text)}
     pinned = set(re.findall(r"^([A-Z_]+) = \"v?\d+(?:\.\d+)*\"$", text, re.MULTILINE))
-    # The Gateway API follows what both meshes take, and its digest is pinned with it.
-    assert set(marked) == pinned - {"GATEWAY_API"}
+    assert set(marked) == pinned
     assert marked["ISTIO"] == versions.ISTIO
     assert text.count("# renovate:") == len(marked)
 
