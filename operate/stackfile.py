@@ -105,9 +105,7 @@ def _mapping(file: Path, advice: str) -> dict[str, Any]:
         if not file.exists():
             raise StackFileError(f"There is no file {file.name} in {file.parent}. {advice}")
         loaded: Any = files.document(files.text(file), _Loader)
-    except (OSError, ValueError) as error:
-        raise StackFileError(f"{file.name} can't be read: {error}.") from None
-    except files.UnreadableError as error:
+    except (OSError, ValueError, files.UnreadableError) as error:
         raise StackFileError(f"{file.name} can't be read: {error}.") from None
     if loaded is None:
         return {}

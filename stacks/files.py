@@ -164,7 +164,7 @@ def documents(content: str) -> list[Any]:
     Raises:
         UnreadableError: It is not YAML, or is too large or nested too deeply.
     """
-    return _loaded(lambda: list(yaml.load_all(content, Loader=Loader)), content, Loader)  # a safe loader
+    return _loaded(lambda: list(yaml.load_all(content, Loader=Loader)), content, Loader)
 
 
 def depth(value: Any) -> int:

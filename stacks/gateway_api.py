@@ -94,7 +94,7 @@ def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnost
         if not faults:
             return objects, []
     try:
-        with urllib.request.urlopen(RELEASE, timeout=_SECONDS) as answer:  # a constant
+        with urllib.request.urlopen(RELEASE, timeout=_SECONDS) as answer:
             text = answer.read(files.MOST_BYTES).decode("utf-8")
     except (urllib.error.URLError, http.client.HTTPException, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "reason", error)

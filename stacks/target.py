@@ -195,11 +195,11 @@ def _ambient(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _absolute(config: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Paths in a kubeconfig are relative to its file."""
-    files = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+    keys = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
     for kind, inner in (("clusters", "cluster"), ("users", "user")):
         for entry in entries(config, kind):
             body = cast("dict[str, Any]", entry.get(inner) or {})
-            for key in files:
+            for key in keys:
                 if body.get(key):
                     body[key] = str(directory / str(body[key]))
     return config
