@@ -4,7 +4,7 @@ import sys
 
 import pulumi
 
-from components.routing import ConfigurationError
+from components.diagnostics import ConfigurationError
 from stacks.program import run
 
 ALREADY_REPORTED = 32

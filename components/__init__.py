@@ -2,7 +2,7 @@
 
 Each module has pure functions that decide on plain data and one `ComponentResource` that registers the decision.
 
-The names below are loaded when they are first used: `components.routing` is pure, and who needs only that does not wait
+The names below are loaded when they are first used: `components.traffic` is pure, and who needs only that does not wait
 for Pulumi's libraries.
 """
 
@@ -10,15 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from components.apps.bookinfo import Bookinfo, BookinfoArgs
-    from components.apps.emojivoto import Emojivoto, EmojivotoArgs
-    from components.gateway_api import GatewayApi, GatewayApiArgs
-    from components.istio import Istio, IstioArgs
-    from components.linkerd import Linkerd, LinkerdArgs
-    from components.namespace import MeshNamespace, MeshNamespaceArgs
-    from components.security import MutualTls, MutualTlsArgs
-    from components.traffic import Traffic, TrafficArgs
-    from components.viz import Viz, VizArgs
+    from .apps.bookinfo import Bookinfo, BookinfoArgs
+    from .apps.emojivoto import Emojivoto, EmojivotoArgs
+    from .gateway_api import GatewayApi, GatewayApiArgs
+    from .meshes.istio.component import Istio, IstioArgs
+    from .meshes.istio.mutual_tls import MutualTls, MutualTlsArgs
+    from .meshes.linkerd.component import Linkerd, LinkerdArgs
+    from .meshes.linkerd.viz import Viz, VizArgs
+    from .namespace import MeshNamespace, MeshNamespaceArgs
+    from .traffic.component import Traffic, TrafficArgs
 
 __all__ = [
     "Bookinfo",
@@ -45,12 +45,12 @@ _MODULES = {
     "Bookinfo": "apps.bookinfo",
     "Emojivoto": "apps.emojivoto",
     "GatewayApi": "gateway_api",
-    "Istio": "istio",
-    "Linkerd": "linkerd",
+    "Istio": "meshes.istio.component",
+    "Linkerd": "meshes.linkerd.component",
     "MeshNamespace": "namespace",
-    "MutualTls": "security",
-    "Traffic": "traffic",
-    "Viz": "viz",
+    "MutualTls": "meshes.istio.mutual_tls",
+    "Traffic": "traffic.component",
+    "Viz": "meshes.linkerd.viz",
 }
 
 
@@ -62,5 +62,5 @@ def __getattr__(name: str) -> Any:
     """
     module = _MODULES.get(name.removesuffix("Args"))
     if module is None:
-        raise AttributeError(f"module 'components' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"components.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{module}", __name__), name)

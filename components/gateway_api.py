@@ -16,8 +16,8 @@ from typing import Any, TypedDict, cast
 
 import pulumi
 
-from components.manifests import Manifest, register
-from components.routing import Diagnostic
+from .diagnostics import Diagnostic
+from .manifests import Manifest, register
 
 RANGES: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "istio": ((1, 4, 0), (1, 5, 1)),

@@ -10,10 +10,11 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from components.routing import Compilation, ConfigurationError, Diagnostic, errors, render
-from components.routing.evaluate import Request, request_from
-from components.routing.model import Mesh
-from components.routing.proxies import Proxy
+from components.diagnostics import ConfigurationError, Diagnostic, errors, render
+from components.traffic import Compilation
+from components.traffic.evaluate import Request, request_from
+from components.traffic.model import Mesh
+from components.traffic.proxies import Proxy
 from operate import explain as explaining
 from operate import stackfile
 from stacks import charts, plan, settings, traffic_file, versions

@@ -11,11 +11,12 @@ from typing import Any, cast
 import yaml
 
 from components.apps import bookinfo
-from components.routing import CATALOGUE, Diagnostic, Service, compile_routes, parse, render
-from components.routing.capability import FEATURES, MATRIX, TARGETS
-from components.routing.codes import CONFIGURATION, IDENTITY, MESH, TRAFFIC, Code
-from components.routing.manifests import match_text
-from components.routing.model import Mesh
+from components.diagnostics import CATALOGUE, Diagnostic, render
+from components.diagnostics.codes import CONFIGURATION, IDENTITY, MESH, TRAFFIC, Code
+from components.traffic import Service, compile_routes, parse
+from components.traffic.capability import FEATURES, MATRIX, TARGETS
+from components.traffic.manifests import match_text
+from components.traffic.model import Mesh
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)

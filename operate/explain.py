@@ -12,15 +12,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from components.routing import Compilation, ConfigurationError, Diagnostic, patterns
-from components.routing.compile import Planned
-from components.routing.diagnostics import nearest
-from components.routing.evaluate import Decision, Request, evaluate, policies
-from components.routing.manifests import match_text
-from components.routing.model import Rule
-from components.routing.parse_match import TOKEN, TOKEN_ALLOWED
-from components.routing.proxies import Proxy
-from components.routing.reader import Reader, labels, one_of
+from components.diagnostics import ConfigurationError, Diagnostic, nearest
+from components.diagnostics.reader import Reader, labels, one_of
+from components.traffic import Compilation, patterns
+from components.traffic.compile import Planned
+from components.traffic.evaluate import Decision, Request, evaluate, policies
+from components.traffic.manifests import match_text
+from components.traffic.model import Rule
+from components.traffic.parse_match import TOKEN, TOKEN_ALLOWED
+from components.traffic.proxies import Proxy
 
 Explanation = dict[str, Any]
 

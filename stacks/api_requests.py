@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
 
 CONTEXT_PATH = "kubernetes:context"
 """Where a report finds what the cluster answers: the key that names the cluster."""

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
+from components.diagnostics import Diagnostic, nearest
 from components.helm import ChartSource, HelmRelease
-from components.routing import Diagnostic
-from components.routing.diagnostics import nearest
 from stacks import files
 from stacks.scalars import EXACT_VERSION
 from stacks.settings import ChartSettings

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-from components import traffic
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
+from components.traffic import component as traffic
 from stacks.ownership import Kept, holder, kept, marked
 from stacks.plan import Plan
 

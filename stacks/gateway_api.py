@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components import gateway_api
+from components.diagnostics import Diagnostic, errors
 from components.manifests import Manifest
-from components.routing import Diagnostic, errors
 from stacks import files, versions
 from stacks.settings import ChartSettings, GatewayApiSettings
 

@@ -12,7 +12,7 @@ import pulumi
 
 from components.helm import RELEASE_TYPE
 from components.manifests import Manifest
-from components.traffic import wrapped
+from components.traffic.component import wrapped
 from stacks import delivery, ownership, transition
 from stacks.ownership import Kept, kept
 from stacks.plan import Plan

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from components.identity.checks import Provided, check_provided
-from components.identity.component import IdentityPlan, Lifetime
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
+from components.meshes.linkerd.identity.checks import Provided, check_provided
+from components.meshes.linkerd.identity.component import IdentityPlan, Lifetime
 from stacks import files
 from stacks.settings import IdentitySettings, LifetimeSettings
 

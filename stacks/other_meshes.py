@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from components import istio, linkerd
+from components.diagnostics import Diagnostic
+from components.meshes.istio import component as istio
+from components.meshes.linkerd import component as linkerd
 from components.namespace import metadata
-from components.routing import Diagnostic
 from stacks.plan import Plan
 
 Object = Mapping[str, Any]

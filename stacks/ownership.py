@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
 
 ANNOTATION = "meshup/stack"
 """On every object of a stack: organisation/project/stack."""

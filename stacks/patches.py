@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from components.diagnostics import Diagnostic
 from components.manifests import Manifest
-from components.routing import Diagnostic
 from stacks.ownership import Kept, kept
 from stacks.plan import Plan
 

@@ -8,17 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from components import istio, linkerd, viz
 from components.apps import bookinfo, emojivoto
+from components.diagnostics import Diagnostic, errors
 from components.helm import HelmRelease
-from components.identity.component import IdentityPlan
-from components.istio import IstioArgs
-from components.linkerd import LinkerdArgs
 from components.manifests import Manifest
+from components.meshes.istio import component as istio
+from components.meshes.istio.component import IstioArgs
+from components.meshes.istio.mutual_tls import peer_authentication
+from components.meshes.linkerd import component as linkerd
+from components.meshes.linkerd import viz
+from components.meshes.linkerd.component import LinkerdArgs
+from components.meshes.linkerd.identity.component import IdentityPlan
 from components.namespace import MeshNamespaceArgs
-from components.routing import Compilation, Diagnostic, Service, compile_routes, errors, parse
-from components.routing.model import CLUSTER_DOMAIN, Mesh
-from components.security import peer_authentication
+from components.traffic import Compilation, Service, compile_routes, parse
+from components.traffic.model import CLUSTER_DOMAIN, Mesh
 from stacks import versions
 from stacks.charts import Charts
 from stacks.ownership import Kept, kept

@@ -12,15 +12,22 @@ import pulumi
 from components import gateway_api as bundle
 from components.apps.bookinfo import Bookinfo, BookinfoArgs
 from components.apps.emojivoto import Emojivoto, EmojivotoArgs
+from components.diagnostics import ConfigurationError, Diagnostic, errors, render
 from components.gateway_api import GatewayApi
-from components.identity import clock
-from components.identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
-from components.istio import Istio, IstioArgs
-from components.linkerd import RESTART_KEY, Certificates, Linkerd, LinkerdArgs, node_faults, trust_domain
+from components.meshes.istio.component import Istio, IstioArgs
+from components.meshes.linkerd.component import (
+    RESTART_KEY,
+    Certificates,
+    Linkerd,
+    LinkerdArgs,
+    node_faults,
+    trust_domain,
+)
+from components.meshes.linkerd.identity import clock
+from components.meshes.linkerd.identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
+from components.meshes.linkerd.viz import Viz, VizArgs
 from components.namespace import MeshNamespace
-from components.routing import ConfigurationError, Diagnostic, errors, render
-from components.traffic import Traffic, TrafficArgs
-from components.viz import Viz, VizArgs
+from components.traffic.component import Traffic, TrafficArgs
 from stacks import (
     charts,
     delivery,

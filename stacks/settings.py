@@ -19,8 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from components.routing import Diagnostic
-from components.routing.diagnostics import nearest
+from components.diagnostics import Diagnostic, nearest
 from stacks import versions
 from stacks.environments import ENVIRONMENTS, with_preset
 from stacks.files import MOST_DEPTH, depth
@@ -331,7 +330,7 @@ class Settings(Section):
     bookinfo: BookinfoSettings = BookinfoSettings()
     emojivoto: EmojivotoSettings = EmojivotoSettings()
     traffic: dict[str, Any] = {}
-    """As written: components.routing.parse reads it, since it needs the Services of the applications."""
+    """As written: components.traffic.parse reads it, since it needs the Services of the applications."""
     traffic_file: FilePath | None = None
 
     cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()
@@ -668,7 +667,7 @@ SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {
 ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
 """Of istiod, by its chart."""
 LINKERD_HA_RESOURCES = {"requests": {"cpu": "100m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}
-"""Of Linkerd's sidecars with high availability (components/linkerd.py)."""
+"""Of Linkerd's sidecars with high availability (components/meshes/linkerd/component.py)."""
 
 
 def _resources(settings: Settings) -> list[Diagnostic]:

@@ -12,8 +12,7 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from components.routing import ConfigurationError, Diagnostic, errors
-from components.routing.diagnostics import nearest
+from components.diagnostics import ConfigurationError, Diagnostic, errors, nearest
 from kubeaccess import connection
 from stacks import api_requests, files
 from stacks.api_requests import CONTEXT_PATH

@@ -8,7 +8,7 @@ starts. A file has no such end.
 from pathlib import Path
 from typing import Any, cast
 
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
 from stacks import files
 from stacks.settings import Settings
 

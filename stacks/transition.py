@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from components.manifests import Manifest
-from components.traffic import ROUTE_KINDS, Destination, destinations
+from components.traffic.component import ROUTE_KINDS, Destination, destinations
 from stacks.ownership import Kept, kept
 
 

@@ -5,8 +5,8 @@ A comment `renovate: datasource=... depName=...` before a line lets Renovate rai
 
 import re
 
-from components.routing import proxies
-from components.routing.model import Mesh
+from components.traffic import proxies
+from components.traffic.model import Mesh
 
 _NUMBER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 
@@ -17,15 +17,15 @@ Minor = tuple[int, int]
 ISTIO = "1.30.3"
 
 ISTIO_SUPPORTED: tuple[Minor, Minor] = ((1, 29), (1, 31))
-"""First and last minor version whose charts have the values that components/istio.py sets."""
+"""First and last minor version whose charts have the values that components/meshes/istio/component.py sets."""
 
 # renovate: datasource=helm depName=linkerd-control-plane registryUrl=https://helm.linkerd.io/edge
 LINKERD = "2026.8.3"
 """The charts of edge-26.8.3."""
 
 LINKERD_SUPPORTED: tuple[Minor, Minor] = ((2026, 6), (2026, 12))
-"""First and last year and month of edge releases whose charts have the values that components/linkerd.py sets: from
-2.20 (edge-26.6.3) on."""
+"""First and last year and month of edge releases whose charts have the values that components/meshes/linkerd sets:
+from 2.20 (edge-26.6.3) on."""
 
 PINNED: dict[Mesh, str] = {"istio": ISTIO, "linkerd": LINKERD}
 

@@ -37,7 +37,7 @@ ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
 
 # What takes longest begins first; what is not here needs no cluster and fills the time in which the others wait.
 _LONGEST_FIRST = (
-    "dataplane/routing",
+    "dataplane/traffic",
     "cluster/test_linkerd_mesh.py",
     "cluster/test_embedded_cluster.py",
     "cluster/test_provider_features.py",

@@ -10,9 +10,9 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.apps.workloads import Workloads, declared, register_all
-from components.manifests import Manifest
-from components.routing import Port, Service
+from ..manifests import Manifest
+from ..traffic import Port, Service
+from .workloads import Workloads, declared, register_all
 
 PORT = 9080
 DEFAULT_NAMESPACE = "bookinfo"

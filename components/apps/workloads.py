@@ -6,8 +6,8 @@ from typing import Any
 
 import pulumi
 
-from components.manifests import Manifest, register, with_pod_annotations, with_service_annotations
-from components.routing import Port, Service, Version
+from ..manifests import Manifest, register, with_pod_annotations, with_service_annotations
+from ..traffic import Port, Service, Version
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Linkerd's certificates: made, checked, kept and rotated as code (docs/identity.md)."""
+"""Names that the states of stacks hold; the code is in components/meshes/linkerd/identity."""

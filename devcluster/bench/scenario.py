@@ -93,7 +93,8 @@ def compiler(traffic: Mapping[str, object]) -> str:
     """
     return f"""\
 import json, resource, time
-from components.routing import compile_routes, errors, parse
+from components.diagnostics import errors
+from components.traffic import compile_routes, parse
 traffic = json.loads({json.dumps(json.dumps(traffic))})
 start = time.process_time()
 found, faults = parse(traffic, "meshup:traffic", [])

@@ -10,8 +10,8 @@ import pytest
 
 from components.apps import bookinfo
 from devcluster.toolchain import Toolbox
-from tests.dataplane.routing import examples
-from tests.dataplane.routing.examples import Example, Manifest
+from tests.dataplane.traffic import examples
+from tests.dataplane.traffic.examples import Example, Manifest
 
 pytestmark = pytest.mark.cluster
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components import traffic
+from components.traffic import component as traffic
 from devcluster import stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack, StackError

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components.identity import certificates
+from components.meshes.linkerd.identity import certificates
 from devcluster import paths
 from devcluster.toolchain import Toolbox
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.cluster
 _PROGRAM = """
 import json, pathlib
 import pulumi
-from components.identity.component import CONTROL_PLANE_WEBHOOKS, Identity, IdentityPlan, Lifetime
+from components.meshes.linkerd.identity.component import CONTROL_PLANE_WEBHOOKS, Identity, IdentityPlan, Lifetime
 
 asked = json.loads(pathlib.Path("plan.json").read_text())
 plan = IdentityPlan(

@@ -16,7 +16,7 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from components.identity import certificates
+from components.meshes.linkerd.identity import certificates
 from devcluster import stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack

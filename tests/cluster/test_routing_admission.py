@@ -1,17 +1,17 @@
 """What the routing core compiles is accepted by a real API server that serves the real CRDs of both meshes.
 
 The dry run is strict, so an unknown field is a fault, and it runs the CEL rules of the CRDs. What istiod's webhook
-says is in tests/dataplane/routing/test_webhook.py.
+says is in tests/dataplane/traffic/test_webhook.py.
 """
 
 from collections.abc import Iterator, Sequence
 
 import pytest
 
-from components.routing.model import Mesh
+from components.traffic.model import Mesh
 from devcluster.embedded import Embedded
-from tests.dataplane.routing import examples, kube_batch
-from tests.dataplane.routing.examples import MESHES, Example
+from tests.dataplane.traffic import examples, kube_batch
+from tests.dataplane.traffic.examples import MESHES, Example
 from tests.facts import linkerd
 
 pytestmark = pytest.mark.cluster

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime import settings as runtime_settings
 
-from components.identity.resource import CertificateProvider
+from components.meshes.linkerd.identity.resource import CertificateProvider
 
 
 @dataclass

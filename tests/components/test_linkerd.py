@@ -14,14 +14,14 @@ from pulumi.provider.experimental.analyzer import Analyzer
 
 from components.apps.emojivoto import Emojivoto
 from components.gateway_api import GatewayApi
-from components.linkerd import Linkerd
-from components.viz import Viz
+from components.meshes.linkerd.component import Linkerd
+from components.meshes.linkerd.viz import Viz
 from stacks import identity, program, settings
 from stacks.charts import Charts
 from stacks.plan import Plan, plan
 from tests.components.recorder import Record, by_name, recorded
 from tests.components.test_program import behind
-from tests.unit.identity.material import NOW, make
+from tests.unit.linkerd.identity.material import NOW, make
 from tests.unit.stacks.configs import raw
 
 _SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - the mark of a secret on Pulumi's wire

@@ -3,10 +3,10 @@ from typing import Any, cast
 from pulumi.provider.experimental.analyzer import Analyzer
 
 from components.apps.bookinfo import Bookinfo
-from components.istio import Istio
+from components.meshes.istio.component import Istio
+from components.meshes.istio.mutual_tls import MutualTls
 from components.namespace import MeshNamespace
-from components.security import MutualTls
-from components.traffic import Traffic
+from components.traffic.component import Traffic
 
 
 def test_the_arguments_of_every_component_can_be_described_to_other_languages() -> None:

@@ -13,8 +13,9 @@ import pulumi
 import pytest
 import yaml
 
-from components import istio, linkerd
-from components.routing import ConfigurationError
+from components.diagnostics import ConfigurationError
+from components.meshes.istio import component as istio
+from components.meshes.linkerd import component as linkerd
 from stacks import delivery, hooks, program, settings
 from stacks.charts import Charts
 from stacks.ownership import ANNOTATION, Kept

@@ -2,7 +2,7 @@ from typing import Any, cast
 
 import pytest
 
-from components.traffic import Traffic, TrafficArgs
+from components.traffic.component import Traffic, TrafficArgs
 from stacks import delivery, program, settings
 from stacks.charts import Charts
 from stacks.plan import plan

@@ -5,7 +5,7 @@ import pytest
 
 from components.apps import bookinfo
 from components.namespace import POD_SECURITY_ENFORCE, MeshNamespaceArgs, metadata
-from components.traffic import dependencies
+from components.traffic.component import dependencies
 
 
 def objects(kind: str) -> list[dict[str, Any]]:

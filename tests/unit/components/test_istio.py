@@ -4,8 +4,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from components import istio
-from components.istio import Gateway, IstioArgs
+from components.meshes.istio import component as istio
+from components.meshes.istio.component import Gateway, IstioArgs
 from tests.unit.components.charts import chart, defaults, file, paths
 
 EVERYTHING: IstioArgs = {

@@ -10,5 +10,5 @@ def test_every_public_name_can_be_imported() -> None:
 
 
 def test_the_routing_core_does_not_load_pulumi() -> None:
-    code = "import sys; import components.routing; sys.exit('pulumi' in sys.modules)"
+    code = "import sys; import components.traffic; sys.exit('pulumi' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

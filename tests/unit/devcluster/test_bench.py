@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from components.routing import compile_routes, parse
+from components.traffic import compile_routes, parse
 from devcluster import paths
 from devcluster.bench import command, measure, runs, scenario
 from devcluster.bench.figures import Failure, Figure, Run, against, collected, document, ratio, rows

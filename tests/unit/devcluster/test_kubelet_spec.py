@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.routing.proxies import ENVOY_1_38
+from components.traffic.proxies import ENVOY_1_38
 from devcluster.kubelet import spec
 from devcluster.kubelet.spec import Context, Node, NotYet, Probe, Source
 from stacks import versions

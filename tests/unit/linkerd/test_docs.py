@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from components.routing import errors
+from components.diagnostics import errors
 from devcluster import paths
 from stacks import settings
 from stacks.charts import Charts

@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from components import gateway_api
+from components.diagnostics import Diagnostic
 from components.gateway_api import existing
 from components.manifests import Manifest
-from components.routing import Diagnostic
 from stacks import gateway_api as source
 from stacks import versions
 from stacks.gateway_api import parsed

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from components.identity.component import IdentityPlan
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
+from components.meshes.linkerd.identity.component import IdentityPlan
 from stacks import identity, settings
-from tests.unit.identity.material import DAY, NOW, make
+from tests.unit.linkerd.identity.material import DAY, NOW, make
 from tests.unit.stacks.configs import raw
 
 

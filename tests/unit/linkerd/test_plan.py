@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.routing import Diagnostic
+from components.diagnostics import Diagnostic
 from stacks import settings
 from stacks.charts import Charts, unreachable
 from stacks.outputs import outputs

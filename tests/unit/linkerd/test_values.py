@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from components import linkerd, viz
 from components.helm import nested
-from components.linkerd import LinkerdArgs
+from components.meshes.linkerd import component as linkerd
+from components.meshes.linkerd import viz
+from components.meshes.linkerd.component import LinkerdArgs
 from components.namespace import metadata, proxy_annotations
 from stacks.versions import LINKERD
 from tests.facts.linkerd import crds, facts_of_crd, facts_of_schema, leaves, versions

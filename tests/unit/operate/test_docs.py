@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from components.routing import compile_routes, errors, parse, render
-from components.routing.evaluate import evaluate, request_from
-from components.routing.model import Mesh
-from components.routing.parse import ROUTE_KEYS, RULE_KEYS
-from components.routing.parse_match import MATCH_KEYS
+from components.diagnostics import errors, render
+from components.traffic import compile_routes, parse
+from components.traffic.evaluate import evaluate, request_from
+from components.traffic.model import Mesh
+from components.traffic.parse import ROUTE_KEYS, RULE_KEYS
+from components.traffic.parse_match import MATCH_KEYS
 from operate import docs
-from tests.unit.routing.schemas import faults_of_object
+from tests.unit.traffic.schemas import faults_of_object
 
 STRATEGIES = docs.DOCS / "strategies"
 Asked = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]

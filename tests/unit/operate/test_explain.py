@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from components.routing import proxies
+from components.traffic import proxies
 from operate import stackfile
 from operate.cli import app
 from stacks import versions

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from components.routing import Diagnostic, render
+from components.diagnostics import Diagnostic, render
 from kubeaccess import connection
 from stacks import target
 from stacks.target import Cluster, ClusterError

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from components import traffic
 from components.manifests import Manifest
+from components.traffic import component as traffic
 from stacks import delivery, settings
 from stacks.charts import Charts
 from stacks.ownership import ANNOTATION, kept
 from stacks.plan import Plan, plan
-from tests.dataplane.routing.examples import MESHES, cells
+from tests.dataplane.traffic.examples import MESHES, cells
 from tests.unit.stacks.configs import raw
 
 OWNER = "organization/meshup/dev"

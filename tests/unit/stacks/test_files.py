@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from components.routing import Diagnostic, render
+from components.diagnostics import Diagnostic, render
 from operate import stackfile
 from stacks import charts, files, gateway_api, identity, target, traffic_file
 from stacks.plan import plan
 from stacks.settings import ChartSettings, ClusterSettings, GatewayApiSettings, IdentitySettings, Settings
-from tests.unit.identity.material import NOW
+from tests.unit.linkerd.identity.material import NOW
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from components import istio, linkerd
+from components.meshes.istio import component as istio
+from components.meshes.linkerd import component as linkerd
 from stacks import settings
 from stacks.charts import Charts
 from stacks.other_meshes import Listed, check, selects

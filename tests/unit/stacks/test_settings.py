@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.linkerd import chart_resources, releases
-from components.routing import Diagnostic, render
+from components.diagnostics import Diagnostic, render
+from components.meshes.linkerd.component import chart_resources, releases
 from stacks import settings
 from stacks.charts import Charts
 from stacks.environments import ENVIRONMENTS

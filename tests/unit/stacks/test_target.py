@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.routing import errors, render
+from components.diagnostics import errors, render
 from devcluster.provider import kubeconfig
 from kubeaccess import connection
 from stacks import ownership, settings, state, target, versions

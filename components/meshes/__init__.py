@@ -1,0 +1,1 @@
+"""The service meshes: a folder each."""

@@ -1,0 +1,1 @@
+"""Istio in sidecar mode."""

@@ -1,0 +1,1 @@
+"""Linkerd, with its identity and linkerd-viz."""

@@ -1,0 +1,1 @@
+"""Linkerd's certificates: made, checked, kept and rotated as code (docs/identity.md)."""

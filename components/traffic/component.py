@@ -1,0 +1,192 @@
+"""Registers the objects that the routing core compiled.
+
+There are two ways (docs/decisions/0002-scale.md): one Pulumi resource per object, or a few Helm releases per namespace,
+from the chart in components/charts/routes, whose values are the objects.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+import pulumi
+
+from .. import helm
+from ..helm import HelmRelease
+from ..manifests import Manifest, register, register_patch
+
+CHART = Path(__file__).parents[1] / "charts" / "routes"
+CHART_VERSION = "2.0.0"
+RELEASE_TIMEOUT = 600
+"""Seconds. Helm reads every object before it writes it, one after the other."""
+BUCKETS = {"destinations": 2, "routes": 4}
+"""Releases of each part in a namespace, at most. Objects are spread by a hash of their names. Other numbers would move
+objects to other releases, which Helm refuses, so they stay."""
+ROUTE_KINDS = frozenset({"GRPCRoute", "HTTPLocalRateLimitPolicy", "HTTPRoute", "VirtualService"})
+"""The kinds that name other objects: subsets, Services, a Server. All other kinds are destinations."""
+RELEASE_ANNOTATION = "meta.helm.sh/release-name"
+"""Set on every object of a release (Helm 3.20, pkg/action/validate.go)."""
+LARGEST_RECORD = 900_000
+"""Bytes that Helm's record of a release may have by `record_size`. A Secret takes 1 MiB (Kubernetes 1.36,
+MaxSecretSize); real records were found a tenth larger than computed, since they hold the chart too."""
+
+
+Destination = tuple[str, str]
+"""A host and a subset of it; or "Service.namespace", or the host of a ServiceEntry, and ""."""
+
+
+class TrafficArgs(TypedDict):
+    """Arguments of `Traffic`."""
+
+    objects: list[dict[str, Any]]
+    """Manifests in order of creation: what others name comes first (components.traffic.Compilation.objects)."""
+    patches: NotRequired[list[dict[str, Any]]]
+    """Partial Services: annotations for Services that exist and that somebody else makes. Each is a resource."""
+    release: NotRequired[str]
+    """What the names of the Helm releases begin with. Without it, every object is a resource of its own."""
+
+
+def dependencies(objects: list[Manifest]) -> list[list[int]]:
+    """Return, for each manifest, the positions of the earlier ones that it names.
+
+    A VirtualService must not name a subset before its DestinationRule is there, nor an HTTPRoute a Service: for that
+    moment, the requests would fail. Only what an object really names is waited for, so that routes of different
+    Services are created side by side.
+    """
+    by_host: dict[str, list[int]] = {}
+    result: list[list[int]] = []
+    for position, item in enumerate(objects):
+        names = {host for host, _ in destinations(item.get("spec"), item["metadata"]["namespace"])}
+        result.append(sorted({earlier for name in names for earlier in by_host.get(name, [])}))
+        for host in _defined(item):
+            by_host.setdefault(host, []).append(position)
+    return result
+
+
+def _defined(item: Manifest) -> list[str]:
+    metadata = item["metadata"]
+    if item["kind"] == "DestinationRule":
+        return [item["spec"]["host"]]
+    return [f"{metadata['name']}.{metadata['namespace']}"] if item["kind"] == "Service" else []
+
+
+def destinations(value: Any, namespace: str) -> Iterator[Destination]:
+    """Find what a spec names, anywhere in it.
+
+    Args:
+        value: The spec, or a part of it.
+        namespace: That of the object, for a backend or a parent that names none.
+    """
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        if isinstance(fields.get("host"), str):
+            yield fields["host"], str(fields.get("subset") or "")
+        if isinstance(fields.get("name"), str):
+            yield f"{fields['name']}.{fields.get('namespace') or namespace}", ""
+        value = list(fields.values())
+    if isinstance(value, list):
+        for entry in cast("list[Any]", value):
+            yield from destinations(entry, namespace)
+
+
+def release_of(item: Manifest, prefix: str) -> str:
+    """Return the name of the release that an object belongs to, for as long as it lives.
+
+    Args:
+        item: The object. Its kind and name alone decide, so that no change of another object moves it.
+        prefix: What the names of the stack's releases begin with.
+    """
+    part = "routes" if item["kind"] in ROUTE_KINDS else "destinations"
+    digest = hashlib.sha256(item["metadata"]["name"].encode()).digest()
+    return f"{prefix}-{part}-{digest[0] % BUCKETS[part]}"
+
+
+def wrapped(item: Manifest, prefix: str) -> Manifest:
+    """Return an object with the ownership that Helm would add, so that one without a change needs no patch."""
+    metadata = item["metadata"]
+    owned = {
+        **metadata,
+        "labels": {**metadata.get("labels", {}), "app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            **metadata.get("annotations", {}),
+            RELEASE_ANNOTATION: release_of(item, prefix),
+            "meta.helm.sh/release-namespace": metadata["namespace"],
+        },
+    }
+    return {**item, "metadata": owned}
+
+
+def releases(objects: list[Manifest], prefix: str) -> list[HelmRelease]:
+    """Return the releases that deliver objects, destinations before routes, else in the order of the objects.
+
+    Every namespace has at most as many as BUCKETS says. Helm reads all objects of a release three times to change one,
+    so small releases make a small change fast; and destinations of all namespaces come before all routes, so that two
+    Services may name one another.
+    """
+    # A relative path is the same on every machine, an absolute one would be a change.
+    chart = f"./{os.path.relpath(CHART)}"
+    values: dict[tuple[str, str], dict[str, str]] = {}
+    for item in sorted(objects, key=lambda item: item["kind"] in ROUTE_KINDS):
+        metadata = item["metadata"]
+        bucket = values.setdefault((metadata["namespace"], release_of(item, prefix)), {})
+        bucket[f"{item['kind']}/{metadata['name']}"] = json.dumps(wrapped(item, prefix))
+    return [
+        {
+            "role": f"{namespace}-{name.removeprefix(prefix + '-')}",
+            "name": name,
+            "namespace": namespace,
+            "chart": chart,
+            "version": CHART_VERSION,
+            "values": {"objects": found},
+            "timeout": RELEASE_TIMEOUT,
+        }
+        for (namespace, name), found in values.items()
+    ]
+
+
+def record_size(release: HelmRelease) -> int:
+    """Return how many bytes Helm's record of a release will have, nearly.
+
+    The record is JSON with the values and the rendered manifest, compressed and in base64 (Helm 3.20,
+    pkg/storage/driver/util.go).
+    """
+    manifest = "\n---\n".join(release["values"]["objects"].values())
+    record = json.dumps({"config": release["values"], "manifest": manifest})
+    return len(base64.b64encode(gzip.compress(record.encode())))
+
+
+class Traffic(pulumi.ComponentResource):
+    """The routes and policies of a stack."""
+
+    def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("meshup:index:Traffic", name, {}, opts)
+        if "release" in args:
+            self._register_releases(name, args["objects"], args["release"])
+        else:
+            self._register_objects(name, args["objects"])
+        for patch in args.get("patches", []):
+            metadata = patch["metadata"]
+            role = f"{metadata['namespace']}-{metadata['name']}-servicepatch"
+            register_patch(f"{name}-{role}", patch, pulumi.ResourceOptions(parent=self))
+        self.register_outputs({})
+
+    def _register_releases(self, name: str, objects: list[Manifest], prefix: str) -> None:
+        first: list[pulumi.Resource] = []
+        for item in releases(objects, prefix):
+            is_route = item["name"].startswith(f"{prefix}-routes-")
+            options = pulumi.ResourceOptions(parent=self, depends_on=list(first) if is_route else None)
+            made = helm.register(f"{name}-{item['role']}", item, options, awaited=False)
+            if not is_route:
+                first.append(made)
+
+    def _register_objects(self, name: str, objects: list[Manifest]) -> None:
+        made: list[pulumi.Resource] = []
+        for item, named in zip(objects, dependencies(objects), strict=True):
+            after = [made[position] for position in named]
+            metadata = item["metadata"]
+            role = f"{metadata['namespace']}-{metadata['name']}-{item['kind'].lower()}"
+            made.append(register(f"{name}-{role}", item, pulumi.ResourceOptions(parent=self, depends_on=after)))

@@ -1,0 +1,302 @@
+"""What a request would meet: which rule takes it and why, on the mesh that the route is compiled for. Used by `meshup
+explain`.
+
+Interface::
+
+    evaluate(plan, request, proxy) -> Decision        # plan: one of Compilation.planned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ..diagnostics.reader import duration_text
+from . import patterns
+from .capability import SERVICE_PROFILE, VIRTUAL_SERVICE
+from .compile import Planned
+from .gateway_api import GRPC_READINGS, route_kind
+from .manifests import cookie_pattern, match_text, written_as
+from .model import Match, Redirect, Request, Route, Rule, TextMatch, TextMatchKind
+from .overlap import Named, method_of, path_matches, path_of, text_matches
+from .precedence import Atom, atoms, ranked
+from .proxies import PROXIES, Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to a request.
+
+    Attributes:
+        rule: The rule that takes it; None if no rule does, which is answered with 404.
+        reason: Why this rule, in words.
+        shares: Name of each backend and its share in percent.
+        policies: The policies that hold for it, one phrase each.
+        passed: The rules that were tried before, with the condition that failed.
+        elsewhere: Where the same request is taken by another rule: another version of the proxy, or HTTP/2; and the
+            name of that rule, "" for none.
+    """
+
+    rule: Rule | None
+    reason: str
+    shares: tuple[tuple[str, int], ...] = ()
+    policies: tuple[str, ...] = ()
+    passed: tuple[tuple[str, str], ...] = ()
+    elsewhere: tuple[tuple[str, str], ...] = ()
+
+
+def request_from(
+    target: str, method: str = "GET", headers: Sequence[tuple[str, str]] = (), query: Sequence[tuple[str, str]] = ()
+) -> Request:
+    """A request from what a user types: the path may carry a query, header names any case."""
+    path, _, text = target.partition("?")
+    parsed: list[tuple[str, str]] = []
+    for part in text.split("&") if text else []:
+        name, _, value = part.partition("=")
+        parsed.append((name, value))
+    lower = tuple((name.lower(), value) for name, value in headers)
+    return Request(path or "/", method.upper(), lower, (*parsed, *query))
+
+
+def evaluate(plan: Planned, request: Request, proxy: Proxy | None = None) -> Decision:
+    """Which rule of a compiled route takes a request, on its mesh.
+
+    Args:
+        plan: The route.
+        request: The request, over HTTP/1.1.
+        proxy: How the mesh's proxies read requests; those of the pinned version unless it is given.
+
+    Raises:
+        TooMuchWork: It takes too many steps.
+    """
+    with patterns.counted():
+        return _evaluate(plan, request, proxy or PROXIES[plan.target.mesh][0])
+
+
+def _evaluate(plan: Planned, request: Request, reading: Proxy) -> Decision:
+    decision = _decide(plan, request, reading)
+    others = [(other.title, other, request) for other in PROXIES[plan.target.mesh] if other is not reading]
+    crumbs = [value for name, value in request.headers if name == "cookie"]
+    if reading.joins_http2_cookies and len(crumbs) > 1:
+        rest = tuple(pair for pair in request.headers if pair[0] != "cookie")
+        joined = replace(request, headers=(*rest, ("cookie", "; ".join(crumbs))))
+        others.append(("HTTP/2, where Envoy joins the Cookie headers", reading, joined))
+    elsewhere: list[tuple[str, str]] = []
+    for title, other, asked in others:
+        rule = _decide(plan, asked, other).rule
+        if rule is not decision.rule:
+            elsewhere.append((title, rule.name if rule else ""))
+    return replace(decision, elsewhere=tuple(elsewhere))
+
+
+def _decide(plan: Planned, request: Request, proxy: Proxy) -> Decision:
+    route = plan.route
+    asked = replace(request, path=proxy.path(request.path))
+    order = ranked(atoms(route, plan.target), route, plan.target, asked.path)
+    named = (*asked.headers, *asked.query, *asked.source)
+    length = len(asked.path) + sum(len(name) + len(value) for name, value in named)
+    patterns.work().take(len(order) * (1 + length // 64))
+    passed: dict[str, str] = {}
+    for position, atom in enumerate(order):
+        failed = _failed(atom.match, asked, plan, proxy)
+        if failed:
+            passed.setdefault(atom.rule.name, failed)
+            continue
+        also = [other.rule.name for other in order[position + 1 :] if not _failed(other.match, asked, plan, proxy)]
+        reason = _reason(plan, atom, [name for name in also if name != atom.rule.name])
+        if asked.path != request.path:
+            reason += f" Envoy reads the path as {asked.path}."
+        shares = tuple((backend.destination.label_for(route.service), backend.weight) for backend in atom.rule.backends)
+        passed.pop(atom.rule.name, None)
+        return Decision(atom.rule, reason, shares, policies(route, atom.rule), tuple(passed.items()))
+    return Decision(None, "No rule matches: the answer is 404.", passed=tuple(passed.items()))
+
+
+def _reason(plan: Planned, atom: Atom, also: Sequence[str]) -> str:
+    names = ", ".join(f"'{name}'" for name in dict.fromkeys(also))
+    condition = match_text((atom.match,))
+    what = "gRPC call" if _takes_calls_only(plan) else "request"
+    text = f"It takes every {what}." if condition == "all" else f"The request meets {condition}."
+    if not also:
+        return text
+    ordered = plan.target in (VIRTUAL_SERVICE, SERVICE_PROFILE)
+    why = "stands before" if ordered else "is preferred by the mesh to"
+    return f"{text} It {why} {names}, which would match too."
+
+
+def _failed(match: Match, request: Request, plan: Planned, proxy: Proxy) -> str:
+    """The first condition that a request does not meet, in words, or ""."""
+    target = plan.target
+    if failed := _call_failed(match, request, plan) if _is_grpc(plan, match) else _path_failed(match, request):
+        return failed
+    headers = proxy.headers(request.headers)
+    parameters = proxy.parameters(request.query)
+    failed = (
+        _named("header", match.headers, headers, target.header_kinds, proxy.header_text)
+        or _cookies_failed(match, headers, target.header_kinds, proxy)
+        or _named("query", match.query, parameters, target.query_kinds, str)
+    )
+    if failed:
+        return failed
+    source = dict(request.source)
+    for key, value in match.source:
+        if source.get(key) != value:
+            return f"source is not {key}={value}"
+    if match.source_namespace and match.source_namespace != request.source_namespace:
+        return f"source namespace is not {match.source_namespace}"
+    return ""
+
+
+def _path_failed(match: Match, request: Request) -> str:
+    path = path_of(match)
+    if not path_matches(path, request.path):
+        return f"path is not {path.kind} {path.value}"
+    method = method_of(match)
+    return f"method is not {method}" if method and method != request.method else ""
+
+
+def _takes_calls_only(plan: Planned) -> bool:
+    """True if the object that carries the rules takes nothing but gRPC calls."""
+    mesh = plan.target.mesh
+    return plan.target.limits and GRPC_READINGS[mesh].exclusive and route_kind(plan.route, mesh) == "GRPCRoute"
+
+
+def _is_grpc(plan: Planned, match: Match) -> bool:
+    return bool(match.grpc_service) or _takes_calls_only(plan)
+
+
+def _call_failed(match: Match, request: Request, plan: Planned) -> str:
+    """The part of a gRPC call that a request does not have, in words, or "". Each object asks for other parts."""
+    kind = route_kind(plan.route, plan.target.mesh) if plan.target.limits else plan.target.name
+    if kind == "HTTPRoute":
+        return _path_failed(match, request)
+    exclusive = _takes_calls_only(plan)
+    if request.method != "POST" and (exclusive or kind != "GRPCRoute"):
+        return "method is not POST"
+    call = request.path.split("/")[1:]
+    if len(call) < 2:  # noqa: PLR2004 -- service and method
+        return "path is not that of a gRPC call"
+    if match.grpc_service and call[0] != match.grpc_service:
+        return f"gRPC service is not {match.grpc_service}"
+    # Linkerd looks at the first two segments; the others compare the whole path.
+    method = call[1] if exclusive else "/".join(call[1:])
+    return f"gRPC method is not {match.grpc_method}" if match.grpc_method and method != match.grpc_method else ""
+
+
+def _named(
+    what: str,
+    conditions: Named,
+    values: dict[str, list[str]],
+    kinds: tuple[TextMatchKind, ...],
+    read: Callable[[str], str | None],
+) -> str:
+    for name, condition in conditions:
+        if name not in values:
+            return f"{what} {name} is not there"
+        compared = written_as(condition, kinds)
+        if not any(_meets(compared, value, read) for value in values[name]):
+            return f"{what} {name} is not {condition.kind} {condition.value}".rstrip()
+    return ""
+
+
+def _meets(condition: TextMatch, value: str, read: Callable[[str], str | None]) -> bool:
+    if condition.kind != "regex":
+        return text_matches(condition, value)
+    text = read(value)
+    return text is not None and patterns.matches(condition.value, text)
+
+
+def _cookies_failed(match: Match, headers: dict[str, list[str]], kinds: tuple[TextMatchKind, ...], proxy: Proxy) -> str:
+    """The cookies are one condition on the header Cookie: all of them must stand in one text, as browsers write it."""
+    if not match.cookies:
+        return ""
+    values = headers.get("cookie", [])
+
+    def met(cookies: Named) -> bool:
+        condition = written_as(TextMatch("regex", cookie_pattern(cookies)), kinds)
+        return any(_meets(condition, value, proxy.header_text) for value in values)
+
+    if met(match.cookies):
+        return ""
+    for name, condition in match.cookies:
+        if not met(((name, condition),)):
+            there = met(((name, TextMatch("present")),))
+            return (
+                f"cookie {name} is not {condition.kind} {condition.value}" if there else f"cookie {name} is not there"
+            )
+    return f"cookies {', '.join(name for name, _ in match.cookies)} are not in one Cookie header"
+
+
+def policies(route: Route, rule: Rule) -> tuple[str, ...]:
+    """The policies that hold for a request which a rule takes, one phrase each."""
+    found: list[str] = [*_rule_policies(rule, route)]
+    breaker = route.circuit_breaker
+    if breaker:
+        limits = [
+            f"{name.replace('_', ' ')} {value}"
+            for name in (
+                "consecutive_errors",
+                "max_ejection_percent",
+                "max_connections",
+                "max_pending_requests",
+                "max_requests",
+                "max_requests_per_connection",
+            )
+            if (value := getattr(breaker, name)) is not None
+        ]
+        limits += [
+            f"{name.replace('_', ' ')} {duration_text(value)}"
+            for name in ("ejection", "max_ejection", "interval")
+            if (value := getattr(breaker, name)) is not None
+        ]
+        found.append(f"circuit breaker: {', '.join(limits)}")
+    if route.load_balancing:
+        found.append(f"load balancing {route.load_balancing}")
+    if route.session_affinity:
+        found.append(f"session affinity by {route.session_affinity.kind} {route.session_affinity.name}".rstrip())
+    if route.rate_limit:
+        limit = route.rate_limit
+        found.append(f"rate limit {limit.requests} per {duration_text(limit.per)} and pod")
+    if route.retry_budget:
+        found.append(f"retry budget {route.retry_budget.percent:g}%")
+    return tuple(found)
+
+
+def _rule_policies(rule: Rule, route: Route) -> list[str]:
+    found: list[str] = []
+    if rule.timeout and rule.timeout.request is not None:
+        found.append(f"timeout {duration_text(rule.timeout.request)}")
+    if rule.timeout and rule.timeout.per_try is not None:
+        found.append(f"timeout per attempt {duration_text(rule.timeout.per_try)}")
+    if rule.retry:
+        attempts = "as the budget allows" if rule.retry.attempts is None else str(rule.retry.attempts)
+        found.append(f"retries {attempts}" + (f" on {', '.join(rule.retried)}" if rule.retried else ""))
+    if rule.fault and rule.fault.delay:
+        found.append(f"delay {duration_text(rule.fault.delay.duration)} for {rule.fault.delay.percent:g}%")
+    if rule.fault and rule.fault.abort:
+        found.append(f"abort {rule.fault.abort.status} for {rule.fault.abort.percent:g}%")
+    found.extend(
+        f"mirror {mirror.percent:g}% to {mirror.destination.label_for(route.service)}" for mirror in rule.mirrors
+    )
+    if rule.headers:
+        found.append("headers changed")
+    if rule.rewrite:
+        parts = (rule.rewrite.host, rule.rewrite.path)
+        if any(parts):
+            found.append(f"rewritten to {' '.join(part for part in parts if part)}")
+        if rule.rewrite.prefix:
+            # The checks make sure that there is one match at most, and that it is on a prefix.
+            replaced = path_of(rule.matches[0] if rule.matches else Match()).value
+            found.append(f"prefix {replaced} rewritten to {rule.rewrite.prefix}")
+    if rule.redirect:
+        found.append(f"redirect {rule.redirect.status} to {_redirect_text(rule.redirect, route.port.number)}")
+    return found
+
+
+def _redirect_text(redirect: Redirect, called: int) -> str:
+    """The new address as far as it differs from the one that was called; a host always with its port."""
+    port = redirect.port_for(called)
+    shown = port != redirect.scheme_port if redirect.host or redirect.scheme else port != called
+    scheme = f"{redirect.scheme}://" if redirect.scheme else ""
+    host = redirect.host or ("HOST" if scheme else "")
+    return f"{scheme}{host}{f':{port}' if shown else ''}{redirect.path}" or "the same address"

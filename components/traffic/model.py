@@ -1,0 +1,468 @@
+"""The neutral model of traffic: what a user declares, independent of mesh and API. Plain frozen data.
+
+`parse` (components/traffic/parse.py) makes it from configuration; the compilers read it. Everything in it is resolved:
+names of versions and Services have become `Service` and `Port`, short forms have become rules, durations are integer
+milliseconds. Lists are tuples and mappings are tuples of pairs, so that a route is hashable and can't change.
+
+Interface for callers: `Service`, `Port` (the known Services that the caller hands to `parse`) and `Route`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mesh = Literal["istio", "linkerd"]
+Mtls = Literal["strict", "permissive"]
+Api = Literal["auto", "istio", "gateway-api", "service-profile"]
+Pairs = tuple[tuple[str, str], ...]
+
+CLUSTER_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a Service.
+
+    Attributes:
+        number: 1..65535.
+        name: The name of the port, "" for none. Istio reads the protocol from its prefix (`http-web`).
+        app_protocol: `appProtocol` of the port, "" for none; it wins over the name.
+        target: The pods' port (targetPort), 0 for the same number.
+    """
+
+    number: int
+    name: str = ""
+    app_protocol: str = ""
+    target: int = 0
+
+    @property
+    def container(self) -> int:
+        """The port of the pods."""
+        return self.target or self.number
+
+    @property
+    def grpc(self) -> bool:
+        """True if the port is declared to serve gRPC and nothing else (Istio's protocol selection)."""
+        return (self.app_protocol or self.name.partition("-")[0]) == "grpc"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a Service: the labels that its pods have besides the Service's selector."""
+
+    name: str
+    labels: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service that routes may name, as the caller knows it before anything is deployed.
+
+    Attributes:
+        name: Name of the Service.
+        namespace: Its namespace.
+        ports: Its ports, at least one.
+        versions: Its versions in a stable order; empty when it has no versions to split over.
+        selector: The Service's own selector; per-version Services start from it.
+        headless: `clusterIP: None`. Linkerd takes no route on such a Service.
+        domain: The DNS domain of the cluster.
+    """
+
+    name: str
+    namespace: str
+    ports: tuple[Port, ...]
+    versions: tuple[Version, ...] = ()
+    selector: Pairs = ()
+    headless: bool = False
+    domain: str = CLUSTER_DOMAIN
+
+    @property
+    def host(self) -> str:
+        """The fully qualified name in the cluster."""
+        return f"{self.name}.{self.namespace}.svc.{self.domain}"
+
+
+TextMatchKind = Literal["exact", "prefix", "regex", "present"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """How one text is compared. `regex` (RE2) must match the whole text; `present` takes any value."""
+
+    kind: TextMatchKind
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A condition on a request; all parts must hold. A part that is not set holds for every request.
+
+    Attributes:
+        path: On the path without the query. A prefix counts whole segments: `/a` takes `/a` and `/a/b`, not `/ab`.
+        method: Upper-case HTTP method, or "".
+        headers: Name in lower case -> comparison.
+        cookies: Name -> comparison.
+        query: Name of the parameter -> comparison.
+        source: Labels of the calling workload.
+        source_namespace: Namespace of the calling workload, or "".
+        grpc_service: Full gRPC service name, or "". Only together with no path and no method.
+        grpc_method: gRPC method, or "".
+        where: Path in the configuration.
+    """
+
+    path: TextMatch | None = None
+    method: str = ""
+    headers: tuple[tuple[str, TextMatch], ...] = ()
+    cookies: tuple[tuple[str, TextMatch], ...] = ()
+    query: tuple[tuple[str, TextMatch], ...] = ()
+    source: Pairs = ()
+    source_namespace: str = ""
+    grpc_service: str = ""
+    grpc_method: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as a client sends it.
+
+    Attributes:
+        path: The path without the query, as it is sent.
+        method: HTTP method.
+        headers: Names in lower case; the cookies are in `cookie`.
+        query: Parameters, as they are sent.
+        source: Labels of the calling workload.
+        source_namespace: Its namespace.
+    """
+
+    path: str = "/"
+    method: str = "GET"
+    headers: Pairs = ()
+    query: Pairs = ()
+    source: Pairs = ()
+    source_namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where requests go: a version of a Service, or (version None) all endpoints of it."""
+
+    service: Service
+    port: Port
+    version: Version | None = None
+
+    @property
+    def label(self) -> str:
+        """The short name: the version, or the Service."""
+        return self.version.name if self.version else self.service.name
+
+    def label_for(self, caller: Service) -> str:
+        """The name for outputs of a Service's route: `v1` of its own, otherwise `ratings`, `ratings/v1`,
+        `ratings.shop/v1`.
+        """
+        if self.service.host == caller.host:
+            return self.label
+        same = self.service.namespace == caller.namespace
+        name = self.service.name if same else f"{self.service.name}.{self.service.namespace}"
+        return f"{name}/{self.version.name}" if self.version else name
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A destination with its share of the rule's requests in percent, 0..100."""
+
+    destination: Destination
+    weight: int
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Milliseconds, at least 1; None is no limit. `per_try` bounds each attempt, `request` all of them together."""
+
+    request: int | None = None
+    per_try: int | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Retries after the first attempt.
+
+    Attributes:
+        attempts: 0..10 retries; 0 switches the mesh's own default retries off; None is as many as the Service's
+            retry budget allows.
+        conditions: What is retried: `5xx`, `gateway-error`, `connect-failure`, `refused-stream`, `reset`,
+            or a status code such as `503`.
+        backoff: Milliseconds before the first retry, doubling after; None for the mesh's default.
+        where: Path in the configuration.
+    """
+
+    attempts: int | None
+    conditions: tuple[str, ...] = ()
+    backoff: int | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A fixed delay in milliseconds for `percent` (0.0001..100) of the requests."""
+
+    duration: int
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """An HTTP status (200..599) in place of an answer for `percent` (0.0001..100) of the requests."""
+
+    status: int
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Faults injected on purpose."""
+
+    delay: Delay | None = None
+    abort: Abort | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A copy of `percent` of the requests to a destination whose answers are dropped."""
+
+    destination: Destination
+    percent: float = 100.0
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChange:
+    """Header changes in this order: set (replace), add (append), remove."""
+
+    set: Pairs = ()
+    add: Pairs = ()
+    remove: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True if it changes nothing."""
+        return not (self.set or self.add or self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Changes of request and response headers."""
+
+    request: HeaderChange = HeaderChange()
+    response: HeaderChange = HeaderChange()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What the backend sees instead: `path` replaces the whole path, `prefix` the matched prefix, `host` the
+    authority.
+    """
+
+    path: str = ""
+    prefix: str = ""
+    host: str = ""
+    where: str = ""
+
+
+SCHEME_PORTS = {"http": 80, "https": 443}
+"""The port that a URL of the scheme has if it names none (RFC 9110, section 4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """An answer that sends the client elsewhere; the rule has no backends then. `port` 0 is one that is not set."""
+
+    path: str = ""
+    host: str = ""
+    scheme: str = ""
+    port: int = 0
+    status: int = 302
+    where: str = ""
+
+    @property
+    def scheme_port(self) -> int:
+        """The port that the new address has if it names none. Requests inside a mesh are HTTP."""
+        return SCHEME_PORTS[self.scheme or "http"]
+
+    def port_for(self, called: int) -> int:
+        """The port of the new address: `port`; else that of `scheme`; else the one that was called.
+
+        The rule of the Gateway API (v1.5.1, HTTPRequestRedirectFilter, `port`), on every target.
+
+        Args:
+            called: The port of the Service.
+        """
+        return self.port or (SCHEME_PORTS[self.scheme] if self.scheme else called)
+
+    def same_place(self, called: int) -> bool:
+        """True if scheme, host and port of the new address are those that were called."""
+        return not self.host and self.scheme in ("", "http") and self.port_for(called) == called
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: the first rule that matches, in the order of the list, takes the request.
+
+    Attributes:
+        name: Unique in its route; made from the position if the user gives none.
+        matches: Any of them suffices; empty matches every request.
+        backends: Weights sum to 100. Empty only with a redirect.
+        where: Path in the configuration; a rule that meshup added has the path of its Service.
+        added: True for the catch-all that meshup added.
+    """
+
+    name: str
+    matches: tuple[Match, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    timeout: Timeout | None = None
+    retry: Retry | None = None
+    fault: Fault | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    headers: Headers | None = None
+    rewrite: Rewrite | None = None
+    redirect: Redirect | None = None
+    where: str = ""
+    added: bool = False
+
+    @property
+    def retried(self) -> tuple[str, ...]:
+        """What is tried again. Unless it is set: `gateway-error`, and `unavailable` where only gRPC calls match, since
+        their answers have the HTTP status 200.
+        """
+        if self.retry is None or self.retry.attempts == 0:
+            return ()
+        grpc = bool(self.matches) and all(match.grpc_service for match in self.matches)
+        return self.retry.conditions or (("unavailable",) if grpc else ("gateway-error",))
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """When an endpoint is taken out, and how much a client may load a Service.
+
+    Attributes:
+        consecutive_errors: Failures in a row (5xx) that eject an endpoint, 1 or more; None for no ejection.
+        ejection: Milliseconds of the first ejection; it grows with each further one.
+        max_ejection: Milliseconds that an ejection never exceeds (Linkerd's max penalty); None for the default.
+        interval: Milliseconds between two looks at the counters (Istio); None for the default.
+        max_ejection_percent: Share of the endpoints that may be out at once (Istio); None for the default.
+        max_connections, max_pending_requests, max_requests, max_requests_per_connection: Pool limits (Istio).
+        where: Path in the configuration.
+    """
+
+    consecutive_errors: int | None = None
+    ejection: int | None = None
+    max_ejection: int | None = None
+    interval: int | None = None
+    max_ejection_percent: int | None = None
+    max_connections: int | None = None
+    max_pending_requests: int | None = None
+    max_requests: int | None = None
+    max_requests_per_connection: int | None = None
+    where: str = ""
+
+
+LoadBalancing = Literal["round-robin", "least-request", "random"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAffinity:
+    """Requests with the same key go to the same endpoint of one destination.
+
+    Attributes:
+        kind: `cookie`, `header`, `query` or `source-ip`.
+        name: Name of the cookie, header or parameter.
+        ttl: Milliseconds that the cookie lives (0: until the browser closes).
+        cookie_path: Path attribute of the cookie.
+        where: Path in the configuration.
+    """
+
+    kind: Literal["cookie", "header", "query", "source-ip"]
+    name: str = ""
+    ttl: int = 0
+    cookie_path: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Requests per interval that each pod of the Service answers; the rest gets 429.
+
+    Attributes:
+        requests: 1 or more.
+        per: Milliseconds of the interval.
+        burst: Requests that may come at once; None is `requests`.
+        where: Path in the configuration.
+    """
+
+    requests: int
+    per: int = 1000
+    burst: int | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """Retries as percent of the active requests.
+
+    Attributes:
+        percent: 0.0001..100.
+        min_retries: How many are allowed anyway, 1 or more: at once on Istio, a second on Linkerd; None is the mesh's
+            default, 3 and 10.
+        ttl: Milliseconds that Linkerd looks back; None for its default.
+        where: Path in the configuration.
+    """
+
+    percent: float
+    min_retries: int | None = None
+    ttl: int | None = None
+    where: str = ""
+
+
+EgressProtocol = Literal["HTTP", "HTTPS", "TLS", "TCP"]
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """A destination outside the mesh which the workloads of the route's namespace may call."""
+
+    host: str
+    port: int
+    protocol: EgressProtocol
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All that is declared for the traffic to one Service.
+
+    Attributes:
+        key: The key in the configuration; names the route in outputs.
+        service: The Service that clients call.
+        port: The port of it that the rules hold for.
+        api: Which API to compile to.
+        rules: In order. Never empty, unless only policies are declared.
+        where: Path in the configuration.
+    """
+
+    key: str
+    service: Service
+    port: Port
+    api: Api = "auto"
+    rules: tuple[Rule, ...] = ()
+    circuit_breaker: CircuitBreaker | None = None
+    load_balancing: LoadBalancing | None = None
+    session_affinity: SessionAffinity | None = None
+    rate_limit: RateLimit | None = None
+    retry_budget: RetryBudget | None = None
+    egress: tuple[Egress, ...] = ()
+    where: str = ""
