@@ -2,12 +2,31 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 Manifest = dict[str, Any]
+
+
+class ObjectRef(NamedTuple):
+    """An object of a cluster by kind and name, as in a manifest. `namespace` is "" for a cluster-wide one."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+
+def object_ref(manifest: Mapping[str, Any]) -> ObjectRef:
+    """Return the reference to the object of a manifest."""
+    metadata = manifest["metadata"]
+    return ObjectRef(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace", ""))
+
 
 _TYPED: dict[tuple[str, str], Callable[..., pulumi.Resource]] = {
     ("v1", "Service"): kubernetes.core.v1.Service,

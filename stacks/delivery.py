@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 from components.diagnostics import Diagnostic
+from components.manifests import ObjectRef, object_ref
 from components.traffic import component as traffic
-from stacks.ownership import Kept, holder, kept, marked
+from stacks.ownership import owner_of, with_owner
 from stacks.plan import Plan
 
 MANY_SERVICES = 100
@@ -40,7 +41,7 @@ def decide(planned: Plan, way: Literal["objects", "release"], owner: str) -> tup
         message = f"The routes of {services} Services are {len(planned.traffic.objects)} resources."
         return planned, [Diagnostic("MSH027", KEY, way, message, severity="info")]
     # The stack's own transformation marks resources. What is inside of a release is no resource.
-    objects = tuple({**item, "metadata": marked(item["metadata"], owner)} for item in planned.traffic.objects)
+    objects = tuple({**item, "metadata": with_owner(item["metadata"], owner)} for item in planned.traffic.objects)
     prefix = release_prefix(owner)
     found: list[Diagnostic] = []
     for release in traffic.releases(list(objects), prefix):
@@ -51,7 +52,7 @@ def decide(planned: Plan, way: Literal["objects", "release"], owner: str) -> tup
     return replace(planned, traffic=replace(planned.traffic, objects=objects), release=prefix), found
 
 
-def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
+def delivery_conflicts(planned: Plan, there: Mapping[ObjectRef, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
     """Refuse to take over objects of this stack that were delivered in the other way, or under its former name.
 
     Pulumi makes new resources before it deletes old ones. With the ways changed, it would delete last what the cluster
@@ -64,8 +65,8 @@ def mixed(planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str) ->
     """
     found: dict[str, str] = {}
     for item in planned.traffic.objects:
-        metadata = there.get(kept(item))
-        if metadata is None or (holder(metadata) != owner and kept(item) not in planned.taken):
+        metadata = there.get(object_ref(item))
+        if metadata is None or (owner_of(metadata) != owner and object_ref(item) not in planned.taken):
             continue
         annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
         wanted = traffic.release_of(item, planned.release) if planned.release else ""

@@ -11,10 +11,9 @@ from typing import Any, Literal, cast
 import pulumi
 
 from components.helm import RELEASE_TYPE
-from components.manifests import Manifest
-from components.traffic.component import wrapped
+from components.manifests import Manifest, ObjectRef, object_ref
+from components.traffic.component import with_helm_ownership
 from stacks import delivery, ownership, transition
-from stacks.ownership import Kept, kept
 from stacks.plan import Plan
 from stacks.settings import Settings
 from stacks.target import Cluster, ClusterError
@@ -50,8 +49,8 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
         elif args.type_ == SERVICE_PATCH_TYPE:
             return None  # The mark of an owner has no place on an object of somebody else.
         elif "metadata" in props:
-            props["metadata"] = ownership.marked(props["metadata"], owner)
-            urn = planned.taken.get(_kept(args.type_, props["metadata"]))
+            props["metadata"] = ownership.with_owner(props["metadata"], owner)
+            urn = planned.taken.get(_object_ref(args.type_, props["metadata"]))
             if urn is not None:
                 # An import may have put it anywhere into the state. Without the alias, Pulumi would delete it there.
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[urn]))
@@ -64,11 +63,11 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
     return transform
 
 
-def _kept(type_: str, metadata: Mapping[str, Any]) -> Kept:
+def _object_ref(type_: str, metadata: Mapping[str, Any]) -> ObjectRef:
     """What a resource will be in the cluster: its type is kubernetes:GROUP/VERSION:KIND."""
     _, api_version, kind = type_.split(":")
     namespace = cast("str", metadata.get("namespace") or "")
-    return Kept(api_version.removeprefix("core/"), kind, str(metadata["name"]), namespace)
+    return ObjectRef(api_version.removeprefix("core/"), kind, str(metadata["name"]), namespace)
 
 
 def clear(
@@ -140,29 +139,29 @@ def _route_mover(cluster: Cluster, planned: Plan, owner: str) -> Callable[[pulum
 
 
 def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
-    wanted = [{**item, "metadata": ownership.marked(item["metadata"], owner)} for item in planned.traffic.objects]
+    wanted = [{**item, "metadata": ownership.with_owner(item["metadata"], owner)} for item in planned.traffic.objects]
     if planned.release:
-        wanted = [wrapped(item, planned.release) for item in wanted]
+        wanted = [with_helm_ownership(item, planned.release) for item in wanted]
     # This run may have installed the kinds since the cluster was looked at.
     cluster.forget_kinds()
-    places = {(item.api_version, item.kind, item.namespace) for item in map(kept, wanted)}
+    places = {(item.api_version, item.kind, item.namespace) for item in map(object_ref, wanted)}
     live: list[Manifest] = [
         {**item, "apiVersion": api_version, "kind": kind}
         for api_version, kind, namespace in sorted(places)
         for item in cluster.objects_of(api_version, kind, namespace)
-        if ownership.holder(item["metadata"]) in {owner, *planned.former}
+        if ownership.owner_of(item["metadata"]) in {owner, *planned.former}
     ]
     steps = transition.transition(wanted, live)
-    there: dict[Kept, dict[str, Any]] = {kept(item): item["metadata"] for item in live}
+    there: dict[ObjectRef, dict[str, Any]] = {object_ref(item): item["metadata"] for item in live}
     for item in (*steps.added, *steps.moved):
-        metadata = there.get(kept(item))
+        metadata = there.get(object_ref(item))
         if metadata is None:
-            cluster.create_unmanaged(_path(cluster, kept(item)), item)
+            cluster.create_unmanaged(_path(cluster, object_ref(item)), item)
         else:
-            cluster.apply(_path(cluster, kept(item)), item, manager_of(metadata.get("managedFields") or []))
+            cluster.apply(_path(cluster, object_ref(item)), item, manager_of(metadata.get("managedFields") or []))
     for item in steps.removed:
         cluster.request("DELETE", _path(cluster, item))
 
 
-def _path(cluster: Cluster, item: Kept) -> str:
+def _path(cluster: Cluster, item: ObjectRef) -> str:
     return cluster.path(item.api_version, item.kind, item.namespace, item.name)

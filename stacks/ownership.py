@@ -11,41 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from components.diagnostics import Diagnostic
+from components.manifests import ObjectRef
 
 ANNOTATION = "meshup/stack"
 """On every object of a stack: organisation/project/stack."""
 _RECORD = re.compile(r"sh\.helm\.release\.v1\.(?P<release>[a-z0-9][-a-z0-9.]*)\.v(?P<revision>\d+)")
 
 
-@dataclass(frozen=True)
-class Kept:
-    """An object that the stack is about to have.
-
-    Attributes:
-        api_version: As in a manifest.
-        kind: As in a manifest.
-        name: As in a manifest.
-        namespace: As in a manifest; "" for a cluster-wide object.
-    """
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str = ""
-
-
-def kept(manifest: Mapping[str, Any]) -> Kept:
-    """Return what a manifest will be in the cluster."""
-    metadata = manifest["metadata"]
-    return Kept(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace", ""))
-
-
-def marked(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def with_owner(metadata: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Return metadata with the annotation of the stack."""
     return {**metadata, "annotations": {**(metadata.get("annotations") or {}), ANNOTATION: owner}}
 
 
-def holder(metadata: Mapping[str, Any]) -> str:
+def owner_of(metadata: Mapping[str, Any]) -> str:
     """Return the stack that an object belongs to, "" for none."""
     return _text(metadata, "annotations", ANNOTATION)
 
@@ -60,16 +38,16 @@ class Claims:
         faults: Objects that are not this stack's, or not its alone.
     """
 
-    taken: Mapping[Kept, str]
+    taken: Mapping[ObjectRef, str]
     former: frozenset[str]
     faults: tuple[Diagnostic, ...]
 
 
 def claims(
-    wanted: Iterable[Kept],
-    there: Mapping[Kept, Mapping[str, Any]],
+    wanted: Iterable[ObjectRef],
+    there: Mapping[ObjectRef, Mapping[str, Any]],
     owner: str,
-    state: Callable[[str], Mapping[Kept, str] | None],
+    state: Callable[[str], Mapping[ObjectRef, str] | None],
 ) -> Claims:
     """Decide whose objects are.
 
@@ -84,19 +62,19 @@ def claims(
         state: Name of a stack -> the objects that it has, with URNs; nothing if there is no such stack, None if that
             can't be told.
     """
-    taken: dict[Kept, str] = {}
+    taken: dict[ObjectRef, str] = {}
     former: set[str] = set()
     faults: list[Diagnostic] = []
     for item in wanted:
         metadata = there.get(item)
-        holding = owner if metadata is None else holder(metadata)
+        holding = owner if metadata is None else owner_of(metadata)
         if holding == owner:
             continue
         urn = (state(owner) or {}).get(item, "")
         if not urn:
             faults.append(_foreign(item, owner, holding))
             continue
-        others: Mapping[Kept, str] | None = state(holding) if holding else {}
+        others: Mapping[ObjectRef, str] | None = state(holding) if holding else {}
         if others is None or item in others:
             faults.append(_shared(item, owner, holding, None if others is None else others[item]))
             continue
@@ -114,12 +92,12 @@ def taken_over(found: Claims, owner: str) -> list[Diagnostic]:
     carried = " or ".join(sorted(found.former)) or "no stack"
     message = (
         f"In the state of this stack: {count} object{'' if count == 1 else 's'} with the name of {carried} on, such as "
-        f"{_place(first)}. This run writes the name of this stack."
+        f"{first}. This run writes the name of this stack."
     )
     return [Diagnostic("MSH037", ANNOTATION, owner, message, severity="warning")]
 
 
-def _foreign(item: Kept, owner: str, holding: str) -> Diagnostic:
+def _foreign(item: ObjectRef, owner: str, holding: str) -> Diagnostic:
     """The fault of an object that is not in this stack's state."""
     overwrite = "--overwrite " if holding else ""
     command = f"kubectl annotate {overwrite}{_kubectl(item)} {ANNOTATION}={owner}"
@@ -137,25 +115,21 @@ def _foreign(item: Kept, owner: str, holding: str) -> Diagnostic:
             "Choose another name or another namespace. Or hand the object over to this stack, which then changes it, "
             f"and {after}:\n{command}"
         )
-    return Diagnostic("MSH026", _place(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
+    return Diagnostic("MSH026", str(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
 
 
-def _shared(item: Kept, owner: str, holding: str, urn: str | None) -> Diagnostic:
+def _shared(item: ObjectRef, owner: str, holding: str, urn: str | None) -> Diagnostic:
     """The fault of an object that another stack has as well, or may have."""
     if urn is not None:
         message = f"The states of {owner} and {holding} both have it."
-        return Diagnostic("MSH036", _place(item), urn, message, "one stack per object")
+        return Diagnostic("MSH036", str(item), urn, message, "one stack per object")
     message = f"The state of {owner} has it, and whether {holding}, whose name it carries, still has it can't be told."
     command = f"kubectl annotate --overwrite {_kubectl(item)} {ANNOTATION}={owner}"
     remedy = f"If {holding} is gone, or has forgotten it:\n{command}"
-    return Diagnostic("MSH036", _place(item), None, message, "one stack per object", remedy)
+    return Diagnostic("MSH036", str(item), None, message, "one stack per object", remedy)
 
 
-def _place(item: Kept) -> str:
-    return f"{item.kind}/{item.namespace}/{item.name}" if item.namespace else f"{item.kind}/{item.name}"
-
-
-def _kubectl(item: Kept) -> str:
+def _kubectl(item: ObjectRef) -> str:
     """An object as kubectl takes it: the kind with version and group, for kinds of one name in several groups."""
     group, _, version = item.api_version.rpartition("/")
     kind = f"{item.kind.lower()}.{version}.{group}" if group else item.kind.lower()

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic
-from components.manifests import Manifest
-from stacks.ownership import Kept, kept
+from components.manifests import Manifest, ObjectRef, object_ref
 from stacks.plan import Plan
 
 
@@ -40,7 +39,7 @@ def decide(planned: Plan, owner: str) -> Plan:
 
 
 def check(
-    planned: Plan, there: Mapping[Kept, Mapping[str, Any]], owner: str, *, server_side_apply: bool
+    planned: Plan, there: Mapping[ObjectRef, Mapping[str, Any]], owner: str, *, server_side_apply: bool
 ) -> list[Diagnostic]:
     """Find what a patch would fail on.
 
@@ -55,7 +54,7 @@ def check(
         return [Diagnostic("MSH004", "kubernetes:enableServerSideApply", False, message, "true")]
     found: list[Diagnostic] = []
     for patch in planned.patches:
-        service = kept(patch)
+        service = object_ref(patch)
         place, value = _place(planned, service), f"{service.namespace}/{service.name}"
         metadata = there.get(service)
         if metadata is None:
@@ -69,7 +68,7 @@ def check(
     return found
 
 
-def _place(planned: Plan, service: Kept) -> str:
+def _place(planned: Plan, service: ObjectRef) -> str:
     """Where the configuration asks for the annotations."""
     for plan in planned.traffic.planned:
         route = plan.route

@@ -11,7 +11,7 @@ from typing import Any, cast
 from components.apps import bookinfo, emojivoto
 from components.diagnostics import Diagnostic, errors
 from components.helm import HelmRelease
-from components.manifests import Manifest
+from components.manifests import Manifest, ObjectRef, object_ref
 from components.meshes.istio import component as istio
 from components.meshes.istio.component import IstioArgs
 from components.meshes.istio.mutual_tls import peer_authentication
@@ -24,7 +24,6 @@ from components.traffic import Compilation, Service, compile_routes, parse
 from components.traffic.model import CLUSTER_DOMAIN, Mesh
 from stacks import versions
 from stacks.charts import Charts
-from stacks.ownership import Kept, kept
 from stacks.settings import Settings, plain
 
 
@@ -48,7 +47,7 @@ class MeshPlan:
     args: Mapping[str, Any]
     releases: tuple[HelmRelease, ...]
     namespaces: tuple[MeshNamespaceArgs, ...]
-    objects: tuple[Kept, ...]
+    objects: tuple[ObjectRef, ...]
     revision: str
     output: Mapping[str, Any]
     identity: IdentityPlan | None = None
@@ -89,17 +88,17 @@ class Plan:
     """Annotations for Services that somebody else makes (stacks/patches.py)."""
     release: str = ""
     """What the names of the Helm releases of the traffic begin with; "" if each object is a resource."""
-    taken: Mapping[Kept, str] = field(default_factory=dict[Kept, str])
+    taken: Mapping[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
     """Objects of the stack that do not carry its annotation yet, with the URN that they have in its state."""
     former: frozenset[str] = frozenset()
     """The names of the stack that they carry instead."""
 
-    def objects(self) -> list[Kept]:
+    def objects(self) -> list[ObjectRef]:
         """Return every object that the stack will make, so without those of other people's charts."""
-        namespaces = [Kept("v1", "Namespace", item["name"]) for item in (*self.mesh.namespaces, *self.namespaces)]
-        apps = [kept(item) for app in self.apps for item in app.objects]
-        crds = [kept(item) for item in self.gateway_api]
-        return [*crds, *namespaces, *self.mesh.objects, *apps, *(kept(item) for item in self.traffic.objects)]
+        namespaces = [ObjectRef("v1", "Namespace", item["name"]) for item in (*self.mesh.namespaces, *self.namespaces)]
+        apps = [object_ref(item) for app in self.apps for item in app.objects]
+        crds = [object_ref(item) for item in self.gateway_api]
+        return [*crds, *namespaces, *self.mesh.objects, *apps, *(object_ref(item) for item in self.traffic.objects)]
 
 
 def _istio(settings: Settings, charts: Charts) -> MeshPlan:
@@ -151,7 +150,7 @@ def _istio(settings: Settings, charts: Charts) -> MeshPlan:
         args=args,
         releases=tuple(istio.releases(args)),
         namespaces=tuple(istio.namespaces(args)),
-        objects=(Kept("security.istio.io/v1", "PeerAuthentication", policy["name"], chosen.namespace),),
+        objects=(ObjectRef("security.istio.io/v1", "PeerAuthentication", policy["name"], chosen.namespace),),
         revision=chosen.revision or "",
         output={
             "kind": "istio",

@@ -14,6 +14,7 @@ from components.apps.bookinfo import Bookinfo, BookinfoArgs
 from components.apps.emojivoto import Emojivoto, EmojivotoArgs
 from components.diagnostics import ConfigurationError, Diagnostic, errors, render
 from components.gateway_api import GatewayApi
+from components.manifests import ObjectRef, object_ref
 from components.meshes.istio.component import Istio, IstioArgs
 from components.meshes.linkerd.component import (
     RESTART_KEY,
@@ -44,7 +45,6 @@ from stacks import (
 )
 from stacks.hooks import transformation
 from stacks.outputs import outputs
-from stacks.ownership import Kept, kept
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.state import Reader
@@ -181,9 +181,14 @@ def _looked_at(
     there, faults = _existing(cluster, wanted)
     claims = ownership.claims(wanted, there, owner, states)
     planned = replace(planned, taken=claims.taken, former=claims.former)
-    found += [*faults, *claims.faults, *ownership.taken_over(claims, owner), *delivery.mixed(planned, there, owner)]
+    found += [
+        *faults,
+        *claims.faults,
+        *ownership.taken_over(claims, owner),
+        *delivery.delivery_conflicts(planned, there, owner),
+    ]
     # These are expected to be somebody else's.
-    services, faults = _existing(cluster, [kept(item) for item in planned.patches])
+    services, faults = _existing(cluster, [object_ref(item) for item in planned.patches])
     applies = chosen.cluster.provider.get("enableServerSideApply", "true").lower() != "false"
     found += faults or patches.check(planned, services, owner, server_side_apply=applies)
     for check in (_linkerd_faults, _other_meshes):
@@ -224,7 +229,7 @@ def _with_gateway_api(
         return planned, found
     there = {item: metadata for item, metadata in _bundle(crds, guards) if bundle.is_part(item.name)}
     claims = ownership.claims(there, there, owner, states)
-    ours = {item.name: ownership.holder(there[item]) == owner or item in claims.taken for item in there}
+    ours = {item.name: ownership.owner_of(there[item]) == owner or item in claims.taken for item in there}
     # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
     if shared := [fault for fault in claims.faults if fault.code == "MSH036"]:
         return planned, shared
@@ -238,11 +243,11 @@ def _with_gateway_api(
     return replace(planned, gateway_api=tuple(objects)), faults
 
 
-def _bundle(crds: list[dict[str, Any]], guards: list[dict[str, Any]]) -> Iterator[tuple[Kept, dict[str, Any]]]:
+def _bundle(crds: list[dict[str, Any]], guards: list[dict[str, Any]]) -> Iterator[tuple[ObjectRef, dict[str, Any]]]:
     for item in crds:
-        yield Kept("apiextensions.k8s.io/v1", "CustomResourceDefinition", item["name"]), item
+        yield ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", item["name"]), item
     for item in guards:
-        yield Kept("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", item["name"]), item
+        yield ObjectRef("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", item["name"]), item
 
 
 def _metadata(
@@ -268,7 +273,7 @@ def _other_meshes(planned: Plan, cluster: Cluster, owner: str) -> list[Diagnosti
     own = [
         item["name"]
         for item in namespaces
-        if ownership.holder(item) == owner or Kept("v1", "Namespace", item["name"]) in planned.taken
+        if ownership.owner_of(item) == owner or ObjectRef("v1", "Namespace", item["name"]) in planned.taken
     ]
     listed = other_meshes.Listed(
         mutating=cluster.objects(registration, "mutatingwebhookconfigurations", None),
@@ -328,9 +333,9 @@ def provider(cluster: ClusterSettings) -> pulumi.ProviderResource:
     )
 
 
-def _existing(cluster: Cluster, wanted: list[Kept]) -> tuple[dict[Kept, dict[str, Any]], list[Diagnostic]]:
+def _existing(cluster: Cluster, wanted: list[ObjectRef]) -> tuple[dict[ObjectRef, dict[str, Any]], list[Diagnostic]]:
     """Those of the objects that are in the cluster, with their metadata; and what could not be looked at."""
-    there: dict[Kept, dict[str, Any]] = {}
+    there: dict[ObjectRef, dict[str, Any]] = {}
     found: list[Diagnostic] = []
     for api_version, kind, namespace in sorted({(i.api_version, i.kind, i.namespace) for i in wanted}):
         try:

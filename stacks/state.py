@@ -11,10 +11,10 @@ from pulumi.runtime import settings
 from pulumi.runtime.proto import resource_pb2
 
 from components.helm import RELEASE_TYPE
+from components.manifests import ObjectRef, object_ref
 from stacks.delivery import PREFIX
-from stacks.ownership import Kept, kept
 
-State = Mapping[Kept, str]
+State = Mapping[ObjectRef, str]
 """The objects of a stack, each with the URN of its resource."""
 Reader = Callable[[str], State | None]
 """Name of a stack -> what it has; nothing if there is no such stack, None if that can't be told."""
@@ -28,22 +28,22 @@ def reader() -> Reader:
     return cache(_read)
 
 
-def objects(resources: Mapping[str, Any]) -> dict[Kept, str]:
+def objects(resources: Mapping[str, Any]) -> dict[ObjectRef, str]:
     """Return the Kubernetes objects of a state, those in the releases of the traffic among them.
 
     Args:
         resources: URN -> type and outputs, as the engine answers. A Patch resource owns no object.
     """
-    found: dict[Kept, str] = {}
+    found: dict[ObjectRef, str] = {}
     for urn, resource in resources.items():
         kind, outputs = str(resource["type"]), cast("Mapping[str, Any]", resource["outputs"])
         if kind == RELEASE_TYPE:
             if str(outputs.get("name", "")).startswith(PREFIX):
                 values = cast("Mapping[str, Any]", outputs.get("values") or {})
                 texts = cast("Mapping[str, str]", values.get("objects") or {})
-                found |= {kept(json.loads(text)): urn for text in texts.values()}
+                found |= {object_ref(json.loads(text)): urn for text in texts.values()}
         elif kind.startswith("kubernetes:") and not kind.endswith("Patch") and _is_object(outputs):
-            found[kept(outputs)] = urn
+            found[object_ref(outputs)] = urn
     return found
 
 

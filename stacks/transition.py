@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from components.manifests import Manifest
+from components.manifests import Manifest, ObjectRef, object_ref
 from components.traffic.component import ROUTE_KINDS, Destination, destinations
-from stacks.ownership import Kept, kept
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Transition:
 
     added: tuple[Manifest, ...] = ()
     moved: tuple[Manifest, ...] = ()
-    removed: tuple[Kept, ...] = ()
+    removed: tuple[ObjectRef, ...] = ()
 
 
 def offered(item: Mapping[str, Any]) -> set[Destination]:
@@ -61,13 +60,13 @@ def transition(planned: Sequence[Manifest], live: Sequence[Manifest]) -> Transit
         planned: The traffic of the stack, as it is to be.
         live: The traffic of the stack, as it is in the cluster.
     """
-    now, wanted = {kept(item): item for item in live}, {kept(item): item for item in planned}
+    now, wanted = {object_ref(item): item for item in live}, {object_ref(item): item for item in planned}
     going = lost(live, planned)
-    stuck = [kept(item) for item in live if named(item) & going]
+    stuck = [object_ref(item) for item in live if named(item) & going]
     moved = tuple(wanted[item] for item in stuck if item in wanted)
     needed = _all(named, moved) - _all(offered, live)
     return Transition(
-        added=tuple(_with_subsets_of(now.get(kept(item)), item) for item in planned if offered(item) & needed),
+        added=tuple(_with_subsets_of(now.get(object_ref(item)), item) for item in planned if offered(item) & needed),
         moved=moved,
         removed=tuple(item for item in stuck if item not in wanted),
     )

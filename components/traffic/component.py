@@ -105,7 +105,7 @@ def release_of(item: Manifest, prefix: str) -> str:
     return f"{prefix}-{part}-{digest[0] % BUCKETS[part]}"
 
 
-def wrapped(item: Manifest, prefix: str) -> Manifest:
+def with_helm_ownership(item: Manifest, prefix: str) -> Manifest:
     """Return an object with the ownership that Helm would add, so that one without a change needs no patch."""
     metadata = item["metadata"]
     owned = {
@@ -133,7 +133,7 @@ def releases(objects: list[Manifest], prefix: str) -> list[HelmRelease]:
     for item in sorted(objects, key=lambda item: item["kind"] in ROUTE_KINDS):
         metadata = item["metadata"]
         bucket = values.setdefault((metadata["namespace"], release_of(item, prefix)), {})
-        bucket[f"{item['kind']}/{metadata['name']}"] = json.dumps(wrapped(item, prefix))
+        bucket[f"{item['kind']}/{metadata['name']}"] = json.dumps(with_helm_ownership(item, prefix))
     return [
         {
             "role": f"{namespace}-{name.removeprefix(prefix + '-')}",

@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from components.diagnostics import ConfigurationError
+from components.manifests import ObjectRef
 from components.meshes.istio import component as istio
 from components.meshes.linkerd import component as linkerd
 from stacks import delivery, hooks, program, settings
 from stacks.charts import Charts
-from stacks.ownership import ANNOTATION, Kept
+from stacks.ownership import ANNOTATION
 from stacks.plan import plan
 from tests.components.recorder import recorded
 from tests.unit.stacks import discovery
@@ -91,7 +92,7 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
     server.server_close()
 
 
-def no_state(stack: str) -> dict[Kept, str]:
+def no_state(stack: str) -> dict[ObjectRef, str]:
     del stack
     return {}
 
@@ -190,7 +191,7 @@ def test_every_object_carries_the_stack_that_made_it(api: Api) -> None:
 
 def test_what_an_import_has_put_into_the_state_is_known_there_by_its_urn(api: Api) -> None:
     """Else Pulumi would make it anew, and then delete what was imported."""
-    imported = Kept("v1", "Namespace", "bookinfo")
+    imported = ObjectRef("v1", "Namespace", "bookinfo")
     urn = "urn:pulumi:dev::meshup::kubernetes:core/v1:Namespace::as-it-was-imported"
     api.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo"})
     _, planned, cluster = program.prepare(raw(), "dev", OWNER, lambda _: {imported: urn})

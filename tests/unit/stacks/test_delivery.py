@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from components.manifests import Manifest
+from components.manifests import Manifest, object_ref
 from components.traffic import component as traffic
 from stacks import delivery, settings
 from stacks.charts import Charts
-from stacks.ownership import ANNOTATION, kept
+from stacks.ownership import ANNOTATION
 from stacks.plan import Plan, plan
 from tests.dataplane.traffic.examples import MESHES, cells
 from tests.unit.stacks.configs import raw
@@ -83,12 +83,13 @@ def test_objects_that_came_in_the_same_way_are_taken_up_again(way: Any) -> None:
     found, _ = delivery.decide(planned(), way, OWNER)
     objects = list(found.traffic.objects)
     if way == "release":
-        objects = [traffic.wrapped(item, found.release) for item in objects]
+        objects = [traffic.with_helm_ownership(item, found.release) for item in objects]
     there = {
-        kept(item): {"annotations": {ANNOTATION: OWNER} | item["metadata"].get("annotations", {})} for item in objects
+        object_ref(item): {"annotations": {ANNOTATION: OWNER} | item["metadata"].get("annotations", {})}
+        for item in objects
     }
     assert len(there) == 4
-    assert delivery.mixed(found, there, OWNER) == []
+    assert delivery.delivery_conflicts(found, there, OWNER) == []
 
 
 @pytest.mark.parametrize(("way", "release"), [("objects", "meshup-traffic-1"), ("release", None)])
@@ -97,8 +98,8 @@ def test_objects_that_came_in_the_other_way_are_not_taken_over(way: Any, release
     annotations = {ANNOTATION: OWNER}
     if release:
         annotations[traffic.RELEASE_ANNOTATION] = release
-    there = {kept(item): {"annotations": annotations} for item in found.traffic.objects}
-    (refusal,) = delivery.mixed(found, there, OWNER)
+    there = {object_ref(item): {"annotations": annotations} for item in found.traffic.objects}
+    (refusal,) = delivery.delivery_conflicts(found, there, OWNER)
     assert (refusal.code, refusal.severity, refusal.value) == ("MSH029", "error", way)
     assert refusal.message.startswith("4 objects")
 
@@ -106,10 +107,10 @@ def test_objects_that_came_in_the_other_way_are_not_taken_over(way: Any, release
 def test_releases_under_the_former_name_of_a_renamed_stack_are_not_replaced() -> None:
     found, _ = delivery.decide(planned(), "release", OWNER)
     former, _ = delivery.decide(planned(), "release", "organization/meshup/old")
-    objects = [traffic.wrapped(item, former.release) for item in former.traffic.objects]
-    there = {kept(item): item["metadata"] for item in objects}
+    objects = [traffic.with_helm_ownership(item, former.release) for item in former.traffic.objects]
+    there = {object_ref(item): item["metadata"] for item in objects}
     found = replace(found, taken=dict.fromkeys(there, "urn"))
-    (refusal,) = delivery.mixed(found, there, OWNER)
+    (refusal,) = delivery.delivery_conflicts(found, there, OWNER)
     assert (refusal.code, refusal.severity) == ("MSH029", "error")
     assert former.release in refusal.message
     assert "pulumi stack rename" in refusal.remedy
@@ -117,9 +118,9 @@ def test_releases_under_the_former_name_of_a_renamed_stack_are_not_replaced() ->
 
 def test_objects_of_somebody_else_are_left_to_the_check_of_ownership() -> None:
     found, _ = delivery.decide(planned(), "release", OWNER)
-    there = {kept(item): metadata(item) for item in planned().traffic.objects}
+    there = {object_ref(item): metadata(item) for item in planned().traffic.objects}
     assert there
-    assert delivery.mixed(found, there, OWNER) == []
+    assert delivery.delivery_conflicts(found, there, OWNER) == []
 
 
 def test_destinations_of_all_namespaces_come_before_all_routes() -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from components.manifests import ObjectRef
 from stacks import patches, settings
 from stacks.charts import Charts
-from stacks.ownership import Kept
 from stacks.plan import Plan, plan
 from tests.unit.stacks.configs import raw
 
@@ -15,7 +15,7 @@ ACCRUAL = "balancer.linkerd.io/failure-accrual"
 FAILURES = f"{ACCRUAL}-consecutive-max-failures"
 WEB: dict[str, Any] = {"namespace": "shop", "ports": [{"number": 80}], "circuitBreaker": {"consecutiveErrors": 3}}
 PLACE = "meshup:traffic.web.circuitBreaker"
-SERVICE = Kept("v1", "Service", "web", "shop")
+SERVICE = ObjectRef("v1", "Service", "web", "shop")
 
 
 def planned(traffic: dict[str, Any], owner: str = OWNER, **keys: Any) -> Plan:
@@ -41,7 +41,7 @@ def metadata(annotations: dict[str, str], manager: str, operation: str = "Apply"
     return {"name": "web", "annotations": annotations, "managedFields": [entry, other]}
 
 
-def codes(there: dict[Kept, Any], *, server_side_apply: bool = True) -> list[tuple[str, str]]:
+def codes(there: dict[ObjectRef, Any], *, server_side_apply: bool = True) -> list[tuple[str, str]]:
     found = patches.check(planned({"web": WEB}), there, OWNER, server_side_apply=server_side_apply)
     return [(fault.code, fault.path) for fault in found]
 

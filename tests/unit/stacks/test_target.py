@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from components.diagnostics import errors, render
+from components.manifests import ObjectRef, object_ref
 from devcluster.provider import kubeconfig
 from kubeaccess import connection
 from stacks import ownership, settings, state, target, versions
-from stacks.ownership import Kept, kept
 from stacks.settings import ClusterSettings
 
 CONFIG: dict[str, Any] = {
@@ -262,13 +262,13 @@ def test_every_supported_version_of_a_mesh_has_a_range_of_kubernetes_of_its_own(
 
 
 OWNER = "organization/meshup/dev"
-NAMESPACE = Kept("v1", "Namespace", "bookinfo")
+NAMESPACE = ObjectRef("v1", "Namespace", "bookinfo")
 
 
 FORMER = "organization/meshup/old"
 URN = "urn:pulumi:dev::meshup::kubernetes:core/v1:Namespace::anything"
 HAS_IT = {NAMESPACE: URN}
-CLAIMS: dict[str, tuple[str | None, dict[str, dict[Kept, str] | None], list[str]]] = {
+CLAIMS: dict[str, tuple[str | None, dict[str, dict[ObjectRef, str] | None], list[str]]] = {
     "not there": (None, {}, []),
     "ours": (OWNER, {}, []),
     "ours, and in the state": (OWNER, {OWNER: HAS_IT}, []),
@@ -300,15 +300,15 @@ def test_only_an_object_of_this_stack_is_taken_over(name: str) -> None:
 def test_the_state_is_not_asked_while_every_object_carries_the_stack() -> None:
     there = {NAMESPACE: {"annotations": {ownership.ANNOTATION: OWNER}}}
 
-    def ask(stack: str) -> dict[Kept, str]:
+    def ask(stack: str) -> dict[ObjectRef, str]:
         raise AssertionError(stack)
 
     assert ownership.claims([NAMESPACE], there, OWNER, ask).faults == ()
 
 
 def test_the_report_names_the_command_that_hands_an_object_over_and_suggests_no_removal() -> None:
-    route = Kept("gateway.networking.k8s.io/v1", "HTTPRoute", "reviews", "bookinfo")
-    there: dict[Kept, dict[str, Any]] = {NAMESPACE: {}, route: {"annotations": {ownership.ANNOTATION: FORMER}}}
+    route = ObjectRef("gateway.networking.k8s.io/v1", "HTTPRoute", "reviews", "bookinfo")
+    there: dict[ObjectRef, dict[str, Any]] = {NAMESPACE: {}, route: {"annotations": {ownership.ANNOTATION: FORMER}}}
     found = ownership.claims([NAMESPACE, route], there, OWNER, lambda _: {}).faults
     first, second = found
     # A command that is broken over lines would run in parts when it is copied.
@@ -362,7 +362,7 @@ def test_a_state_has_the_objects_of_its_resources_and_those_in_the_releases_of_t
         "component": {"type": "meshup:index:Istio", "outputs": {"namespace": "istio-system"}},
         "provider": {"type": "pulumi:providers:kubernetes", "outputs": {"kubeconfig": "x"}},
     }
-    assert state.objects(listed) == {NAMESPACE: "namespace", kept(route): "traffic"}
+    assert state.objects(listed) == {NAMESPACE: "namespace", object_ref(route): "traffic"}
 
 
 def record(release: str, revision: int, status: str) -> dict[str, Any]:
@@ -387,7 +387,7 @@ def test_before_an_update_only_what_is_pending_is_taken_away() -> None:
 
 
 def test_the_mark_of_the_stack_joins_the_annotations_that_are_there() -> None:
-    assert ownership.marked({"name": "a", "annotations": {"b": "c"}}, OWNER) == {
+    assert ownership.with_owner({"name": "a", "annotations": {"b": "c"}}, OWNER) == {
         "name": "a",
         "annotations": {"b": "c", ownership.ANNOTATION: OWNER},
     }

@@ -4,8 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.manifests import Manifest
-from stacks.ownership import kept
+from components.manifests import Manifest, object_ref
 from stacks.transition import Transition, lost, named, offered, transition
 
 
@@ -74,7 +73,7 @@ def test_routes_of_other_services_leave_too() -> None:
 
 def test_a_route_that_is_no_longer_wanted_goes_before_what_it_names() -> None:
     live = [rule("a", "v1"), route("a", ("a", "v1")), rule("b", "v1"), route("b", ("b", "v1"))]
-    assert transition(live[2:], live) == Transition(removed=(kept(live[1]),))
+    assert transition(live[2:], live) == Transition(removed=(object_ref(live[1]),))
 
 
 def test_per_version_services_count_as_destinations() -> None:
@@ -111,8 +110,8 @@ def stacks(draw: st.DrawFn) -> list[Manifest]:
 def test_at_no_moment_a_route_names_what_is_not_there(
     live: list[Manifest], planned: list[Manifest], in_releases: bool
 ) -> None:
-    now = {kept(item): item for item in live}
-    wanted = {kept(item): item for item in planned}
+    now = {object_ref(item): item for item in live}
+    wanted = {object_ref(item): item for item in planned}
 
     def holds() -> None:
         there = {found for item in now.values() for found in offered(item)}
@@ -126,14 +125,14 @@ def test_at_no_moment_a_route_names_what_is_not_there(
 
     steps = transition(planned, live)
     for item in (*steps.added, *steps.moved):
-        now[kept(item)] = item
+        now[object_ref(item)] = item
         holds()
     for gone in steps.removed:
         now.pop(gone)
         holds()
     # Then Pulumi: destinations first. A release deletes at once, single resources are deleted last.
     for item in planned:
-        now[kept(item)] = item
+        now[object_ref(item)] = item
         if in_releases and item["kind"] == "DestinationRule":
             deleted("DestinationRule")
         holds()
