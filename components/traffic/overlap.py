@@ -1,25 +1,30 @@
-"""Whether conditions contain each other or exclude each other. Exact for all parts of a match, not a comparison of
-texts.
-"""
+"""Decide whether one match covers another or excludes it: exact for every part, not a comparison of texts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import quote as quote_path
 
 from . import patterns
 from .manifests import quote
-from .model import Match, Pairs, TextMatch
+from .model import Match, TextMatch
 
 Named = tuple[tuple[str, TextMatch], ...]
+Part = tuple[str, str]
+"""What a condition is on: `path`, `method`, `header`, `cookie`, `query`, `source` or `namespace`, and its name."""
+Conditions = Mapping[Part, TextMatch]
+
+PATH: Part = ("path", "")
+METHOD: Part = ("method", "")
 EVERY_PATH = TextMatch("prefix", "/")
 
 
 def path_of(match: Match) -> TextMatch:
-    """The path condition of a match; gRPC fixes it, and none is every path."""
+    """Return the path condition of a match: gRPC fixes it, and a match without one takes every path."""
     if match.grpc_service and match.grpc_method:
         return TextMatch("exact", f"/{match.grpc_service}/{match.grpc_method}")
     if match.grpc_service:
@@ -28,33 +33,64 @@ def path_of(match: Match) -> TextMatch:
 
 
 def method_of(match: Match) -> str:
-    """The method that a match asks for, or ""; gRPC is always POST."""
+    """Return the method that a match asks for, or ""; gRPC is always POST."""
     return match.method or ("POST" if match.grpc_service else "")
 
 
+def conditions_of(match: Match) -> dict[Part, TextMatch]:
+    """Return the conditions of a match, by the part of the request that they are on."""
+    exact = [(METHOD, method_of(match))] if method_of(match) else []
+    exact += [(("source", key), value) for key, value in match.source]
+    exact += [(("namespace", ""), match.source_namespace)] if match.source_namespace else []
+    found = {part: TextMatch("exact", value) for part, value in exact}
+    found[PATH] = path_of(match)
+    for what, named in (("header", match.headers), ("cookie", match.cookies), ("query", match.query)):
+        found |= {(what, name): condition for name, condition in named}
+    return found
+
+
 def covers(outer: Match, inner: Match) -> bool:
-    """True if every request of `inner` is one of `outer`.
+    """Return True if every request of `inner` is one of `outer`.
 
     Raises:
         TooMuchWork: It takes too many steps; `between` says where the matches are.
     """
-    return _compared(_covers, outer, inner)
+
+    def decide(wide: Conditions, narrow: Conditions) -> bool:
+        return all(
+            part in narrow and texts_of(part).covers(condition, narrow[part]) for part, condition in wide.items()
+        )
+
+    return _compared(decide, outer, inner)
 
 
 def disjoint(first: Match, second: Match) -> bool:
-    """True if no request meets both.
+    """Return True if no request meets both.
 
     Raises:
         TooMuchWork: It takes too many steps; `between` says where the matches are.
     """
-    return _compared(_disjoint, first, second)
+
+    def decide(one: Conditions, two: Conditions) -> bool:
+        return any(part in two and texts_of(part).disjoint(condition, two[part]) for part, condition in one.items())
+
+    return _compared(decide, first, second)
+
+
+def _compared(question: Callable[[Conditions, Conditions], bool], one: Match, two: Match) -> bool:
+    try:
+        patterns.work().take(2)
+        return question(conditions_of(one), conditions_of(two))
+    except patterns.TooMuchWork as error:
+        error.between = (one.where, two.where)
+        raise
 
 
 _Item = TypeVar("_Item")
 
 
 class Earlier(Generic[_Item]):
-    """Matches in the order in which they were added, with what belongs to each; found by the path that they take."""
+    """Matches with an item each, in the order in which they were added, indexed by path."""
 
     def __init__(self) -> None:
         self._all: list[tuple[Match, _Item]] = []
@@ -69,7 +105,7 @@ class Earlier(Generic[_Item]):
         self._all.append((match, item))
 
     def covering(self, match: Match) -> tuple[Match, _Item] | None:
-        """The first that takes every request of a match, and what belongs to it.
+        """Return the first match that covers another one, and its item.
 
         Raises:
             TooMuchWork: It takes too many steps.
@@ -77,7 +113,7 @@ class Earlier(Generic[_Item]):
         return next((self._all[at] for at in self._near(path_of(match)) if covers(self._all[at][0], match)), None)
 
     def _near(self, path: TextMatch) -> Iterable[int]:
-        """The positions of those whose path may take all of a path."""
+        """Return the positions of the matches whose path may cover a path."""
         if path.kind == "regex":
             return range(len(self._all))
         segments = path.value.rstrip("/").split("/")
@@ -87,48 +123,12 @@ class Earlier(Generic[_Item]):
         return sorted([*found, *self._patterns, *(self._at.get(path, ()) if path.kind == "exact" else ())])
 
 
-def _compared(question: Callable[[Match, Match], bool], one: Match, two: Match) -> bool:
-    try:
-        patterns.work().take(2)
-        return question(one, two)
-    except patterns.TooMuchWork as error:
-        error.between = (one.where, two.where)
-        raise
-
-
-def _covers(outer: Match, inner: Match) -> bool:
-    return (
-        method_of(outer) in ("", method_of(inner))
-        and _labels_cover(outer.source, inner.source)
-        and outer.source_namespace in ("", inner.source_namespace)
-        and path_covers(path_of(outer), path_of(inner))
-        and _named_cover(outer.headers, inner.headers)
-        and _named_cover(outer.cookies, inner.cookies)
-        and _named_cover(outer.query, inner.query)
-    )
-
-
-def _disjoint(first: Match, second: Match) -> bool:
-    methods = {method_of(first), method_of(second)} - {""}
-    namespaces = {first.source_namespace, second.source_namespace} - {""}
-    labels = dict(first.source)
-    return (
-        len(methods) > 1
-        or len(namespaces) > 1
-        or any(labels.get(key, value) != value for key, value in second.source)
-        or path_disjoint(path_of(first), path_of(second))
-        or _named_disjoint(first.headers, second.headers)
-        or _named_disjoint(first.cookies, second.cookies)
-        or _named_disjoint(first.query, second.query)
-    )
-
-
 _UNESCAPED = re.compile(r"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
 _ESCAPED = re.compile(r"[^!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]")
 
 
 def canonical_path(path: str) -> str:
-    """The path as Envoy compares it, which Istio sets to normalise paths (observed with Envoy 1.40, Istio 1.30).
+    """Return the path as Envoy compares it: Istio makes it normalise paths (observed with Envoy 1.40, Istio 1.30).
 
     Backslashes are slashes; what needs no escape has none, what needs one has it; `.` and `..` are resolved; several
     slashes stay. Linkerd compares a path as it comes.
@@ -149,7 +149,7 @@ def canonical_path(path: str) -> str:
 
 
 def path_matches(condition: TextMatch, path: str) -> bool:
-    """True if the path (without query) meets the condition. A prefix counts whole segments."""
+    """Return True if the path (without query) meets the condition. A prefix counts whole segments."""
     if condition.kind == "regex":
         return patterns.matches(condition.value, path)
     if condition.kind == "exact":
@@ -158,7 +158,7 @@ def path_matches(condition: TextMatch, path: str) -> bool:
 
 
 def text_matches(condition: TextMatch, text: str) -> bool:
-    """True if a header, cookie or parameter that is there meets the condition."""
+    """Return True if the value of a header, cookie or parameter meets the condition."""
     match condition.kind:
         case "present":
             return True
@@ -170,59 +170,9 @@ def text_matches(condition: TextMatch, text: str) -> bool:
             return patterns.matches(condition.value, text)
 
 
-def path_covers(outer: TextMatch, inner: TextMatch) -> bool:
-    """True if every path of `inner` is one of `outer`."""
-    if outer in (EVERY_PATH, inner):
-        return True
-    if inner.kind == "exact":
-        return path_matches(outer, inner.value)
-    if outer.kind == "exact":
-        return False
-    if outer.kind == inner.kind == "prefix":
-        return path_matches(outer, inner.value)
-    return patterns.contains(path_pattern(outer), path_pattern(inner))
-
-
-def path_disjoint(first: TextMatch, second: TextMatch) -> bool:
-    """True if no path meets both."""
-    if first.kind == "exact":
-        return not path_matches(second, first.value)
-    if second.kind == "exact":
-        return not path_matches(first, second.value)
-    if first.kind == second.kind == "prefix":
-        return not (path_matches(first, second.value) or path_matches(second, first.value))
-    return patterns.disjoint(path_pattern(first), path_pattern(second))
-
-
-def text_covers(outer: TextMatch, inner: TextMatch) -> bool:
-    """True if every text of `inner` is one of `outer`."""
-    if outer.kind == "present" or outer == inner:
-        return True
-    if inner.kind == "exact":
-        return text_matches(outer, inner.value)
-    if outer.kind == "exact":
-        return False
-    if outer.kind == inner.kind == "prefix":
-        return inner.value.startswith(outer.value)
-    return patterns.contains(text_pattern(outer), text_pattern(inner))
-
-
-def text_disjoint(first: TextMatch, second: TextMatch) -> bool:
-    """True if no text meets both."""
-    if first.kind == "exact":
-        return not text_matches(second, first.value)
-    if second.kind == "exact":
-        return not text_matches(first, second.value)
-    if "present" in (first.kind, second.kind):
-        return False
-    if first.kind == second.kind == "prefix":
-        return not (first.value.startswith(second.value) or second.value.startswith(first.value))
-    return patterns.disjoint(text_pattern(first), text_pattern(second))
-
-
 @lru_cache(maxsize=4096)
 def path_pattern(condition: TextMatch) -> str:
-    """The paths of a condition as a pattern."""
+    """Return a condition on the path as a pattern."""
     if condition.kind == "exact":
         return quote(condition.value)
     if condition.kind == "regex":
@@ -232,20 +182,48 @@ def path_pattern(condition: TextMatch) -> str:
 
 @lru_cache(maxsize=4096)
 def text_pattern(condition: TextMatch) -> str:
-    """The texts of a condition on a header, cookie or parameter as a pattern."""
+    """Return a condition on a header, cookie or parameter as a pattern."""
     patterns_of = {"regex": condition.value, "prefix": quote(condition.value) + ".*", "present": ".*"}
     return patterns_of.get(condition.kind, quote(condition.value))
 
 
-def _named_cover(outer: Named, inner: Named) -> bool:
-    known = dict(inner)
-    return all(name in known and text_covers(condition, known[name]) for name, condition in outer)
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts that conditions on a part of a request compare.
+
+    Attributes:
+        meets: Whether a text meets a condition.
+        pattern: A condition as a pattern.
+        every: The condition that every text meets.
+    """
+
+    meets: Callable[[TextMatch, str], bool]
+    pattern: Callable[[TextMatch], str]
+    every: TextMatch
+
+    def covers(self, outer: TextMatch, inner: TextMatch) -> bool:
+        """Return True if every text of `inner` is one of `outer`."""
+        if outer in (self.every, inner):
+            return True
+        if inner.kind == "exact" or outer.kind == inner.kind == "prefix":
+            return self.meets(outer, inner.value)
+        return outer.kind != "exact" and patterns.contains(self.pattern(outer), self.pattern(inner))
+
+    def disjoint(self, first: TextMatch, second: TextMatch) -> bool:
+        """Return True if no text meets both."""
+        kinds = {first.kind, second.kind}
+        if "exact" in kinds:
+            exact, other = (first, second) if first.kind == "exact" else (second, first)
+            return not self.meets(other, exact.value)
+        if kinds == {"prefix"}:
+            return not (self.meets(first, second.value) or self.meets(second, first.value))
+        return "present" not in kinds and patterns.disjoint(self.pattern(first), self.pattern(second))
 
 
-def _named_disjoint(first: Named, second: Named) -> bool:
-    known = dict(first)
-    return any(name in known and text_disjoint(known[name], condition) for name, condition in second)
+PATH_TEXTS = Texts(path_matches, path_pattern, EVERY_PATH)
+VALUE_TEXTS = Texts(text_matches, text_pattern, TextMatch("present"))
 
 
-def _labels_cover(outer: Pairs, inner: Pairs) -> bool:
-    return set(outer) <= set(inner)
+def texts_of(part: Part) -> Texts:
+    """Return how the texts of a part are compared: a prefix of a path counts whole segments."""
+    return PATH_TEXTS if part == PATH else VALUE_TEXTS

@@ -1,40 +1,22 @@
-"""Requests that show something: one that some matches take and others do not, or that there is none.
+"""Find a request that some matches take and others do not, or decide that there is none.
 
-A request here names each header, cookie and parameter once at most, and has characters that a client can send.
+A request found here has each header, cookie and parameter at most once, and only characters that a client can send.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote as encoded
 
 from . import patterns
 from .capability import ISTIO_ROUTE, Target
 from .manifests import all_headers
 from .model import Match, Request, TextMatch
-from .overlap import (
-    EVERY_PATH,
-    method_of,
-    path_covers,
-    path_disjoint,
-    path_matches,
-    path_of,
-    path_pattern,
-    text_covers,
-    text_disjoint,
-    text_matches,
-    text_pattern,
-)
+from .overlap import EVERY_PATH, METHOD, PATH, Conditions, Part, conditions_of, method_of, texts_of
 
-Part = tuple[str, str]
-"""What a condition is on: `path`, `method`, `header`, `cookie`, `query`, `source` or `namespace`, and its name."""
-Conditions = Mapping[Part, TextMatch]
-
-PATH: Part = ("path", "")
-METHOD: Part = ("method", "")
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "REPORT")
-"""Those that a match can ask for, the common ones first, and one that it can't."""
+"""The methods that a match can ask for, common ones first, and one that it can't ask for."""
 
 _SEGMENT = r"!$&'()*+,:;=@\-0-9A-Z\[\]_a-z~"
 _ESCAPE = r"%(?:2[0-9A-CFa-cf]|3[A-Fa-f]|40|5[B-Eb-e]|60|7[B-DFb-df]|[89A-Fa-f][0-9A-Fa-f])"
@@ -50,14 +32,14 @@ _DECODED = r"[ -~]*"
 
 @dataclass(frozen=True, slots=True)
 class PathLimit:
-    """Further conditions on the path of a request, and what it must not meet."""
+    """Further conditions on the path of a request: those it meets and those it does not."""
 
     inside: tuple[TextMatch, ...] = ()
     outside: tuple[TextMatch, ...] = ()
 
 
 class Witnesses:
-    """Looks for requests to the rules of a route on a target.
+    """Find requests to the rules of a route on a target.
 
     Args:
         target: The target; it says how paths and parameters are compared.
@@ -72,23 +54,14 @@ class Witnesses:
         self._whole_cookie = any(name == "cookie" for match in matches for name, _ in match.headers)
 
     def conditions(self, match: Match) -> Conditions:
-        """The conditions of a match, by what they are on. None on the path is one on every path."""
-        found: dict[Part, TextMatch] = {}
-        if path_of(match) != EVERY_PATH:
-            found[PATH] = path_of(match)
-        if method_of(match):
-            found[METHOD] = TextMatch("exact", method_of(match))
-        headers = all_headers(match) if self._whole_cookie else match.headers
-        cookies = () if self._whole_cookie else match.cookies
-        for what, named in (("header", headers), ("cookie", cookies), ("query", match.query)):
-            found.update({(what, name): condition for name, condition in named})
-        found.update({("source", key): TextMatch("exact", value) for key, value in match.source})
-        if match.source_namespace:
-            found["namespace", ""] = TextMatch("exact", match.source_namespace)
-        return found
+        """Return the conditions of a match, by what they are on; without one on the path if it takes every path."""
+        if self._whole_cookie:
+            match = replace(match, headers=all_headers(match), cookies=())
+        found = conditions_of(match)
+        return {part: condition for part, condition in found.items() if (part, condition) != (PATH, EVERY_PATH)}
 
     def find(self, met: Sequence[Conditions], avoided: Sequence[Conditions], limit: PathLimit) -> Request | None:
-        """A request that meets all of some matches and none of others; None if there is none.
+        """Find a request that meets all of some matches and none of others; None if there is none.
 
         Raises:
             TooMuchWork: It takes too many steps.
@@ -108,8 +81,7 @@ class Witnesses:
         return None if found is None else self._request(found)
 
     def _excluded(self, part: Part, inside: frozenset[TextMatch], condition: TextMatch) -> bool:
-        apart = path_disjoint if part == PATH else text_disjoint
-        return any(apart(condition, one) for one in inside)
+        return any(texts_of(part).disjoint(condition, one) for one in inside)
 
     def _search(
         self,
@@ -117,7 +89,7 @@ class Witnesses:
         outside: Mapping[Part, frozenset[TextMatch]],
         avoided: Sequence[Conditions],
     ) -> dict[Part, str] | None:
-        """The texts of a request; where it meets a match that is avoided, each way out of that is tried."""
+        """Find the texts of a request. Where it meets an avoided match, try to break each condition of that match."""
         patterns.work().take(2 + len(avoided))
         texts: dict[Part, str] = {}
         for part, conditions in inside.items():
@@ -125,7 +97,7 @@ class Witnesses:
             if text is None:
                 return None
             texts[part] = text
-        met = next((c for c in avoided if all(_meets(part, c[part], texts[part]) for part in c)), None)
+        met = next((c for c in avoided if all(texts_of(part).meets(c[part], texts[part]) for part in c)), None)
         if met is None:
             return texts
         for part, condition in met.items():
@@ -136,23 +108,23 @@ class Witnesses:
         return None
 
     def _text(self, part: Part, inside: frozenset[TextMatch], outside: frozenset[TextMatch]) -> str | None:
-        """A text that meets conditions and none of others."""
+        """Find a text that meets all of some conditions and none of others."""
+        texts = texts_of(part)
         exact = next((condition.value for condition in inside if condition.kind == "exact"), None)
         if exact is not None:
-            met = all(_meets(part, condition, exact) for condition in inside)
-            return exact if met and not any(_meets(part, condition, exact) for condition in outside) else None
-        covers, pattern = (path_covers, path_pattern) if part == PATH else (text_covers, text_pattern)
-        if any(covers(one, other) for one in outside for other in inside):
+            met = all(texts.meets(condition, exact) for condition in inside)
+            return exact if met and not any(texts.meets(condition, exact) for condition in outside) else None
+        if any(texts.covers(one, other) for one in outside for other in inside):
             return None
         near = [condition for condition in outside if not self._excluded(part, inside, condition)]
-        wanted = [self._domain(part), *(pattern(condition) for condition in inside)]
-        unwanted = [pattern(condition) for condition in near]
+        wanted = [self._domain(part), *(texts.pattern(condition) for condition in inside)]
+        unwanted = [texts.pattern(condition) for condition in near]
         text = patterns.example(wanted, unwanted)
         # An empty value is hard to see in a report.
         return patterns.example([*wanted, ".+"], unwanted) or "" if text == "" else text
 
     def _domain(self, part: Part) -> str:
-        """The texts that can stand there."""
+        """Return the pattern of the texts that a client can send there."""
         envoy = self.target == ISTIO_ROUTE
         if part == PATH:
             return ENVOY_PATH if envoy else _LINKERD_PATH
@@ -180,12 +152,8 @@ class Witnesses:
         )
 
 
-def _meets(part: Part, condition: TextMatch, text: str) -> bool:
-    return path_matches(condition, text) if part == PATH else text_matches(condition, text)
-
-
 def request_text(request: Request) -> str:
-    """A request in one line, such as `GET /a?q=1 with header x: 1`."""
+    """Return a request in one line, such as `GET /a?q=1 with header x: 1`."""
     query = "&".join(f"{name}={value}" for name, value in request.query)
     text = f"{request.method} {request.path}{'?' if query else ''}{query}"
     named = [f"header {name}: {value}" for name, value in request.headers]
