@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from kubernetes.utils import quantity as kubernetes_quantity
 from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+
+from components.diagnostics.validation import refused
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?", re.ASCII)
@@ -38,12 +39,6 @@ _LONGEST_RELEASE = 53
 """Helm, pkg/chart/v2/lint/rules and pkg/chartutil/validate_name.go."""
 _LONGEST_URL = 2048
 _LONGEST_PATTERN = 1024
-
-
-def refused(code: str, message: str, allowed: str = "", remedy: str = "") -> PydanticCustomError:
-    """The error of a value that its type does not take, for `settings` to report."""
-    context = {key: value for key, value in (("allowed", allowed), ("remedy", remedy)) if value}
-    return PydanticCustomError(code, message, context)  # pyright: ignore[reportArgumentType] -- a template is text
 
 
 def _checked(check: Callable[[str], str]) -> Any:
@@ -150,13 +145,13 @@ def _repository(value: str) -> str:
     if not fault and "@" in value:
         fault = "The address holds credentials, which would show in the state of the stack."
     if fault:
-        raise refused("MSH305", fault.replace("{", "").replace("}", ""), "https://HOST/PATH or oci://HOST/PATH")
+        raise refused("MSH305", fault, "https://HOST/PATH or oci://HOST/PATH")
     return value
 
 
 def _http_url(value: str) -> str:
     if fault := _url(value, ("https", "http")):
-        raise refused("MSH017", fault.replace("{", "").replace("}", ""), "http://HOST:PORT/PATH")
+        raise refused("MSH017", fault, "http://HOST:PORT/PATH")
     return value
 
 

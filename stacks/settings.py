@@ -8,18 +8,17 @@ and their Python names are snake_case. Values are never coerced: `"3"` is not a 
 
 import json
 import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_origin
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from components.diagnostics import Diagnostic, nearest
+from components.diagnostics.reader import one_of
+from components.diagnostics.validation import HIDDEN, keys_of, validate
 from stacks import versions
 from stacks.environments import ENVIRONMENTS, with_preset
 from stacks.files import MOST_DEPTH, depth
@@ -87,8 +86,6 @@ _PROVIDER_FLAGS = (
 """Those that the provider compares with the text `true`; any other text is false to it (provider.go, Configure)."""
 LINKERD_RELEASES = ("crds", "cni", "control-plane", "viz")
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-HIDDEN = "[secret]"
-"""Stands for the value of a secret key in a report."""
 
 Replicas = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[int, Field(ge=10, le=3600)]
@@ -338,7 +335,7 @@ class Settings(Section):
     """Keys whose values are Pulumi secrets."""
 
 
-KEYS = tuple(to_camel(name) for name in Settings.model_fields if name not in ("cluster", "secret"))
+KEYS = keys_of(Settings)
 """The keys of a stack's configuration, without `meshup:`."""
 FIELDS = {to_camel(name): info for name, info in Settings.model_fields.items()}
 MAY_BE_SECRET = ("istio", "linkerd", "identity")
@@ -445,14 +442,15 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     )
     # These two names are no keys of the configuration.
     found += [
-        _diagnostic({"type": "extra_forbidden", "loc": (key,), "msg": "", "input": None}, secret)
+        Diagnostic("MSH002", f"{PROJECT}:{key}", None, f"There is no key '{key}' here.", one_of(KEYS))
         for key in ("secret", "cluster")
         if key in raw
     ]
-    settings, faults = _validated(complete)
     # A private key that was written without --secret is not printed either.
     hidden = secret | {key for key, value in complete.items() if "PRIVATE KEY" in str(value)}
-    found += [_diagnostic(fault, hidden) for fault in faults]
+    valid, faults = validate(Settings, complete, f"{PROJECT}:", hidden)
+    settings = valid or Settings(environment="dev")
+    found += faults
     found += [
         Diagnostic(
             "MSH011", f"{PROJECT}:{key}", HIDDEN, "The value is a secret.", f"secret: {', '.join(MAY_BE_SECRET)}"
@@ -492,50 +490,6 @@ def _not_plain(value: Any) -> str:
     return ""
 
 
-def _validated(complete: dict[str, Any]) -> tuple[Settings, list[ErrorDetails]]:
-    """Validate, leave out what is wrong, and validate again, until the rest is right."""
-    faults: list[ErrorDetails] = []
-    while True:
-        try:
-            return Settings.model_validate(complete, by_alias=True), faults
-        except ValidationError as error:
-            details = error.errors(include_url=False)
-        # What was left out for its fault is not missing.
-        known = {detail["loc"] for detail in faults}
-        faults += [detail for detail in details if detail["loc"] not in known]
-        # Backwards, so that the positions in lists stay right.
-        for location in sorted(
-            {detail["loc"] for detail in details}, key=lambda loc: [str(p) for p in loc], reverse=True
-        ):
-            _leave_out(complete, location)
-
-
-def _leave_out(value: Any, location: tuple[int | str, ...]) -> None:
-    """Delete the deepest part of a location that exists, in place."""
-    parent, key = value, location[0]
-    for part in location[1:]:
-        inner = _inside(parent, key)
-        if _inside(inner, part) is _ABSENT:
-            break
-        parent, key = inner, part
-    if _inside(parent, key) is not _ABSENT:
-        del parent[key]
-
-
-_ABSENT = object()
-"""What is not there, which is something else than an entry without a value."""
-
-
-def _inside(value: Any, part: int | str) -> Any:
-    """An entry of a mapping or a list, or _ABSENT."""
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value).get(str(part), _ABSENT)
-    if isinstance(value, list) and isinstance(part, int):
-        entries = cast("list[Any]", value)
-        return entries[part] if part < len(entries) else _ABSENT
-    return _ABSENT
-
-
 def _no_environment(written: Any, stack: str) -> Diagnostic:
     allowed = "one of " + ", ".join(ENVIRONMENTS)
     if written is None:
@@ -552,7 +506,8 @@ def _exclusive(raw: Mapping[str, Any]) -> list[Diagnostic]:
         ("charts", raw.get("charts"), "directory", "repository"),
         ("istio", raw.get("istio"), "replicas", "autoscaling"),
     ]
-    gateways = _inside(raw.get("istio"), "gateways")
+    istio = raw.get("istio")
+    gateways: Any = cast("dict[str, Any]", istio).get("gateways") if isinstance(istio, dict) else None
     if isinstance(gateways, list):
         places += [
             (f"istio.gateways[{position}]", gateway, "replicas", "autoscaling")
@@ -731,74 +686,6 @@ def _namespaces(settings: Settings) -> list[Diagnostic]:
             found.append(Diagnostic("MSH009", f"{PROJECT}:{path}", namespace, message))
         taken.setdefault(namespace, path)
     return found
-
-
-_TYPES = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "finite_number": "a finite number",
-}
-_RANGES = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
-
-
-def _diagnostic(detail: ErrorDetails, secret: Container[object]) -> Diagnostic:
-    """Say in meshup's terms what pydantic found."""
-    location = [part for part in detail["loc"] if isinstance(part, int) or not part.startswith("function-")]
-    path = f"{PROJECT}:" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)[1:]
-    kind = detail["type"]
-    hidden = bool(location) and location[0] in secret
-    value: Any = HIDDEN if hidden else detail["input"]
-    context = detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        near = nearest(str(location[-1]), _known_keys(location[:-1]))
-        message = "meshup has no such key." + (f" Did you mean {near}?" if near else "")
-        return Diagnostic("MSH002", path, value, message, "one of " + ", ".join(_known_keys(location[:-1])))
-    if kind == "missing":
-        return Diagnostic("MSH003", path, None, "The key is not set.")
-    if kind == "literal_error":
-        allowed = context["expected"].replace("'", "").replace(" or ", ", ")
-        near = nearest(str(detail["input"]), allowed.split(", ")) if not hidden else None
-        message = "The value is not allowed." + (f" Did you mean {near}?" if near else "")
-        return Diagnostic("MSH004", path, value, message, f"one of {allowed}")
-    if kind in _RANGES:
-        words, key = _RANGES[kind]
-        return Diagnostic("MSH005", path, value, "The number is out of range.", f"{words} {context[key]}")
-    if kind.startswith("MSH"):
-        allowed, remedy = (str(context.get(key, "")) for key in ("allowed", "remedy"))
-        return Diagnostic(kind, path, value, detail["msg"], allowed, remedy)
-    return Diagnostic("MSH001", path, value, "The value has the wrong type.", _TYPES.get(kind, detail["msg"]))
-
-
-def _known_keys(location: Iterable[int | str]) -> list[str]:
-    """The keys of the section at a place of the configuration, as they are written there."""
-    section: type[BaseModel] = Settings
-    for part in location:
-        if isinstance(part, str):
-            fields = {info.alias or name: info for name, info in section.model_fields.items()}
-            inner = section_of(fields[part])
-            if inner is not None:
-                section = inner
-    names = [info.alias or name for name, info in section.model_fields.items()]
-    return [name for name in names if section is not Settings or name in KEYS]
-
-
-def section_of(info: FieldInfo) -> type[BaseModel] | None:
-    """The section that a field holds, alone, optional, or in a list."""
-    queue: list[Any] = [info.annotation]
-    while queue:
-        annotation = queue.pop()
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation
-        if get_origin(annotation) in (Union, UnionType, tuple, list, Annotated):
-            queue.extend(get_args(annotation))
-    return None
 
 
 def plain(section: BaseModel | None) -> dict[str, Any] | None:

@@ -13,11 +13,12 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, nearest
+from components.diagnostics.validation import HIDDEN
 from kubeaccess import connection
 from stacks import api_requests, files
 from stacks.api_requests import CONTEXT_PATH
 from stacks.kubeconfig import fault as kubeconfig_fault
-from stacks.settings import HIDDEN, ClusterSettings
+from stacks.settings import ClusterSettings
 from stacks.versions import Minor, minor
 
 ANSWER_SECONDS = 5.0

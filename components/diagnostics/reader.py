@@ -34,7 +34,9 @@ MOST_HINTS = 200
 
 def join(where: str, key: str) -> str:
     """The path of `key` below `where`, as the user writes it."""
-    return f"{where}.{key}" if _PLAIN_KEY.fullmatch(key) else f'{where}["{key}"]'
+    if not _PLAIN_KEY.fullmatch(key):
+        return f'{where}["{key}"]'
+    return f"{where}.{key}" if where and not where.endswith(":") else f"{where}{key}"
 
 
 def one_of(values: Iterable[str]) -> str:
@@ -75,7 +77,7 @@ class Reader:
         """
         if not isinstance(value, Mapping):
             self.fault(
-                "MSH101", where, value, f"This must be a mapping, not {_kind(value)}.", "a mapping of keys to values"
+                "MSH101", where, value, f"This must be a mapping, not {kind_of(value)}.", "a mapping of keys to values"
             )
             return None
         found: dict[str, object] = {}
@@ -85,7 +87,7 @@ class Reader:
                     "MSH101",
                     where,
                     key,
-                    f"Each key here must be text, and one is {_kind(key)}.",
+                    f"Each key here must be text, and one is {kind_of(key)}.",
                     remedy="Put the key in quotes.",
                 )
             elif known and key not in known:
@@ -108,7 +110,7 @@ class Reader:
     def items(self, value: object, where: str, *, most: int = 0) -> list[tuple[object, str]]:
         """The items of a list, each with its path; after a fault, the first `most` of them."""
         if not isinstance(value, (list, tuple)):
-            self.fault("MSH101", where, value, f"This must be a list, not {_kind(value)}.", "a list")
+            self.fault("MSH101", where, value, f"This must be a list, not {kind_of(value)}.", "a list")
             return []
         listed = cast("list[object]", value)
         if most and len(listed) > most:
@@ -123,7 +125,7 @@ class Reader:
                 "MSH101",
                 where,
                 value,
-                f"This must be text, not {_kind(value)}.",
+                f"This must be text, not {kind_of(value)}.",
                 "text",
                 remedy="Put the value in quotes.",
             )
@@ -147,7 +149,7 @@ class Reader:
                 "MSH101",
                 where,
                 value,
-                f"The {what} must be text, not {_kind(value)}.",
+                f"The {what} must be text, not {kind_of(value)}.",
                 "text",
                 remedy="Put the name in quotes.",
             )
@@ -185,7 +187,7 @@ class Reader:
         """An integer from `least` to `most`. True, 5.0 and "5" are not integers."""
         allowed = f"an integer from {least} to {most}"
         if isinstance(value, bool) or not isinstance(value, int):
-            wrong = "a fraction" if isinstance(value, float) else _kind(value)
+            wrong = "a fraction" if isinstance(value, float) else kind_of(value)
             self.fault(
                 code if code != "MSH105" else "MSH101", where, value, f"This must be an integer, not {wrong}.", allowed
             )
@@ -199,7 +201,7 @@ class Reader:
         """A percentage from 0.0001 to 100: what Envoy can tell apart (a millionth)."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.fault(
-                "MSH101", where, value, f"This must be a number, not {_kind(value)}.", "a number from 0.0001 to 100"
+                "MSH101", where, value, f"This must be a number, not {kind_of(value)}.", "a number from 0.0001 to 100"
             )
             return None
         if not 0.0001 <= value <= 100:  # noqa: PLR2004 -- percent
@@ -273,6 +275,6 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """The type of the value in the words of YAML."""
     return next((name for kind, name in _KINDS if isinstance(value, kind)), f"a {type(value).__name__}")

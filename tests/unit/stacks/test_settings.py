@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.diagnostics import Diagnostic, render
+from components.diagnostics.validation import section_of
 from components.meshes.linkerd.component import chart_resources, releases
 from stacks import settings
 from stacks.charts import Charts
@@ -415,8 +416,8 @@ def test_a_project_that_is_misspelt_is_refused_with_the_right_one() -> None:
 
 
 def test_the_nearest_known_key_is_suggested() -> None:
-    message = faults(raw(istio={"replicsa": 1}))[0].message
-    assert "Did you mean replicas?" in message
+    remedy = faults(raw(istio={"replicsa": 1}))[0].remedy
+    assert "Did you mean 'replicas'?" in remedy
 
 
 def test_a_secret_value_is_never_in_a_report() -> None:
@@ -475,7 +476,7 @@ def test_no_istio_section_raises_anything(section: dict[str, Any]) -> None:
     assert isinstance(render(faults(raw(istio=section))), str)
 
 
-SECTIONS = {key: section for key, info in settings.FIELDS.items() if (section := settings.section_of(info)) is not None}
+SECTIONS = {key: section for key, info in settings.FIELDS.items() if (section := section_of(info)) is not None}
 WORDS = st.sampled_from(["", "a", "1Gi", "-1", "a:1", "http://a:b", "1-0", "::/0", "~nobody/x", "{", "\x00", "é", "/"])
 
 

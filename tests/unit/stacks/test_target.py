@@ -9,6 +9,7 @@ import yaml
 
 from components.diagnostics import errors, render
 from components.manifests import ObjectRef, object_ref
+from components.diagnostics.validation import HIDDEN
 from devcluster.provider import kubeconfig
 from kubeaccess import connection
 from stacks import ownership, settings, state, target, versions
@@ -93,7 +94,7 @@ def test_what_kubectl_refuses_in_a_kubeconfig_is_refused_by_its_place(config: di
     # kubectl 1.36 refuses each of these but the last; `kubectl config view` was asked.
     text = json.dumps(config)
     (fault,) = target.kubeconfig(ClusterSettings(context="prod", kubeconfig=text), {})[1]
-    assert (fault.code, fault.path, fault.value) == ("MSH021", "kubernetes:kubeconfig", settings.HIDDEN)
+    assert (fault.code, fault.path, fault.value) == ("MSH021", "kubernetes:kubeconfig", HIDDEN)
     assert place in fault.message
     assert "hunter2" not in render([fault])
 

@@ -1,0 +1,65 @@
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from components.diagnostics.validation import HIDDEN, validate
+
+FORM = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
+
+
+class Part(BaseModel):
+    model_config = FORM
+    name: str
+    size: Annotated[int, Field(ge=1, le=9)] = 1
+
+
+class Whole(BaseModel):
+    model_config = FORM
+    kind_of_it: Literal["one", "two"] = "one"
+    parts: list[Part] = []
+    named: dict[str, Part] = {}
+
+
+def found(raw: dict[str, Any], **options: Any) -> list[tuple[str, str, object, str]]:
+    return [(d.code, d.path, d.value, d.remedy) for d in validate(Whole, raw, "meshup:", **options)[1]]
+
+
+def test_what_is_right_stays_and_each_fault_is_found_at_once() -> None:
+    parts: list[Any] = [{"name": "a"}, {"name": 3}, {"size": 5}, {"name": "d", "size": 10}, {"name": "e", "sise": 2}]
+    raw = {"kindOfIt": "twoo", "parts": parts, "named": {"x y": {"name": "f"}, "z": 1}}
+    whole, diagnostics = validate(Whole, raw, "meshup:")
+    assert whole == Whole(parts=[Part(name="a"), Part(name="d"), Part(name="e")], named={"x y": Part(name="f")})
+    assert [(d.code, d.path) for d in diagnostics] == [
+        ("MSH004", "meshup:kindOfIt"),
+        ("MSH001", "meshup:parts[1].name"),
+        ("MSH003", "meshup:parts[2].name"),
+        ("MSH005", "meshup:parts[3].size"),
+        ("MSH002", "meshup:parts[4].sise"),
+        ("MSH001", "meshup:named.z"),
+    ]
+
+
+def test_the_data_stays_as_it_is() -> None:
+    raw = {"parts": [{"name": 1}, {"name": "a"}]}
+    validate(Whole, raw, "")
+    assert raw == {"parts": [{"name": 1}, {"name": "a"}]}
+
+
+def test_the_nearest_key_and_choice_are_suggested() -> None:
+    assert found({"kindOfIt": "twoo"})[0][3] == "Did you mean 'two'?"
+    assert found({"named": {"x": {"name": "a", "sise": 1}}})[0][1:] == (
+        "meshup:named.x.sise",
+        1,
+        "Did you mean 'size'?",
+    )
+
+
+def test_the_value_of_a_secret_is_in_no_report() -> None:
+    assert found({"kindOfIt": "twooo"}, hidden={"kindOfIt"})[0][2] == HIDDEN
+
+
+def test_a_required_key_at_the_top_that_is_missing_leaves_no_instance() -> None:
+    part, diagnostics = validate(Part, {"size": 2}, "component")
+    assert part is None
+    assert [(d.code, d.path) for d in diagnostics] == [("MSH003", "component.name")]
