@@ -14,9 +14,9 @@ from components.helm import RELEASE_TYPE
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.traffic.component import with_helm_ownership
 from stacks import delivery, ownership, transition
+from stacks.cluster import Cluster, ClusterError
 from stacks.plan import Plan
 from stacks.settings import Settings
-from stacks.target import Cluster, ClusterError
 
 DESTINATION_RULE_TYPE = "kubernetes:networking.istio.io/v1:DestinationRule"
 """Pulumi's type token of a DestinationRule."""
@@ -74,10 +74,10 @@ def clear(
     cluster: Cluster, release: str, namespace: str, operation: Literal["create", "update"], say: Callable[[str], None]
 ) -> None:
     """Delete the records of a release that an interrupted run left behind (docs/decisions/0001-recovery.md)."""
-    records = cluster.metadata("v1", "secrets", namespace)
+    records = [item["metadata"] for item in cluster.objects("v1", "Secret", namespace, metadata_only=True)]
     for record in ownership.stale_records(release, operation, records):
         say(f"Removing {record}, which an interrupted run left behind.")
-        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{record}")
+        cluster.delete(ObjectRef("v1", "Secret", record, namespace))
 
 
 def cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
@@ -148,7 +148,7 @@ def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
     live: list[Manifest] = [
         {**item, "apiVersion": api_version, "kind": kind}
         for api_version, kind, namespace in sorted(places)
-        for item in cluster.objects_of(api_version, kind, namespace)
+        for item in cluster.objects(api_version, kind, namespace)
         if ownership.owner_of(item["metadata"]) in {owner, *planned.former}
     ]
     steps = transition.transition(wanted, live)
@@ -156,12 +156,8 @@ def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
     for item in (*steps.added, *steps.moved):
         metadata = there.get(object_ref(item))
         if metadata is None:
-            cluster.create_unmanaged(_path(cluster, object_ref(item)), item)
+            cluster.create_unmanaged(item)
         else:
-            cluster.apply(_path(cluster, object_ref(item)), item, manager_of(metadata.get("managedFields") or []))
+            cluster.apply(item, manager_of(metadata.get("managedFields") or []))
     for item in steps.removed:
-        cluster.request("DELETE", _path(cluster, item))
-
-
-def _path(cluster: Cluster, item: ObjectRef) -> str:
-    return cluster.path(item.api_version, item.kind, item.namespace, item.name)
+        cluster.delete(item)

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,21 +34,21 @@ from stacks import (
     delivery,
     gateway_api,
     identity,
+    kubeconfig,
     other_meshes,
     ownership,
     patches,
     settings,
     state,
-    target,
     traffic_file,
     versions,
 )
+from stacks.cluster import Cluster, ClusterError, ClusterView, check_version
 from stacks.hooks import transformation
 from stacks.outputs import outputs
 from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.state import Reader
-from stacks.target import Cluster, ClusterError
 
 
 @dataclass(frozen=True)
@@ -151,16 +151,20 @@ def prepare(config: RawConfig, stack: str, owner: str, states: Reader) -> tuple[
     if chosen.mesh == "linkerd":
         planned, faults = _with_identity(chosen, planned)
         found += faults
-    kubeconfig, faults = target.kubeconfig(chosen.cluster, os.environ)
+    target, faults = kubeconfig.find(chosen.cluster, os.environ)
     found += faults
-    cluster = None
-    if kubeconfig:
-        supported = versions.kubernetes(chosen.mesh, planned.mesh.output["version"])
-        cluster, faults = target.connect(kubeconfig, supported)
-        found += faults
-    if cluster is not None and not errors(found):
-        planned, faults = _looked_at(chosen, planned, cluster, owner, states)
-        found += faults
+    cluster, view = None, None
+    if target:
+        try:
+            cluster = Cluster(target)
+            view = ClusterView(cluster, cluster.version())
+        except ClusterError as error:
+            found += error.diagnostics
+    if view is not None:
+        found += check_version(view.version, versions.kubernetes(chosen.mesh, planned.mesh.output["version"]))
+    if view is not None and not errors(found):
+        planned, faults = _looked_at(chosen, planned, view, owner, states)
+        found += [*faults, *view.diagnostics]
     if errors(found) or cluster is None:
         raise ConfigurationError(found)
     if found:
@@ -169,34 +173,27 @@ def prepare(config: RawConfig, stack: str, owner: str, states: Reader) -> tuple[
 
 
 def _looked_at(
-    chosen: Settings, planned: Plan, cluster: Cluster, owner: str, states: Reader
+    chosen: Settings, planned: Plan, view: ClusterView, owner: str, states: Reader
 ) -> tuple[Plan, list[Diagnostic]]:
-    """Compare the plan with the cluster. What can't be read does not hide what else can't be."""
-    planned, found = _with_gateway_api(chosen, planned, cluster, owner, states)
+    """Compare the plan with the cluster."""
+    planned, found = view.conclude(lambda: _with_gateway_api(chosen, planned, view, owner, states), (planned, []))
     found += charts.unreachable(planned.mesh.releases)
     for namespace in sorted({release["namespace"] for release in planned.mesh.releases}):
         # The hooks read Helm's records there: a right that is missing shows before the first resource.
-        _metadata(cluster, ("v1", "secrets"), found, namespace)
+        view.metadata("v1", "Secret", namespace)
     wanted = planned.objects()
-    there, faults = _existing(cluster, wanted)
-    claims = ownership.claims(wanted, there, owner, states)
-    planned = replace(planned, taken=claims.taken, former=claims.former)
-    found += [
-        *faults,
-        *claims.faults,
-        *ownership.taken_over(claims, owner),
-        *delivery.delivery_conflicts(planned, there, owner),
-    ]
-    # These are expected to be somebody else's.
-    services, faults = _existing(cluster, [object_ref(item) for item in planned.patches])
+    live = view.existing(wanted)
+    claims = ownership.claims(wanted, live, owner, states)
+    final = replace(planned, taken=claims.taken, former=claims.former)
+    found += [*claims.faults, *ownership.taken_over(claims, owner)]
+    found += delivery.delivery_conflicts(final, live, owner)
     applies = chosen.cluster.provider.get("enableServerSideApply", "true").lower() != "false"
-    found += faults or patches.check(planned, services, owner, server_side_apply=applies)
-    for check in (_linkerd_faults, _other_meshes):
-        try:
-            found += check(planned, cluster, owner)
-        except ClusterError as error:
-            found += error.diagnostics
-    return planned, found
+    # These are expected to be somebody else's.
+    services = [object_ref(item) for item in final.patches]
+    found += view.conclude(lambda: patches.check(final, view.existing(services), owner, server_side_apply=applies), [])
+    found += view.conclude(lambda: _linkerd_faults(final, view), [])
+    found += view.conclude(lambda: _other_meshes(final, view, owner), [])
+    return final, found
 
 
 def _with_identity(chosen: Settings, planned: Plan) -> tuple[Plan, list[Diagnostic]]:
@@ -211,25 +208,25 @@ def _with_identity(chosen: Settings, planned: Plan) -> tuple[Plan, list[Diagnost
 
 
 def _with_gateway_api(
-    chosen: Settings, planned: Plan, cluster: Cluster, owner: str, states: Reader
+    chosen: Settings, planned: Plan, view: ClusterView, owner: str, states: Reader
 ) -> tuple[Plan, list[Diagnostic]]:
     """Look for the bundle on the cluster; plan our own where there is none."""
     wanted = chosen.gateway_api.install
     if not (wanted or needs_gateway_api(chosen, planned)):
         return planned, []
-    found: list[Diagnostic] = []
-    crds, guards = (
-        _metadata(cluster, kind, found)
-        for kind in (
-            ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
-            ("admissionregistration.k8s.io/v1", "validatingadmissionpolicies"),
-        )
+    crd, policy = (
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
     )
-    if found:
-        return planned, found
-    there = {item: metadata for item, metadata in _bundle(crds, guards) if bundle.is_part(item.name)}
-    claims = ownership.claims(there, there, owner, states)
-    ours = {item.name: ownership.owner_of(there[item]) == owner or item in claims.taken for item in there}
+    crds, guards = view.metadata(*crd), view.metadata(*policy)
+    live = {
+        ObjectRef(*kind, item["name"]): item
+        for kind, items in ((crd, crds), (policy, guards))
+        for item in items
+        if bundle.is_part(item["name"])
+    }
+    claims = ownership.claims(live, live, owner, states)
+    ours = {item.name: ownership.owner_of(live[item]) == owner or item in claims.taken for item in live}
     # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
     if shared := [fault for fault in claims.faults if fault.code == "MSH036"]:
         return planned, shared
@@ -243,44 +240,26 @@ def _with_gateway_api(
     return replace(planned, gateway_api=tuple(objects)), faults
 
 
-def _bundle(crds: list[dict[str, Any]], guards: list[dict[str, Any]]) -> Iterator[tuple[ObjectRef, dict[str, Any]]]:
-    for item in crds:
-        yield ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", item["name"]), item
-    for item in guards:
-        yield ObjectRef("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", item["name"]), item
-
-
-def _metadata(
-    cluster: Cluster, kind: tuple[str, str], found: list[Diagnostic], namespace: str | None = None
-) -> list[dict[str, Any]]:
-    """The metadata of all objects of a kind; what can't be read is added to what was found."""
-    try:
-        return cluster.metadata(*kind, namespace)
-    except ClusterError as error:
-        found += error.diagnostics
-        return []
-
-
-def _linkerd_faults(planned: Plan, cluster: Cluster, _owner: str) -> list[Diagnostic]:
+def _linkerd_faults(planned: Plan, view: ClusterView) -> list[Diagnostic]:
     if planned.mesh.kind != "linkerd":
         return []
-    return node_faults(planned.mesh.args["linkerd"], cluster.objects("v1", "nodes", None))
+    return node_faults(planned.mesh.args["linkerd"], view.objects("v1", "Node"))
 
 
-def _other_meshes(planned: Plan, cluster: Cluster, owner: str) -> list[Diagnostic]:
+def _other_meshes(planned: Plan, view: ClusterView, owner: str) -> list[Diagnostic]:
     registration = "admissionregistration.k8s.io/v1"
-    namespaces = cluster.metadata("v1", "namespaces", None)
+    namespaces = view.metadata("v1", "Namespace")
     own = [
         item["name"]
         for item in namespaces
         if ownership.owner_of(item) == owner or ObjectRef("v1", "Namespace", item["name"]) in planned.taken
     ]
     listed = other_meshes.Listed(
-        mutating=cluster.objects(registration, "mutatingwebhookconfigurations", None),
-        validating=cluster.objects(registration, "validatingwebhookconfigurations", None),
-        crds=cluster.metadata("apiextensions.k8s.io/v1", "customresourcedefinitions", None),
+        mutating=view.objects(registration, "MutatingWebhookConfiguration"),
+        validating=view.objects(registration, "ValidatingWebhookConfiguration"),
+        crds=view.metadata("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         namespaces=namespaces,
-        deployments=[item for name in own for item in cluster.metadata("apps/v1", "deployments", name)],
+        deployments=[item for name in own for item in view.metadata("apps/v1", "Deployment", name)],
     )
     return other_meshes.check(planned, listed, own)
 
@@ -331,24 +310,3 @@ def provider(cluster: ClusterSettings) -> pulumi.ProviderResource:
         {key: pulumi.Output.secret(value) if key in cluster.secret else value for key, value in inputs.items()},
         pulumi.ResourceOptions(version=importlib.metadata.version("pulumi_kubernetes")),
     )
-
-
-def _existing(cluster: Cluster, wanted: list[ObjectRef]) -> tuple[dict[ObjectRef, dict[str, Any]], list[Diagnostic]]:
-    """Those of the objects that are in the cluster, with their metadata; and what could not be looked at."""
-    there: dict[ObjectRef, dict[str, Any]] = {}
-    found: list[Diagnostic] = []
-    for api_version, kind, namespace in sorted({(i.api_version, i.kind, i.namespace) for i in wanted}):
-        try:
-            items = cluster.objects_of(api_version, kind, namespace, target.METADATA)
-        except ClusterError as error:
-            found += error.diagnostics
-            if not error.status:
-                break
-            continue
-        listed = {item["metadata"]["name"]: item["metadata"] for item in items}
-        for item in wanted:
-            if (item.api_version, item.kind, item.namespace) == (api_version, kind, namespace):
-                metadata = listed.get(item.name)
-                if metadata is not None:
-                    there[item] = metadata
-    return there, found

@@ -4,13 +4,10 @@ An entry is what decides whether a later preview changes something: URN, parent,
 options.
 """
 
-import contextlib
 import hashlib
 import json
 import shutil
-import threading
-from collections.abc import Generator, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +21,7 @@ from stacks import program
 from tests import modules, standins
 from tests.baseline.stacks import CHARTS, CONTEXT, NAME
 from tests.components.recorder import Record, recorded
-from tests.unit.stacks import discovery
+from tests.unit.stacks import fake_api
 
 Entry = dict[str, Any]
 ISTIO = "1.31.0-dev"
@@ -167,43 +164,6 @@ def bundle() -> Path:
     return modules.directory("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """An API server on which nothing is installed and everything is allowed."""
-
-    def do_GET(self) -> None:
-        found = {"gitVersion": "v1.36.3"} if self.path == "/version" else discovery.answer(self.path)
-        self._answer(found or {}, 404 if found is None else 200)
-
-    def do_POST(self) -> None:
-        self._answer({"status": {"allowed": True}})
-
-    def _answer(self, body: Any, status: int = 200) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
-
-
-@contextlib.contextmanager
-def _empty_cluster(folder: Path) -> Generator[Path]:
-    """Give the kubeconfig of an API server on which nothing is installed."""
-    with HTTPServer(("127.0.0.1", 0), _Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        config: dict[str, Any] = {
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
-            "clusters": [{"name": CONTEXT, "cluster": {"server": address}}],
-            "users": [{"name": CONTEXT, "user": {}}],
-        }
-        file = folder / "kubeconfig"
-        file.write_text(yaml.safe_dump(config))
-        yield file
-        server.shutdown()
-
-
 def registered(settings: Mapping[str, Any], source: Path, folder: Path) -> tuple[list[Entry], Entry]:
     """Run the whole program under mocks; return what it registers, and the stack outputs.
 
@@ -225,7 +185,9 @@ def registered(settings: Mapping[str, Any], source: Path, folder: Path) -> tuple
         program.run()
         return pulumi.Output.all(**exported).apply(outputs.update)
 
-    with _empty_cluster(folder) as kubeconfig, pytest.MonkeyPatch.context() as patch:
+    with fake_api.serving(tls=False) as api, pytest.MonkeyPatch.context() as patch:
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.write_text(yaml.safe_dump(api.kubeconfig({}, CONTEXT)))
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
         patch.setenv("PULUMI_CONFIG", json.dumps(texts))
         patch.setenv("KUBECONFIG", str(kubeconfig))

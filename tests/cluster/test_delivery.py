@@ -281,7 +281,7 @@ def test_routes_can_be_handed_over_to_the_other_way_and_back_without_being_touch
     forget_traffic(stack)
     where = [KINDS, "--namespace", "default", "--selector", "app.kubernetes.io/managed-by=meshup"]
     listed = json.loads(command(stack, "kubectl", "get", *where, "--output", "json"))
-    listed["items"] = [traffic.wrapped(item, prefix) for item in listed["items"]]
+    listed["items"] = [traffic.with_helm_ownership(item, prefix) for item in listed["items"]]
     (tmp_path / "listed.json").write_text(json.dumps(listed))
     command(stack, "kubectl", "replace", "--filename", str(tmp_path / "listed.json"))
     set_keys(stack, delivery="release")

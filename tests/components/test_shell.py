@@ -1,10 +1,7 @@
 """The thin shell against an API server that answers like Kubernetes, as far as it is asked."""
 
-import json
-import threading
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,74 +19,24 @@ from stacks.charts import Charts
 from stacks.ownership import ANNOTATION
 from stacks.plan import plan
 from tests.components.recorder import recorded
-from tests.unit.stacks import discovery
+from tests.unit.stacks import fake_api
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_api import Api, listed
 
 OWNER = "organization/meshup/dev"
 
 
-class Api(ThreadingHTTPServer):
-    """Answers GET from `answers`, else with discovery and empty lists (404 for what it does not list), and notes what
-    is deleted.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: dict[str, Any] = {"/version": {"gitVersion": "v1.36.3"}}
-        self.status = 200
-        self.refused: tuple[str, ...] = ()
-        self.deleted: list[str] = []
-
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def kubeconfig(self) -> str:
-        server = self.address()
-        return yaml.safe_dump(
-            {
-                "current-context": "kind-dev",
-                "contexts": [{"name": "kind-dev", "context": {"cluster": "c", "user": "u"}}],
-                "clusters": [{"name": "c", "cluster": {"server": server}}],
-                "users": [{"name": "u", "user": {"token": "t"}}],
-            }
-        )
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        api = cast("Api", self.server)
-        answer = api.answers[self.path] if self.path in api.answers else discovery.answer(self.path)
-        status = 403 if self.path.endswith(api.refused) and api.refused else api.status
-        self.answer(404 if answer is None else status, answer or {})
-
-    def do_DELETE(self) -> None:
-        cast("Api", self.server).deleted.append(self.path)
-        self.answer(200, {})
-
-    def answer(self, status: int, body: Any) -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
-
-
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
-    server = Api()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    file = tmp_path / "kubeconfig"
-    file.write_text(server.kubeconfig(), encoding="utf-8")
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    # The repositories of the meshes' projects are not asked by tests.
-    for mesh in (istio, linkerd):
-        monkeypatch.setattr(mesh, "REPOSITORY", f"{server.address()}/charts")
-    server.answers["/charts/index.yaml"] = {}
-    yield server
-    server.shutdown()
-    server.server_close()
+    with fake_api.serving(tls=False) as server:
+        file = tmp_path / "kubeconfig"
+        file.write_text(yaml.safe_dump(server.kubeconfig({"token": "t"}, "kind-dev")), encoding="utf-8")
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        # The repositories of the meshes' projects are not asked by tests.
+        for mesh in (istio, linkerd):
+            monkeypatch.setattr(mesh, "REPOSITORY", f"{server.address}/charts")
+        server.answers["/charts/index.yaml"] = (200, {})
+        yield server
 
 
 def no_state(stack: str) -> dict[ObjectRef, str]:
@@ -103,46 +50,42 @@ def refused(**keys: Any) -> list[tuple[str, str]]:
     return [(fault.code, fault.path) for fault in caught.value.diagnostics]
 
 
-def namespaces(*found: dict[str, Any]) -> dict[str, Any]:
-    return {"items": [{"metadata": item} for item in found]}
-
-
 def test_a_cluster_that_has_nothing_of_the_plan_is_taken(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = {"items": None}
+    api.answers["/api/v1/namespaces"] = (200, {"items": None})
     chosen, planned, _ = program.prepare(raw(), "dev", OWNER, no_state)
     assert (chosen.mesh, planned.mesh.kind) == ("istio", "istio")
 
 
 def test_what_an_interrupted_run_of_this_stack_made_is_taken_over(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo", "annotations": {ANNOTATION: OWNER}})
+    api.answers["/api/v1/namespaces"] = listed({"name": "bookinfo", "annotations": {ANNOTATION: OWNER}})
     _, planned, _ = program.prepare(raw(), "dev", OWNER, no_state)
     assert [namespace["name"] for namespace in planned.namespaces] == ["bookinfo"]
 
 
 def test_what_belongs_to_somebody_else_is_refused(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = namespaces(
+    api.answers["/api/v1/namespaces"] = listed(
         {"name": "bookinfo"}, {"name": "istio-system", "annotations": {ANNOTATION: "a/meshup/prod"}}, {"name": "x"}
     )
     assert refused() == [("MSH026", "Namespace/bookinfo"), ("MSH026", "Namespace/istio-system")]
 
 
 def test_another_mesh_and_a_control_plane_that_would_go_first_are_refused_before_the_first_resource(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = namespaces({"name": "istio-system", "annotations": {ANNOTATION: OWNER}})
+    api.answers["/api/v1/namespaces"] = listed({"name": "istio-system", "annotations": {ANNOTATION: OWNER}})
     webhooks = [{"name": "object.sidecar-injector.istio.io", "clientConfig": {"url": "https://mesh.example/inject"}}]
-    found = {"items": [{"metadata": {"name": "istio-sidecar-injector-managed"}, "webhooks": webhooks}]}
+    found = 200, {"items": [{"metadata": {"name": "istio-sidecar-injector-managed"}, "webhooks": webhooks}]}
     api.answers["/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"] = found
     istiod = {
         "name": "istiod",
         "labels": {"app": "istiod", "app.kubernetes.io/managed-by": "Helm"},
         "annotations": {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system"},
     }
-    api.answers["/apis/apps/v1/namespaces/istio-system/deployments"] = namespaces(istiod)
+    api.answers["/apis/apps/v1/namespaces/istio-system/deployments"] = listed(istiod)
     assert refused(istio={"revision": "canary"}) == [("MSH326", "meshup:istio"), ("MSH321", "meshup:mesh")]
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_credentials_that_the_cluster_refuses_are_one_fault(api: Api, status: int) -> None:
-    api.status = status
+    api.answers["/version"] = (status, {})
     assert refused() == [("MSH024", "kubernetes:context")]
 
 
@@ -152,7 +95,7 @@ def test_istios_charts_are_looked_up_before_the_first_resource(api: Api) -> None
 
 
 def test_an_old_cluster_is_one_fault(api: Api) -> None:
-    api.answers["/version"] = {"gitVersion": "v1.29.1"}
+    api.answers["/version"] = (200, {"gitVersion": "v1.29.1"})
     assert refused() == [("MSH025", "kubernetes:context")]
 
 
@@ -173,7 +116,7 @@ def shell(api: Api, patches: Sequence[Any] = (), **keys: Any) -> list[Any]:
     """Everything that `run` registers, with the transformation of the stack."""
     chosen, _ = settings.load(raw(**keys), "dev")
     planned, _ = delivery.decide(replace(plan(chosen, Charts())[0], patches=tuple(patches)), chosen.delivery, OWNER)
-    api.answers["/api/v1/namespaces"] = {"items": []}
+    api.answers["/api/v1/namespaces"] = listed()
     cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
 
     def build() -> None:
@@ -193,7 +136,7 @@ def test_what_an_import_has_put_into_the_state_is_known_there_by_its_urn(api: Ap
     """Else Pulumi would make it anew, and then delete what was imported."""
     imported = ObjectRef("v1", "Namespace", "bookinfo")
     urn = "urn:pulumi:dev::meshup::kubernetes:core/v1:Namespace::as-it-was-imported"
-    api.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo"})
+    api.answers["/api/v1/namespaces"] = listed({"name": "bookinfo"})
     _, planned, cluster = program.prepare(raw(), "dev", OWNER, lambda _: {imported: urn})
     chosen, _ = settings.load(raw(), "dev")
 
@@ -244,9 +187,9 @@ def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
 
 
 def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = {"items": []}
+    api.answers["/api/v1/namespaces"] = listed()
     cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
-    api.answers["/api/v1/namespaces/istio-system/secrets"] = namespaces(
+    api.answers["/api/v1/namespaces/istio-system/secrets"] = listed(
         {"name": "sh.helm.release.v1.istiod.v1", "labels": {"status": "pending-install"}},
         {"name": "sh.helm.release.v1.istio-base.v1", "labels": {"status": "deployed"}},
         {"name": "istio-ca-secret"},
@@ -269,15 +212,12 @@ def test_every_right_that_is_missing_is_in_one_report(api: Api) -> None:
 
 
 def test_the_guard_looks_at_the_cluster_that_the_provider_is_told_to_take(api: Api, tmp_path: Path) -> None:
-    other = Api()
-    threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
-    other.answers["/api/v1/namespaces"] = namespaces({"name": "bookinfo"})
-    config = yaml.safe_load(api.kubeconfig())
-    config["clusters"] += [{**yaml.safe_load(other.kubeconfig())["clusters"][0], "name": "other"}]
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
-    assert refused(kubernetes={"context": "kind-dev", "cluster": "other"}) == [("MSH026", "Namespace/bookinfo")]
-    other.shutdown()
-    other.server_close()
+    with fake_api.serving(tls=False) as other:
+        other.answers["/api/v1/namespaces"] = listed({"name": "bookinfo"})
+        config = api.kubeconfig({}, "kind-dev")
+        config["clusters"] += [{**other.kubeconfig()["clusters"][0], "name": "other"}]
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+        assert refused(kubernetes={"context": "kind-dev", "cluster": "other"}) == [("MSH026", "Namespace/bookinfo")]
 
 
 def test_a_hook_that_the_cluster_refuses_ends_the_run_with_the_fault(api: Api) -> None:

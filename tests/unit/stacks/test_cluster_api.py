@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from components.diagnostics import Diagnostic, render
+from components.diagnostics import Diagnostic, errors, render
+from components.manifests import ObjectRef
 from kubeaccess import connection
-from stacks import target
-from stacks.target import Cluster, ClusterError
+from stacks import cluster as stacks_cluster
+from stacks import versions
+from stacks.cluster import Cluster, ClusterError, ClusterView, check_version
 from tests.unit.stacks.fake_api import OTHER, SECRET, USER, Api, api, encoded
 
 SECRETS = "/api/v1/namespaces/istio-system/secrets"
@@ -28,14 +30,13 @@ __all__ = ["api"]
 
 
 def failure(api: Api, config: dict[str, Any] | None = None) -> Diagnostic:
-    cluster, found = target.connect(config or api.kubeconfig({"token": SECRET}), ((1, 32), (1, 99)))
-    if cluster is not None:
-        with pytest.raises(ClusterError) as caught:
-            cluster.metadata("v1", "secrets", "istio-system")
-        found = list(caught.value.diagnostics)
-    assert SECRET not in render(found)
-    assert len(found) == 1
-    return found[0]
+    with pytest.raises(ClusterError) as caught:
+        cluster = Cluster(config or api.kubeconfig({"token": SECRET}))
+        cluster.version()
+        cluster.objects("v1", "Secret", "istio-system", metadata_only=True)
+    (fault,) = caught.value.diagnostics
+    assert SECRET not in render([fault])
+    return fault
 
 
 ANSWERS: list[tuple[int, Any, str]] = [
@@ -108,7 +109,7 @@ def listening(reply: bytes | None) -> Generator[str]:
 def test_a_server_that_does_not_speak_is_a_fault(
     monkeypatch: pytest.MonkeyPatch, api: Api, reply: bytes | None
 ) -> None:
-    monkeypatch.setattr(target, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(stacks_cluster, "ANSWER_SECONDS", 0.2)
     with listening(reply) as server:
         found = failure(api, api.kubeconfig({"token": SECRET}, server=server))
     assert found.code == "MSH023"
@@ -222,20 +223,17 @@ def test_a_plugin_is_asked_again_when_its_token_has_expired(api: Api, tmp_path: 
     turns = tmp_path / "turns"
     body = f"open({str(turns)!r}, 'a').write('x')\ntoken = str(len(open({str(turns)!r}).read()))\n"
     user = plugin(tmp_path, body + credential("{'token': token}"), env=[{"name": "A", "value": "b"}])
-    cluster, found = target.connect(api.kubeconfig(user), ((1, 32), (1, 99)))
-    assert (found, turns.read_text()) == ([], "x")
-    assert cluster is not None
+    cluster = Cluster(api.kubeconfig(user))
+    assert (cluster.version(), turns.read_text()) == ("v1.36.3", "x")
     api.accepted = "Bearer 2"
-    assert cluster.metadata("v1", "secrets", "istio-system") == []
+    assert cluster.objects("v1", "Secret", "istio-system") == []
     assert turns.read_text() == "xx"
 
 
 PROGRAM = """
 import json, os, signal, sys
-from stacks import target
-cluster, found = target.connect(json.load(sys.stdin), ((1, 32), (1, 99)))
-assert not found, found
-cluster.metadata("v1", "namespaces", None)
+from stacks.cluster import Cluster
+Cluster(json.load(sys.stdin)).objects("v1", "Namespace")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -267,14 +265,14 @@ def test_a_killed_run_leaves_no_key_and_the_certificate_was_used(api: Api, tmp_p
 
 def test_kinds_are_those_that_discovery_lists_and_each_document_is_asked_for_once(api: Api) -> None:
     cluster = Cluster(api.kubeconfig({"token": SECRET}))
-    served = cluster.kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
-    assert served is not None
-    assert (served.plural, served.namespaced) == ("validatingadmissionpolicies", False)
+    assert cluster.objects("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy") == []
+    listing = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    assert api.asked.pop() == listing
     for _ in range(3):
         # Not installed yet: neither the group, nor a version of it, nor a kind in it.
-        assert cluster.objects_of("networking.istio.io/v1", "VirtualService", "bookinfo") == []
-        assert cluster.objects_of("admissionregistration.k8s.io/v9", "Any", "") == []
-        assert cluster.metadata("v1", "horses", None) == []
+        assert cluster.objects("networking.istio.io/v1", "VirtualService", "bookinfo") == []
+        assert cluster.objects("admissionregistration.k8s.io/v9", "Any") == []
+        assert cluster.objects("v1", "Horse") == []
     # The last one is asked in the version that there is.
     assert api.asked == ["/apis", "/apis/admissionregistration.k8s.io/v1", "/api", "/api/v1"]
 
@@ -288,8 +286,7 @@ def test_an_object_is_found_in_another_version_of_its_kind(api: Api) -> None:
     item = {"metadata": {"name": "reviews"}}
     api.answers[f"/apis/{version}/namespaces/bookinfo/virtualservices"] = (200, {"items": [item]})
     cluster = Cluster(api.kubeconfig({"token": SECRET}))
-    assert cluster.objects_of("networking.istio.io/v1", "VirtualService", "bookinfo") == [item]
-    assert cluster.objects("networking.istio.io/v1", "virtualservices", "bookinfo") == [item]
+    assert cluster.objects("networking.istio.io/v1", "VirtualService", "bookinfo") == [item]
 
 
 BROKEN: list[tuple[int, Any]] = [
@@ -307,8 +304,69 @@ def test_discovery_that_fails_is_never_an_empty_answer(api: Api, path: str, stat
     cluster = Cluster(api.kubeconfig({"token": SECRET}))
     for _ in range(2):
         with pytest.raises(ClusterError) as caught:
-            cluster.objects_of("apps/v1", "Deployment", "bookinfo")
+            cluster.objects("apps/v1", "Deployment", "bookinfo")
         fault = caught.value.diagnostics[0]
         assert fault.code == "MSH033"
         assert re.search(rf"get {path}[: ]", fault.message)
     assert api.asked.count(path) == 1
+
+
+def test_what_is_changed_is_named_by_its_verb_and_a_kind_that_is_not_served_is_a_fault(api: Api) -> None:
+    cluster = Cluster(api.kubeconfig({"token": SECRET}))
+    cluster.delete(ObjectRef("v1", "Secret", "old", "istio-system"))
+    assert api.deleted == [f"{SECRETS}/old"]
+    api.refused = (f"{SECRETS}/old",)
+    with pytest.raises(ClusterError, match="may not delete secrets old in the namespace istio-system"):
+        cluster.delete(ObjectRef("v1", "Secret", "old", "istio-system"))
+    with pytest.raises(ClusterError, match="does not serve the kind VirtualService"):
+        cluster.apply(
+            {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a"}}, "m"
+        )
+
+
+def test_a_view_asks_for_each_list_once_and_for_nothing_more_when_the_server_is_gone(api: Api) -> None:
+    view = ClusterView(Cluster(api.kubeconfig({"token": SECRET})), "")
+    for _ in range(2):
+        assert view.objects("v1", "Node") == view.metadata("v1", "Secret", "istio-system") == []
+    assert [path for path in api.asked if "api/v1/" in path] == ["/api/v1/nodes", SECRETS]
+    assert view.diagnostics == []
+    lost = ClusterView(Cluster(api.kubeconfig({"token": SECRET}, server="https://127.0.0.1:1")), "")
+    assert lost.objects("v1", "Node") == lost.objects("v1", "Secret") == []
+    assert {fault.code for fault in lost.diagnostics} == {"MSH023"}
+    assert len({fault.message for fault in lost.diagnostics}) == 1
+
+
+@pytest.mark.parametrize(
+    ("mesh", "mesh_version", "kubernetes", "codes"),
+    [
+        ("istio", "1.30.3", "v1.31.9", ["MSH025"]),
+        ("istio", "1.30.3", "v1.32.0", []),
+        ("istio", "1.30.3", "v1.36.3+k3s1", []),
+        ("istio", "1.30.3", "v1.37.0", ["MSH035"]),
+        ("istio", "1.29.6", "v1.31.0-gke.1", []),
+        ("istio", "1.29.6", "v1.36.0", ["MSH035"]),
+        # Linkerd's own range, whatever Istio's is.
+        ("linkerd", "2026.8.3", "v1.30.14", ["MSH025"]),
+        ("linkerd", "2026.8.3", "v1.31.0", []),
+        ("linkerd", "2026.12.1", "v1.36.0", []),
+        ("linkerd", "2026.8.3", "v2.0.0", ["MSH035"]),
+        ("linkerd", "2026.8.3", "", []),
+    ],
+)
+def test_a_cluster_that_is_too_old_is_refused_and_one_that_is_too_new_is_a_warning(
+    mesh: str, mesh_version: str, kubernetes: str, codes: list[str]
+) -> None:
+    found = check_version(kubernetes, versions.kubernetes(mesh, mesh_version))
+    assert [fault.code for fault in found] == codes
+    assert errors(found) == [fault for fault in found if fault.code == "MSH025"]
+
+
+def test_every_supported_version_of_a_mesh_has_a_range_of_kubernetes_of_its_own() -> None:
+    for mesh, (first, last) in versions.SUPPORTED.items():
+        ranges = versions.KUBERNETES[mesh]
+        assert min(ranges) == first
+        assert max(ranges) <= last
+        for at in (first, last):
+            oldest, newest = versions.kubernetes(mesh, f"{at[0]}.{at[1]}.0")
+            assert oldest < newest
+            assert (oldest, newest) == ranges[max(since for since in ranges if since <= at)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.diagnostics import Diagnostic, render
 from operate import stackfile
-from stacks import charts, files, gateway_api, identity, target, traffic_file
+from stacks import charts, files, gateway_api, identity, kubeconfig, traffic_file
 from stacks.plan import plan
 from stacks.settings import ChartSettings, ClusterSettings, GatewayApiSettings, IdentitySettings, Settings
 from tests.unit.linkerd.identity.material import NOW
@@ -134,11 +134,11 @@ def _traffic(path: Path) -> list[Diagnostic]:
 
 
 def _kubeconfig(path: Path) -> list[Diagnostic]:
-    return target.kubeconfig(ClusterSettings(context="a", kubeconfig=str(path)), {})[1]
+    return kubeconfig.find(ClusterSettings(context="a", kubeconfig=str(path)), {})[1]
 
 
 def _ambient(path: Path) -> list[Diagnostic]:
-    return target.kubeconfig(ClusterSettings(context="a"), {"KUBECONFIG": str(path)})[1]
+    return kubeconfig.find(ClusterSettings(context="a"), {"KUBECONFIG": str(path)})[1]
 
 
 def _charts(path: Path) -> list[Diagnostic]:
@@ -196,7 +196,7 @@ def test_a_process_without_a_home_directory_has_no_kubeconfig(monkeypatch: pytes
 
     monkeypatch.setattr(Path, "expanduser", homeless)
     monkeypatch.setattr(Path, "home", lambda: homeless(Path()))
-    (fault,) = target.kubeconfig(ClusterSettings(context="a"), {})[1]
+    (fault,) = kubeconfig.find(ClusterSettings(context="a"), {})[1]
     assert (fault.code, fault.path) == ("MSH021", "KUBECONFIG")
     assert "no home directory" in fault.message
 

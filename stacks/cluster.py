@@ -1,0 +1,379 @@
+"""The cluster that a stack names: its API, and a view of what is on it. No other module reads a cluster."""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar, cast
+
+import urllib3
+from kubernetes import client
+from kubernetes.client.exceptions import ApiException
+
+from components.diagnostics import ConfigurationError, Diagnostic
+from components.manifests import Manifest, ObjectRef, object_ref
+from kubeaccess import connection
+from stacks.versions import Minor, minor
+
+ANSWER_SECONDS = 5.0
+"""How long a connection to the API server may take; reading an answer may take four times that."""
+CONTEXT_PATH = "kubernetes:context"
+"""The path of diagnostics about the cluster: the key that names it."""
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Asks for a list of objects without their contents."""
+_PATH = re.compile(
+    r"/(?:api/(?P<core>v\w+)|apis/(?P<group>[^/]+)/(?P<version>v\w+))"
+    r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?"
+)
+_LONGEST_MESSAGE = 400
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+T = TypeVar("T")
+
+
+class ClusterError(ConfigurationError):
+    """The cluster did not answer as it was asked. Carries one diagnostic.
+
+    Attributes:
+        answered: False if there was no answer at all, so that a further request would not get one either.
+    """
+
+    def __init__(self, code: str, context: str, message: str, *, answered: bool = True) -> None:
+        super().__init__([Diagnostic(code, CONTEXT_PATH, context, message)])
+        self.answered = answered
+
+    @property
+    def brief(self) -> str:
+        """The diagnostic in one line, for a run that is under way."""
+        return f"{self.diagnostics[0].code}: {self.diagnostics[0].message} {self.diagnostics[0].remedy}"
+
+
+class Cluster:
+    """The API of the named cluster. Its methods raise nothing but ClusterError."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Prepare the connection: credentials are resolved, nothing is sent yet.
+
+        Args:
+            config: As `stacks.kubeconfig.find` returns it.
+
+        Raises:
+            ClusterError: The kubeconfig leads to no cluster, or its credentials can't be had.
+        """
+        self._config = config
+        self._context = str(config["current-context"])
+        self._client = self._connected()
+        self._discovery: dict[str, Any] = {}
+        self._identity = ""
+
+    def _connected(self) -> Any:
+        settings = client.Configuration()
+        # Without a limit of its own, Retry would sleep for as long as a Retry-After header says.
+        cast("Any", settings).retries = urllib3.Retry(
+            total=1, redirect=False, backoff_factor=0.2, respect_retry_after_header=False
+        )
+        try:
+            return connection.client(self._config, settings)
+        except connection.ConnectionConfigError as error:
+            raise ClusterError("MSH021", self._context, str(error), answered=False) from None
+        except connection.CredentialError as error:
+            raise ClusterError("MSH032", self._context, str(error), answered=False) from None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        accept: str = "application/json",
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | str | None = None,
+        content: str = "application/json",
+    ) -> dict[str, Any]:
+        """Call the API and return its JSON answer.
+
+        The client writes a mapping as JSON if the content is some JSON; a text goes out as it is with other content.
+
+        Raises:
+            ClusterError: The server refuses, fails, or can't be reached.
+        """
+        sent: dict[str, Any] = {
+            "query_params": list((query or {}).items()),
+            "header_params": {"Accept": accept, "Content-Type": content},
+            "body": body,
+        }
+        status, reason, data = self._send(method, path, sent)
+        if status == HTTPStatus.UNAUTHORIZED and connection.may_change(self._config):
+            # A token of a plugin or of a file expires while a long run goes on.
+            self._client = self._connected()
+            status, reason, data = self._send(method, path, sent)
+        answer = _mapping(data)
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            if answer is not None:
+                return answer
+            reason = "it is no JSON object"
+        raise self._refusal(_described(method, path), status, str((answer or {}).get("message") or reason))
+
+    def _refusal(self, what: str, status: int, reason: str) -> ClusterError:
+        # It comes from outside: one line, no control characters, not without end.
+        printable = "".join(c if c.isprintable() else " " for c in reason)
+        reason = " ".join(printable.split())[:_LONGEST_MESSAGE].rstrip(".")
+        identity = self._named_identity()
+        if status == HTTPStatus.UNAUTHORIZED:
+            message = f"The API server does not accept the credentials of {identity} (to {what}): 401 {reason}."
+            return ClusterError("MSH024", self._context, message)
+        if status == HTTPStatus.FORBIDDEN:
+            message = f"{self._seen_identity()} may not {what}: 403 {reason}."
+            return ClusterError("MSH024", self._context, message)
+        message = f"The API server answers {status} to the request of {identity} to {what}: {reason}."
+        return ClusterError("MSH031", self._context, message)
+
+    def _send(self, method: str, path: str, sent: Mapping[str, Any]) -> tuple[int, str, bytes]:
+        try:
+            prepared = self._client.param_serialize(method, path, **sent, auth_settings=["BearerToken"])
+            answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
+            return answer.status, str(answer.reason or ""), cast("bytes", answer.read())
+        except (urllib3.exceptions.HTTPError, ApiException, OSError, ValueError) as error:
+            what = _described(method, path)
+            message = f"No answer to the request of {self._named_identity()} to {what}: {connection.reason(error)}."
+            raise ClusterError("MSH023", self._context, message, answered=False) from None
+
+    def _seen_identity(self) -> str:
+        """The user name under which the API server sees the requests, as far as it tells."""
+        if not self._identity:
+            self._identity = self._named_identity()
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            with contextlib.suppress(ClusterError):
+                status, _, data = self._send(
+                    "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {"body": review}
+                )
+                answer = _mapping(data) if status == HTTPStatus.CREATED else None
+                name = answer and cast("dict[str, Any]", answer.get("status") or {}).get("userInfo", {}).get("username")
+                self._identity = str(name or self._identity)
+        return self._identity
+
+    def _named_identity(self) -> str:
+        user = connection.user_of(self._config)
+        return f"the user {user!r} of the kubeconfig" if user else "anonymous (the context names no user)"
+
+    def version(self) -> str:
+        """Return the version of the API server, such as v1.36.3.
+
+        Raises:
+            ClusterError: The server refuses, fails, or can't be reached.
+        """
+        return str(self.request("GET", "/version").get("gitVersion", ""))
+
+    def objects(
+        self, api_version: str, kind: str, namespace: str = "", *, metadata_only: bool = False
+    ) -> list[Manifest]:
+        """Return all objects of a kind, in a namespace or cluster-wide.
+
+        They come in another version of the kind's group if the API server does not have the named one. Items of a list
+        lack `apiVersion` and `kind`, or have them.
+
+        Raises:
+            ClusterError: The objects can't be read. A kind that the API server does not have is no error: it has none.
+        """
+        collection = self._collection(api_version, kind, namespace)
+        if not collection:
+            return []
+        answer = self.request("GET", collection, _METADATA if metadata_only else "application/json")
+        try:
+            # An empty list may be null.
+            listed: list[Manifest] = answer["items"] or []
+            return [item for item in listed if item["metadata"]["name"] + ""]
+        except (KeyError, TypeError, AttributeError):
+            what = _described("GET", collection)
+            message = f"The answer of the API server to the request to {what} is no list of objects."
+            raise ClusterError("MSH031", self._context, message) from None
+
+    def apply(self, manifest: Manifest, manager: str) -> None:
+        """Apply a manifest on the server under a field manager, and take over the fields that it sets."""
+        query = {"fieldManager": manager, "force": "true"}
+        # JSON is YAML.
+        body, content = json.dumps(manifest), "application/apply-patch+yaml"
+        self.request("PATCH", self._path(object_ref(manifest)), query=query, body=body, content=content)
+
+    def create_unmanaged(self, manifest: Manifest) -> None:
+        """Create an object whose fields nobody manages, so that whoever applies it next meets no conflict."""
+        path = self._path(object_ref(manifest))
+        self.request("POST", path.rpartition("/")[0], body=manifest)
+        # One empty entry resets the list (Kubernetes, "Server-Side Apply", clearing managedFields).
+        body: dict[str, Any] = {"metadata": {"managedFields": [{}]}}
+        self.request("PATCH", path, body=body, content="application/merge-patch+json")
+
+    def delete(self, ref: ObjectRef) -> None:
+        """Delete an object."""
+        self.request("DELETE", self._path(ref))
+
+    def _path(self, ref: ObjectRef) -> str:
+        collection = self._collection(ref.api_version, ref.kind, ref.namespace)
+        if not collection:
+            message = f"The API server does not serve the kind {ref.kind} of {ref.api_version}."
+            raise ClusterError("MSH033", self._context, message)
+        return f"{collection}/{ref.name}"
+
+    def _collection(self, api_version: str, kind: str, namespace: str) -> str:
+        """The API path of a kind, in the named version or else in another one of its group; "" if there is none.
+
+        Each document is asked for once. Only what discovery lists exists, and only what it does not list does not: a
+        group that is listed and does not answer (an aggregated API whose server is down) is an error.
+        """
+        root, group = ("/apis", api_version.partition("/")[0]) if "/" in api_version else ("/api", "")
+        listed = self._discovered(root, _versions)
+        same = [version for version in listed if not group or version.partition("/")[0] == group]
+        for version in sorted(same, key=lambda version: version != api_version):
+            plural = self._discovered(f"{root}/{version}", _plurals).get(kind)
+            if plural:
+                inside = f"/namespaces/{namespace}" if namespace else ""
+                return f"{root}/{version}{inside}/{plural}"
+        return ""
+
+    def forget_kinds(self) -> None:
+        """Ask discovery anew from now on: CustomResourceDefinitions may have come meanwhile."""
+        self._discovery.clear()
+
+    def _discovered(self, path: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+        """A document of discovery, parsed; asked for once, also if that failed."""
+        if path not in self._discovery:
+            try:
+                self._discovery[path] = parse(self.request("GET", path))
+            except (KeyError, TypeError, AttributeError):
+                message = f"The answer of the API server to the request to get {path} is no list of what it serves."
+                self._discovery[path] = ClusterError("MSH033", self._context, message)
+            except ClusterError as error:
+                fault = error.diagnostics[0]
+                code = "MSH033" if fault.code == "MSH031" else fault.code
+                self._discovery[path] = ClusterError(code, self._context, fault.message, answered=error.answered)
+        document = self._discovery[path]
+        if isinstance(document, ClusterError):
+            raise document
+        return document
+
+
+def _mapping(answer: bytes) -> dict[str, Any] | None:
+    try:
+        loaded = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else None
+
+
+def _described(method: str, path: str) -> str:
+    """Verb, resource, name and namespace of a request, in the words of Kubernetes' access rules."""
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return f"get {path}"
+    name, namespace = match["name"], match["namespace"]
+    verb = _VERBS.get(method, "get" if name else "list")
+    resource = f"{match['plural']}.{match['group']}" if match["group"] else match["plural"]
+    place = f"in the namespace {namespace}" if namespace else "cluster-wide"
+    return f"{verb} {resource}{f' {name}' if name else ''} {place}"
+
+
+def _versions(document: Mapping[str, Any]) -> list[str]:
+    """The versions that `/api` or `/apis` lists, with their groups, as in manifests."""
+    groups: list[Any] = document.get("groups") or []
+    versions: list[str] = [
+        *(document.get("versions") or []),
+        *(version["groupVersion"] for group in groups for version in group["versions"]),
+    ]
+    return [version + "" for version in versions]
+
+
+def _plurals(document: Mapping[str, Any]) -> dict[str, str]:
+    """The plural of each kind in a group and version."""
+    entries: list[Any] = document.get("resources") or []
+    # A name with a slash is a part of an object, such as its status.
+    return {entry["kind"]: entry["name"] for entry in entries if "/" not in entry["name"]}
+
+
+class Lists(Protocol):
+    """What a view reads: `Cluster`, or plain data in tests."""
+
+    def objects(
+        self, api_version: str, kind: str, namespace: str = "", *, metadata_only: bool = False
+    ) -> list[Manifest]:
+        """Return all objects of a kind, or raise ClusterError."""
+        ...
+
+
+class ClusterView:
+    """What is on a cluster. Every list is read once.
+
+    A list that can't be read is empty, and the reason is in `diagnostics`, so that one fault does not hide the next.
+
+    Attributes:
+        version: The version of the API server.
+        diagnostics: Why lists can't be read.
+    """
+
+    def __init__(self, cluster: Lists, version: str) -> None:
+        self.version = version
+        self.diagnostics: list[Diagnostic] = []
+        self._cluster = cluster
+        self._lists: dict[tuple[str, str, str, bool], list[Manifest] | ClusterError] = {}
+        self._lost: ClusterError | None = None
+        self._failures = 0
+
+    def objects(self, api_version: str, kind: str, namespace: str = "") -> Sequence[Manifest]:
+        """Return all objects of a kind, in a namespace or cluster-wide."""
+        return self._read(api_version, kind, namespace, metadata_only=False)
+
+    def metadata(self, api_version: str, kind: str, namespace: str = "") -> Sequence[Manifest]:
+        """Return the metadata of all objects of a kind, in a namespace or cluster-wide."""
+        return [item["metadata"] for item in self._read(api_version, kind, namespace, metadata_only=True)]
+
+    def existing(self, refs: Iterable[ObjectRef]) -> dict[ObjectRef, Manifest]:
+        """Return those of the objects that exist, with their metadata."""
+        wanted = list(refs)
+        names = {
+            place: {metadata["name"]: metadata for metadata in self.metadata(*place)}
+            for place in sorted({(ref.api_version, ref.kind, ref.namespace) for ref in wanted})
+        }
+        found = {ref: names[ref.api_version, ref.kind, ref.namespace].get(ref.name) for ref in wanted}
+        return {ref: metadata for ref, metadata in found.items() if metadata is not None}
+
+    def conclude(self, check: Callable[[], T], otherwise: T) -> T:
+        """Run a check. Its result does not count if a list that it reads can't be read: it would be wrong."""
+        before = self._failures
+        result = check()
+        return result if self._failures == before else otherwise
+
+    def _read(self, api_version: str, kind: str, namespace: str, *, metadata_only: bool) -> list[Manifest]:
+        key = (api_version, kind, namespace, metadata_only)
+        if key not in self._lists:
+            try:
+                if self._lost:
+                    raise self._lost
+                self._lists[key] = self._cluster.objects(api_version, kind, namespace, metadata_only=metadata_only)
+            except ClusterError as error:
+                self._lists[key] = error
+                self._lost = None if error.answered else error
+                self.diagnostics += error.diagnostics
+        listed = self._lists[key]
+        if isinstance(listed, ClusterError):
+            self._failures += 1
+            return []
+        return listed
+
+
+def check_version(version: str, supported: tuple[Minor, Minor]) -> list[Diagnostic]:
+    """Refuse a cluster that is too old; warn of one that is newer than what the mesh is known to work on.
+
+    A mesh relies on what old versions lack. What a new one takes away is mostly nothing, and no mesh refuses it.
+
+    Args:
+        version: The version of the API server, such as v1.36.3.
+        supported: The first and the last version of Kubernetes that the mesh supports.
+    """
+    found, (oldest, newest) = minor(version), supported
+    if found is not None and found < oldest:
+        allowed = f"{oldest[0]}.{oldest[1]} or later"
+        return [Diagnostic("MSH025", CONTEXT_PATH, version, "The cluster is too old.", allowed)]
+    if found is not None and found > newest:
+        message = "The cluster is newer than what this version of the mesh is known to work on."
+        allowed = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
+        return [Diagnostic("MSH035", CONTEXT_PATH, version, message, allowed, severity="warning")]
+    return []
