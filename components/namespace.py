@@ -1,5 +1,6 @@
 """A namespace whose pods are in the mesh."""
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
@@ -114,16 +115,23 @@ def metadata(args: MeshNamespaceArgs) -> dict[str, Any]:
     return result
 
 
-class MeshNamespace(pulumi.ComponentResource):
-    """A namespace in the mesh, or beside it."""
+class Namespace(pulumi.ComponentResource):
+    """A namespace with metadata that is decided. Its type is that of `MeshNamespace`, which decides them."""
 
     name: pulumi.Output[str]
     """The name, known once the namespace is there."""
 
-    def __init__(self, name: str, args: MeshNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, metadata: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("meshup:index:MeshNamespace", name, {}, opts)
         namespace = kubernetes.core.v1.Namespace(
-            f"{name}-namespace", metadata=cast("Any", metadata(args)), opts=pulumi.ResourceOptions(parent=self)
+            f"{name}-namespace", metadata=cast("Any", metadata), opts=pulumi.ResourceOptions(parent=self)
         )
         self.name = namespace.metadata["name"]
         self.register_outputs({"name": self.name})
+
+
+class MeshNamespace(Namespace):
+    """A namespace in the mesh, or beside it."""
+
+    def __init__(self, name: str, args: MeshNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, metadata(args), opts)

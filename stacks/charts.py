@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from components.diagnostics import Diagnostic, nearest
 from components.helm import ChartSource, HelmRelease
+from components.scalars import EXACT_VERSION
 from stacks import files
-from stacks.scalars import EXACT_VERSION
 from stacks.settings import ChartSettings
 from stacks.versions import unsupported
 

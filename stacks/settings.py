@@ -19,10 +19,7 @@ from pydantic.alias_generators import to_camel
 from components.diagnostics import Diagnostic, nearest
 from components.diagnostics.reader import one_of
 from components.diagnostics.validation import HIDDEN, keys_of, validate
-from stacks import versions
-from stacks.environments import ENVIRONMENTS, with_preset
-from stacks.files import MOST_DEPTH, depth
-from stacks.scalars import (
+from components.scalars import (
     Bytes,
     ClusterDomain,
     Endpoint,
@@ -46,6 +43,9 @@ from stacks.scalars import (
     Version,
     amount,
 )
+from stacks import versions
+from stacks.environments import ENVIRONMENTS, with_preset
+from stacks.files import MOST_DEPTH, depth
 
 PROJECT = "meshup"
 PROVIDER_KEYS = (

@@ -2,7 +2,7 @@
 
 Interface::
 
-    validate(model, raw, path, hidden=()) -> (instance, diagnostics)
+    validate(model, raw, path, hidden=(), by_name=False) -> (instance, diagnostics)
     refused(code, message, allowed="", remedy="")    # the error that a validator of a field raises
 
 A model declares types, ranges, choices and defaults, and forbids unknown keys. What pydantic reports gets its code,
@@ -66,7 +66,12 @@ def refused(code: str, message: str, allowed: str = "", remedy: str = "") -> Pyd
 
 
 def validate(
-    model: type[Model], raw: Mapping[str, Any], path: str, hidden: Container[object] = ()
+    model: type[Model],
+    raw: Mapping[str, Any],
+    path: str,
+    hidden: Container[object] = (),
+    *,
+    by_name: bool = False,
 ) -> tuple[Model | None, list[Diagnostic]]:
     """Validate raw data, leave out what is wrong, and validate again, until the rest is right.
 
@@ -75,6 +80,7 @@ def validate(
         raw: The data. It stays as it is.
         path: The path of the data for messages, such as `meshup:`.
         hidden: First keys whose values no report shows.
+        by_name: Whether the Python names of fields are taken as well as the keys of a configuration.
 
     Returns:
         An instance of what is right, and a diagnostic for each fault. The instance is None if the model requires a key
@@ -85,7 +91,7 @@ def validate(
     instance: Model | None = None
     while instance is None and rest is not _ABSENT:
         try:
-            instance = model.model_validate(rest, by_alias=True)
+            instance = model.model_validate(rest, by_alias=True, by_name=by_name)
         except ValidationError as error:
             found = error.errors(include_url=False)
             # What was left out for its fault is not missing.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from kubernetes.utils import quantity as kubernetes_quantity
 from pydantic import AfterValidator
 
-from components.diagnostics.validation import refused
+from .diagnostics.validation import refused
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?", re.ASCII)

@@ -1,0 +1,149 @@
+"""An add-on: one chart beside the mesh, as an entry.
+
+`components.addons.ADDONS` lists those that go with any mesh, `Mesh.addons` those of one mesh. How a stack uses them,
+after it has planned and registered the mesh::
+
+    args = addon.args(settings, mesh_plan.args, charts)            # None if it is not wanted
+    plan = addon.plan(args)                                        # plain data
+    AddonChart(addon.resource, plan, registered.addon_values.get(addon.name, {}), options)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pulumi
+
+from ..arguments import Arguments, Sections
+from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, register
+from ..namespace import Namespace
+from ..scalars import Repository, Version
+
+
+class AddonSettings(Arguments):
+    """What every add-on has in the configuration."""
+
+    enabled: bool = False
+    """Whether it is installed."""
+    version: Version | None = None
+    """Exact version of its chart, if it is another than the pinned one or that of a directory of charts."""
+    repository: Repository | None = None
+    """Where its chart comes from, if that is another place than `meshup:charts` or its own project."""
+
+
+Args = TypeVar("Args", bound=AddonSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddonPlan:
+    """What an add-on will have on the cluster: plain data.
+
+    Attributes:
+        name: The name of the add-on.
+        release: Its Helm release.
+        namespace: The metadata of the namespace that it makes.
+        dashboard: How its dashboard is opened, for the stack output `dashboards`; empty for none.
+    """
+
+    name: str
+    release: HelmRelease
+    namespace: Mapping[str, Any]
+    dashboard: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Addon(ABC, Generic[Args]):
+    """A chart beside the mesh. Nothing waits for it: applications do without."""
+
+    name: ClassVar[str]
+    """Name of the chart and of the release; key of the stack output `dashboards`."""
+    resource: ClassVar[tuple[str, str]]
+    """Class and Pulumi name of its component."""
+    repository: ClassVar[str]
+    """The chart repository of its project."""
+    sections: ClassVar[Mapping[str, type[Arguments]]] = {}
+    """The keys of a stack's configuration that are its own, with their classes."""
+    awaited: ClassVar[bool] = True
+    """Whether its release is ready only when its workloads are; False for a chart without any."""
+    dashboard: ClassVar[tuple[str, int] | None] = None
+    """Service and port of its dashboard."""
+
+    @abstractmethod
+    def args(self, settings: Sections, mesh: Arguments, charts: ChartSource) -> Args | None:
+        """Return what the add-on is planned from, None if it is not wanted.
+
+        Args:
+            settings: The configuration.
+            mesh: The arguments of the mesh.
+            charts: Where charts come from.
+        """
+
+    @abstractmethod
+    def release(self, args: Args) -> HelmRelease:
+        """Return the Helm release; `addon_release` makes one."""
+
+    @abstractmethod
+    def namespace(self, args: Args) -> Mapping[str, Any]:
+        """Return the metadata of its namespace."""
+
+    def plan(self, args: Args) -> AddonPlan:
+        """Decide what the add-on will have."""
+        release = self.release(args)
+        opened: dict[str, str] = {}
+        if self.dashboard is not None:
+            service, port = self.dashboard
+            where = f"--namespace {release['namespace']}"
+            opened = {
+                "command": f"kubectl {where} port-forward service/{service} {port}:{port}",
+                "url": f"http://localhost:{port}/",
+            }
+        return AddonPlan(name=self.name, release=release, namespace=self.namespace(args), dashboard=opened)
+
+
+def addon_release(
+    addon: Addon[Args],
+    args: Args,
+    charts: ChartSource,
+    *,
+    version: str,
+    namespace: str,
+    values: dict[str, Any],
+    timeout: int = DEFAULT_TIMEOUT,
+) -> HelmRelease:
+    """Return the release of an add-on; its own version and repository come before those that are given."""
+    source = ChartSource(repository=args.repository) if args.repository else charts
+    version = args.version or version
+    made = chart_release(addon.name, source, addon.repository, version=version, namespace=namespace, values=values)
+    made["role"], made["timeout"] = addon.resource[1], timeout
+    return made
+
+
+class AddonChart(pulumi.ComponentResource):
+    """An add-on in a namespace of its own."""
+
+    def __init__(
+        self,
+        resource: tuple[str, str],
+        plan: AddonPlan,
+        values: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        awaited: bool = True,
+    ) -> None:
+        """Register an add-on.
+
+        Args:
+            resource: Class and Pulumi name of the component.
+            plan: What to register.
+            values: Further chart values, which may be known only at deployment. Those of the plan win over them.
+            opts: Of the component.
+            awaited: See `Addon`.
+        """
+        kind, name = resource
+        super().__init__(f"meshup:index:{kind}", name, {}, opts)
+        where = plan.namespace["name"]
+        namespace = Namespace(f"{name}-{where}", plan.namespace, pulumi.ResourceOptions(parent=self))
+        release: HelmRelease = {**plan.release, "values": merged(values, plan.release["values"])}
+        child = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        register(f"{name}-release", release, child, awaited=awaited)
+        self.register_outputs({})

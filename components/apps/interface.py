@@ -1,0 +1,116 @@
+"""What a sample application provides: one entry per application; `components.apps.APPS` lists them.
+
+How a stack uses an application::
+
+    plan = app.plan(settings)                         # plain data: its Services, for routes
+    plan = app.plan(settings, service_annotations)    # with what the traffic asks for on its Services
+    app.register(plan, pod_annotations, options)
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import pulumi
+from pydantic import Field
+
+from ..arguments import Arguments, Deferred, Replicas, Resources, SecretNames, Sections, over_limit
+from ..diagnostics import Diagnostic
+from ..manifests import Manifest
+from ..scalars import Name, Registry, Tag
+from ..traffic import Service
+
+
+class AppSettings(Arguments):
+    """What every application has in the configuration."""
+
+    namespace: Name
+    """Its namespace. meshup makes it, in the mesh."""
+    registry: Registry
+    """Registry and path of the images."""
+    tag: Tag
+    """Tag of the images."""
+    replicas: Replicas = 1
+    """Replicas of each Deployment."""
+    resources: Resources | None = None
+    """Requests and limits of every container; built in if not set."""
+    image_pull_secrets: SecretNames = ()
+    """Names of Secrets in the namespace with registry credentials."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Check the resources."""
+        yield from over_limit(f"{path}.resources", self.resources)
+
+
+class AppArgs(AppSettings):
+    """What every application takes beyond that. Its namespace exists, in the mesh or not."""
+
+    pod_annotations: dict[str, Deferred] = Field(default_factory=dict)
+    """Further annotations of all pods. A change restarts them."""
+    service_annotations: dict[str, dict[str, str]] = Field(default_factory=dict[str, dict[str, str]])
+    """Further annotations by name of the Service: Linkerd reads circuit breaking from there."""
+
+
+Args = TypeVar("Args", bound=AppArgs)
+
+
+@dataclass(frozen=True)
+class AppPlan(Generic[Args]):
+    """What an application will have on the cluster: plain data.
+
+    Attributes:
+        name: The name of it in `meshup:apps`.
+        args: The arguments of its component.
+        objects: What the component will make.
+        services: Its Services, for routes.
+        entry: The Service that a person opens, its port, and the path.
+    """
+
+    name: str
+    args: Args
+    objects: tuple[Manifest, ...]
+    services: tuple[Service, ...]
+    entry: tuple[str, int, str]
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.args.namespace
+
+
+@dataclass(frozen=True)
+class App(Generic[Args]):
+    """An application.
+
+    Attributes:
+        name: The name of it in `meshup:apps`; key of its section in the configuration.
+        section: The class of that section.
+        args: The class of its arguments.
+        services: Returns the Services that routes may name, with their versions.
+        manifests: Returns its objects: service accounts, Services, Deployments.
+        component: Registers them.
+        entry: The Service that a person opens, its port, and the path.
+    """
+
+    name: str
+    section: type[AppSettings]
+    args: type[Args]
+    services: Callable[[Args], Sequence[Service]]
+    manifests: Callable[[Args], Sequence[Manifest]]
+    component: Callable[[str, Args, pulumi.ResourceOptions], pulumi.Resource]
+    entry: tuple[str, int, str]
+
+    def plan(
+        self, settings: Sections, service_annotations: Mapping[str, Mapping[str, str]] | None = None
+    ) -> AppPlan[Args]:
+        """Decide what the application will have."""
+        chosen = settings.section(self.section)
+        args = chosen.extended(self.args, service_annotations=service_annotations or {})
+        return AppPlan(self.name, args, tuple(self.manifests(args)), tuple(self.services(args)), self.entry)
+
+    def register(
+        self, plan: AppPlan[Args], pod_annotations: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        """Register the plan."""
+        args = plan.args.model_copy(update={"pod_annotations": dict(pod_annotations)})
+        return self.component(self.name, args, opts)

@@ -1,0 +1,293 @@
+"""What a mesh provides: one object per mesh, in a folder of its own; `components.meshes.MESHES` lists them.
+
+How a stack uses a mesh, in this order::
+
+    mesh = MESHES[name]
+    mesh.sections                                   # keys of the configuration -> classes of arguments
+    mesh.namespaces(settings)                       # key path -> namespace that meshup makes
+    mesh.charts(settings)                           # names of the charts that a directory of charts must have
+    plan, diagnostics = mesh.plan(MeshRequest(...)) # plain data, from the configuration alone
+    mesh.check_cluster(plan, view)                  # what the cluster lacks
+    mesh.gateway_api                                # which bundle of the Gateway API serves
+    mesh.join(args)                                 # labels and annotations of a namespace in the mesh
+    mesh.register(plan, options)                    # the only part that registers resources
+
+Each step works on what the step before returned. Nothing outside of the mesh's folder asks for its name.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import pulumi
+
+from ..addons.interface import Addon
+from ..arguments import Arguments, Sections
+from ..diagnostics import Diagnostic, nearest
+from ..helm import ChartSource, HelmRelease
+from ..manifests import Manifest
+from ..traffic.proxies import Proxy
+
+Minor = tuple[int, int]
+"""Major and minor version; of Linkerd's edge releases year and month."""
+Patch = tuple[int, int, int]
+Mtls = Literal["strict", "permissive"]
+
+
+class ClusterView(Protocol):
+    """What a mesh may ask of the cluster (stacks/cluster.py); tests answer from plain data."""
+
+    def objects(self, api_version: str, kind: str, namespace: str = "") -> Sequence[Manifest]:
+        """Return all objects of a kind, such as `("v1", "Node")`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions of a mesh.
+
+    Attributes:
+        pinned: What is installed unless the configuration or a directory of charts says otherwise.
+        supported: First and last minor version whose charts have the values that the mesh sets.
+        kubernetes: First and last Kubernetes, by the version of the mesh from which on this holds.
+        proxies: First version of the mesh with each proxy, newest first.
+    """
+
+    pinned: str
+    supported: tuple[Minor, Minor]
+    kubernetes: Mapping[Minor, tuple[Minor, Minor]]
+    proxies: tuple[tuple[Patch, Proxy], ...]
+
+    def unsupported(self, version: str) -> str:
+        """Return which versions are supported if this is none of them, else ""."""
+        (first, last), found = self.supported, minor(version)
+        return "" if found is not None and first <= found <= last else f"{_dotted(first)} to {_dotted(last)}"
+
+    def check(self, title: str, path: str, version: str | None) -> Iterator[Diagnostic]:
+        """Refuse a version that is not supported."""
+        if version is not None and (allowed := self.unsupported(version)):
+            message = f"meshup does not support this version of {title}."
+            yield Diagnostic("MSH306", path, version, message, allowed)
+
+    def kubernetes_for(self, version: str) -> tuple[Minor, Minor]:
+        """Return the first and the last Kubernetes that a version supports; of an unknown one, the widest."""
+        found = minor(version)
+        known = [since for since in self.kubernetes if found is not None and since <= found]
+        if known:
+            return self.kubernetes[max(known)]
+        ranges = self.kubernetes.values()
+        return min(first for first, _ in ranges), max(last for _, last in ranges)
+
+    def proxy_for(self, version: str) -> Proxy:
+        """Return how the proxies of a version read requests.
+
+        As those of the pinned version do where the version says nothing, and for a development build: the embedded
+        cluster has one, and its Envoy reads as that of the pinned version (docs/embedded-envoy.md).
+        """
+        number = (0, 0, 0) if version.endswith("-dev") else patch(version)
+        found = next((proxy for first, proxy in self.proxies if first <= number), None)
+        return found or self.proxy_for(self.pinned)
+
+
+def minor(version: str) -> Minor | None:
+    """Return major and minor number of a version, None if it has none."""
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    return None if numbers is None else (int(numbers[1]), int(numbers[2]))
+
+
+def patch(version: str) -> Patch:
+    """Return the three numbers that a version begins with, zeros if it does not."""
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version)
+    return (0, 0, 0) if numbers is None else (int(numbers[1]), int(numbers[2]), int(numbers[3]))
+
+
+def unknown_releases(title: str, path: str, written: Iterable[str], releases: Sequence[str]) -> Iterator[Diagnostic]:
+    """Refuse raw values of releases that a mesh does not have."""
+    for name in written:
+        if name not in releases:
+            near = nearest(name, releases)
+            message = f"{title} has no such release." + (f" Did you mean {near}?" if near else "")
+            yield Diagnostic("MSH002", f"{path}.{name}", None, message, "one of " + ", ".join(releases))
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How the objects of a mesh are recognised on a cluster, whoever installed it.
+
+    Attributes:
+        title: Its name in reports.
+        injectors: Ends of the names of the webhooks that add its proxy to pods.
+        validators: Ends of the names of the webhooks that judge its own objects.
+        opt_in: An annotation of a namespace without which the injector adds nothing, and its values; "" where the
+            selectors of the webhook decide.
+        control_plane: Label and value of the Deployment that is its control plane.
+        crds: Its CustomResourceDefinitions.
+        crds_role: The role of the release that has them.
+    """
+
+    title: str
+    injectors: tuple[str, ...]
+    validators: tuple[str, ...] = ()
+    opt_in: tuple[str, tuple[str, ...]] = ("", ())
+    control_plane: tuple[str, str] = ("", "")
+    crds: tuple[str, ...] = ()
+    crds_role: str = ""
+
+
+@dataclass(frozen=True)
+class GatewayApiRange:
+    """Which bundle of the Gateway API a mesh takes.
+
+    Attributes:
+        oldest: Oldest version.
+        newest: Newest version.
+        always: Whether the mesh needs it without any route of its kinds.
+    """
+
+    oldest: Patch
+    newest: Patch
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class MeshRequest:
+    """What a mesh is planned from.
+
+    Attributes:
+        settings: The configuration.
+        mtls: `meshup:mtls`.
+        charts: Where charts come from.
+        charts_version: The version of the charts in a directory, "" otherwise.
+        secret: Keys of the configuration that are secrets, without `meshup:`.
+        environ: The environment of the program.
+        read_file: Reads a file that the configuration names: its path, and the most bytes that are read. It raises an
+            OSError whose text is the reason.
+    """
+
+    settings: Sections
+    mtls: Mtls
+    charts: ChartSource
+    charts_version: str
+    secret: frozenset[str]
+    environ: Mapping[str, str]
+    read_file: Callable[[str, int], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshPlan:
+    """What a mesh will have on the cluster: plain data. A mesh adds what it needs to register it.
+
+    Attributes:
+        mesh: The name of the mesh.
+        version: The version of its charts.
+        args: The arguments of its component.
+        releases: The Helm releases, in the order in which they are installed.
+        namespaces: The metadata of the namespaces that it makes.
+        objects: Further objects that it makes, without those of charts.
+        membership: Arguments of every `MeshNamespace` in the mesh beyond `name` and `mesh`.
+        output: The stack output `mesh`.
+    """
+
+    mesh: str
+    version: str
+    args: Any
+    releases: tuple[HelmRelease, ...]
+    namespaces: tuple[Mapping[str, Any], ...]
+    objects: tuple[Manifest, ...] = ()
+    membership: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    output: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A mesh that is registered.
+
+    Attributes:
+        after: What applications wait for.
+        pod_annotations: What their pods carry, so that they restart when the mesh needs it.
+        outputs: Stack outputs that are known only at deployment.
+        addon_values: Values of add-on charts that are known only at deployment, by the name of the add-on.
+    """
+
+    after: tuple[pulumi.Resource, ...]
+    pod_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict[str, pulumi.Input[Any]])
+    addon_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What makes the pods of a namespace, or of a pod template, join a mesh."""
+
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+SectionTypes = Mapping[str, type[Arguments]]
+Presets = Mapping[str, Mapping[str, Any]]
+Planned = TypeVar("Planned", bound=MeshPlan)
+
+
+class Mesh(ABC, Generic[Planned]):
+    """A mesh: what it installs, how a namespace joins it, which versions it goes with, what it refuses."""
+
+    name: ClassVar[str]
+    """Its name in the configuration."""
+    sections: ClassVar[SectionTypes]
+    """The keys of a stack's configuration that are its own, with their classes; the first key is its name."""
+    versions: ClassVar[Versions]
+    signature: ClassVar[Signature]
+    gateway_api: ClassVar[GatewayApiRange]
+    addons: ClassVar[tuple[Addon[Any], ...]] = ()
+    """Add-ons that only this mesh has."""
+    presets: ClassVar[Presets] = {}
+    """Defaults of its section by environment, as they are written in a configuration."""
+    joined_by: ClassVar[frozenset[str]]
+    """Keys of labels and annotations by which a namespace joins."""
+    opt_outs: ClassVar[frozenset[str]] = frozenset()
+    """Values of these annotations with which a namespace outside of the mesh says so."""
+
+    @abstractmethod
+    def charts(self, settings: Sections) -> tuple[str, ...]:
+        """Return the names of the charts that the mesh is installed from."""
+
+    @abstractmethod
+    def namespaces(self, settings: Sections) -> Mapping[str, str]:
+        """Return the namespaces that the mesh makes, by the key that names each, such as `istio.namespace`."""
+
+    @abstractmethod
+    def plan(self, request: MeshRequest) -> tuple[Planned, list[Diagnostic]]:
+        """Decide what the mesh will have. With an error among the diagnostics, the plan serves to find further ones."""
+
+    @abstractmethod
+    def join(self, args: Any) -> Membership:
+        """Return how a namespace joins.
+
+        Args:
+            args: `MeshNamespaceArgs`, or whatever has the mesh's own attributes of it.
+        """
+
+    @abstractmethod
+    def register(self, plan: Planned, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
+        """Register the plan.
+
+        Args:
+            plan: What `plan` returned.
+            options: Makes the options of a component from the resources that it depends on.
+        """
+
+    def check_cluster(self, plan: Planned, view: ClusterView) -> list[Diagnostic]:
+        """Report what the cluster lacks for the plan."""
+        del plan, view
+        return []
+
+    def cluster_domain(self, settings: Sections) -> str:
+        """Return the DNS domain of the cluster, for the names of Services."""
+        del settings
+        return "cluster.local"
