@@ -52,8 +52,8 @@ format: .venv ## put the code into shape
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 lock: ## resolve the dependencies anew; needs uv
-	$(LOCK) requirements.in -o requirements.txt
-	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) pyproject.toml requirements.in -o requirements.txt
+	$(LOCK) pyproject.toml requirements-dev.in -o requirements-dev.txt
 	cd tools/go && $(LOCK) requirements.in -o requirements.txt
 
 .PHONY: .venv

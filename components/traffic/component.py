@@ -8,19 +8,15 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 
-from .. import helm
+from .. import charts, helm
 from ..helm import HelmRelease
 from ..manifests import Manifest, register, register_patch
 
-CHART = Path(__file__).parents[1] / "charts" / "routes"
-CHART_VERSION = "2.0.0"
 RELEASE_TIMEOUT = 600
 """Seconds. Helm reads every object before it writes it, one after the other."""
 BUCKETS = {"destinations": 2, "routes": 4}
@@ -127,8 +123,6 @@ def releases(objects: list[Manifest], prefix: str) -> list[HelmRelease]:
     so small releases make a small change fast; and destinations of all namespaces come before all routes, so that two
     Services may name one another.
     """
-    # A relative path is the same on every machine, an absolute one would be a change.
-    chart = f"./{os.path.relpath(CHART)}"
     values: dict[tuple[str, str], dict[str, str]] = {}
     for item in sorted(objects, key=lambda item: item["kind"] in ROUTE_KINDS):
         metadata = item["metadata"]
@@ -139,8 +133,8 @@ def releases(objects: list[Manifest], prefix: str) -> list[HelmRelease]:
             "role": f"{namespace}-{name.removeprefix(prefix + '-')}",
             "name": name,
             "namespace": namespace,
-            "chart": chart,
-            "version": CHART_VERSION,
+            "chart": charts.ROUTES,
+            "version": charts.VERSION,
             "values": {"objects": found},
             "timeout": RELEASE_TIMEOUT,
         }
@@ -175,6 +169,7 @@ class Traffic(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _register_releases(self, name: str, objects: list[Manifest], prefix: str) -> None:
+        charts.ensure_routes()
         first: list[pulumi.Resource] = []
         for item in releases(objects, prefix):
             is_route = item["name"].startswith(f"{prefix}-routes-")

@@ -46,10 +46,14 @@ def behind(records: dict[str, Record], name: str) -> set[str]:
     return seen
 
 
-def test_the_example_of_the_readme_is_a_program_that_installs_the_pinned_mesh_and_then_the_application() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (paths.repository() / "README.md").read_text(), re.DOTALL)
+def test_the_example_of_the_package_installs_the_pinned_mesh_and_then_the_application() -> None:
+    text = (paths.repository() / "docs" / "package.md").read_text().replace("from meshup", "from components")
+    example = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0].split("pulumi.export")[0]
     records = by_name(recorded(lambda: exec(example, {})))  # noqa: S102 - the text of the documentation
     releases = [record for record in records.values() if record.type == "kubernetes:helm.sh/v3:Release"]
+    routes = [record for record in releases if record.name.startswith("traffic-")]
+    assert len(routes) == 2
+    releases = [record for record in releases if record not in routes]
     assert {record.inputs["version"] for record in releases} == {versions.ISTIO}
     deployments = [record for record in records.values() if record.type.endswith(":Deployment")]
     assert {record.inputs["spec"]["template"]["spec"]["containers"][0]["image"] for record in deployments} >= {
