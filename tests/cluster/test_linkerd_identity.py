@@ -131,7 +131,7 @@ def test_certificates_are_made_once_and_stay_for_months_and_are_renewed_in_their
     assert re.search(r"~ 4 to update", said), said
     engine.up(["a"], "a", at=in_window)
     second = engine.outputs()
-    assert certificates.fingerprint(second["issuer"]) != certificates.fingerprint(first["issuer"])
+    assert second["issuer"] != first["issuer"]
     assert second["key"] != first["key"]
     assert second["bundle"] == first["bundle"]
     assert second["restart"] == first["restart"], "a new issuer under the same anchor restarts nothing"

@@ -1,4 +1,4 @@
-"""Making and reading Linkerd's certificates. Pure: the clock is an argument, nothing is read or written.
+"""Make and read Linkerd's certificates. Pure: the clock is an argument, nothing is read or written.
 
 Facts (Linkerd edge-26.8.3): the issuer is ECDSA P-256 and a CA (pkg/issuercerts/issuercerts.go);
 the names `root.linkerd.<domain>` and `identity.linkerd.<domain>` are the convention of its documentation; a webhook's
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -31,15 +31,15 @@ _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a certificate is for: everything about it but its key and its time.
+    """Everything about a certificate but its key and its time.
 
     Attributes:
         role: `anchor` (self-signed CA), `issuer` (CA signed by an anchor, signs no further CA), `webhook` (self-signed
             server certificate, which is its own CA bundle).
         common_name: Common name of the subject.
         dns_names: DNS subject alternative names; a webhook needs the name of its Service.
-        validity: How long a new certificate is valid.
-        renew_before: The renewal window: how long before its end a certificate is renewed.
+        validity: Validity of a new certificate.
+        renew_before: The renewal window before its end.
     """
 
     role: Role
@@ -54,15 +54,12 @@ class Issued:
     """A certificate with its private key, both as PEM. The key is not in its `repr`."""
 
     certificate_pem: str
-    private_key_pem: str
-
-    def __repr__(self) -> str:
-        return f"Issued({fingerprint(self.certificate_pem)}, key hidden)"
+    private_key_pem: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one reads off a certificate. Times are UTC; the serial number is decimal, as text."""
+    """The fields of a certificate. Times are UTC; the serial number is decimal, as text."""
 
     subject: str
     issuer: str
@@ -73,19 +70,19 @@ class Facts:
 
 
 def anchor_profile(domain: str, validity: timedelta, renew_before: timedelta) -> Profile:
-    """The trust anchor of the trust domain `domain`."""
+    """Return the profile of the trust anchor of a trust domain."""
     name = f"root.linkerd.{domain}"
     return Profile("anchor", name, (name,), validity, renew_before)
 
 
 def issuer_profile(domain: str, validity: timedelta, renew_before: timedelta) -> Profile:
-    """The identity issuer of the trust domain `domain`."""
+    """Return the profile of the identity issuer of a trust domain."""
     name = f"identity.linkerd.{domain}"
     return Profile("issuer", name, (name,), validity, renew_before)
 
 
 def webhook_profile(service: str, namespace: str, validity: timedelta, renew_before: timedelta) -> Profile:
-    """The serving certificate of a webhook: the API server asks for `<service>.<namespace>.svc`."""
+    """Return the profile of a webhook's serving certificate: the API server asks for `<service>.<namespace>.svc`."""
     name = f"{service}.{namespace}.svc"
     return Profile("webhook", name, (name,), validity, renew_before)
 
@@ -94,7 +91,7 @@ def issue(profile: Profile, now: datetime, signer: Issued | None = None, private
     """Make a certificate.
 
     Args:
-        profile: What it is for.
+        profile: Its profile.
         now: The time of its making, with a time zone.
         signer: The anchor that signs an issuer. Anchors and webhooks sign themselves.
         private_key_pem: The key to keep. Empty makes a new one. An anchor that is renewed keeps its key: all that it
@@ -127,33 +124,30 @@ def issue(profile: Profile, now: datetime, signer: Issued | None = None, private
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
-            critical=False,
-        )
     )
     is_authority = profile.role != "webhook"
     path_length = {"anchor": 1, "issuer": 0}.get(profile.role)
-    builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
-    builder = builder.add_extension(_key_usage(is_authority), critical=True)
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), False),
+        (x509.BasicConstraints(ca=is_authority, path_length=path_length), True),
+        (_key_usage(is_authority), True),
+    ]
     if not is_authority:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         names = [x509.DNSName(name) for name in profile.dns_names]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    certificate = builder.sign(signing_key, hashes.SHA256())
-    return Issued(
-        certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode("ascii"),
-    )
+        extensions.append((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False))
+        extensions.append((x509.SubjectAlternativeName(names), False))
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    pkcs8, unprotected = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, pkcs8, unprotected)
+    return Issued(_pem(builder.sign(signing_key, hashes.SHA256())), private.decode("ascii"))
 
 
 def renewal_due(
     certificate_pem: str, renew_before: timedelta, now: datetime, latest_end: datetime | None = None
 ) -> bool:
-    """Whether the certificate is within its renewal window and a new one would live longer.
+    """Return True if the certificate is within its renewal window and a new one would live longer.
 
     Args:
         certificate_pem: The certificate in use.
@@ -163,13 +157,11 @@ def renewal_due(
             signed again, and would otherwise be renewed at every `up`.
     """
     end = load_certificate(certificate_pem).not_valid_after_utc
-    if now < end - renew_before:
-        return False
-    return latest_end is None or latest_end > end
+    return now >= end - renew_before and (latest_end is None or latest_end > end)
 
 
 def read(certificate_pem: str) -> Facts:
-    """The facts of the first certificate in the PEM text."""
+    """Return the fields of the first certificate in the PEM text."""
     certificate = load_certificate(certificate_pem)
     return Facts(
         subject=certificate.subject.rfc4514_string(),
@@ -182,60 +174,47 @@ def read(certificate_pem: str) -> Facts:
 
 
 def days_left(not_after: datetime, now: datetime) -> int:
-    """Whole days until the end, negative after it."""
+    """Return the whole days until the end, negative after it."""
     return (not_after - now) // timedelta(days=1)
 
 
-def fingerprint(certificate_pem: str) -> str:
-    """SHA-256 of the certificate, hexadecimal."""
-    return load_certificate(certificate_pem).fingerprint(hashes.SHA256()).hex()
-
-
 def bundle(certificates: list[str]) -> str:
-    """The certificates as one PEM bundle, in the given order, each once."""
+    """Return the certificates as one PEM bundle, in the given order, each once."""
     return "".join(dict.fromkeys(pem for text in certificates for pem in split(text)))
 
 
 def split(bundle_pem: str) -> list[str]:
-    """The certificates of a bundle, one PEM text each."""
-    return [
-        certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
-        for certificate in x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))
-    ]
+    """Return the certificates of a bundle, one PEM text each."""
+    return [_pem(certificate) for certificate in _load_all(bundle_pem)]
 
 
 def signer_in(chain_pem: str, bundle_pem: str) -> str:
-    """The anchor of the bundle to which the chain leads, as PEM; empty if there is none.
+    """Return the anchor of the bundle to which the chain leads, as PEM; empty if there is none.
 
     The chain begins with the issuer; intermediate certificates may follow in any order.
     """
-    chain = x509.load_pem_x509_certificates(chain_pem.encode("ascii"))
-    anchors = x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))
-    found = path_to_anchor(chain, anchors)
-    return found[-1].public_bytes(serialization.Encoding.PEM).decode("ascii") if found else ""
+    return "".join(_pem(anchor) for anchor in path_to_anchor(_load_all(chain_pem), _load_all(bundle_pem))[-1:])
 
 
 def path_to_anchor(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """The certificates from the first of the chain to an anchor, both included; empty if no anchor is reached."""
+    """Return the certificates from the first of the chain to an anchor, both included; empty if none is reached."""
     path, rest = [chain[0]], list(chain[1:])
-    while True:
-        anchor = next((candidate for candidate in anchors if signed_by(path[-1], candidate)), None)
-        if anchor is not None:
-            return [*path, anchor]
-        step = next((candidate for candidate in rest if signed_by(path[-1], candidate)), None)
-        if step is None:
+    while path[-1] not in anchors or len(path) == 1:
+        signer = next((candidate for candidate in (*anchors, *rest) if signed_by(path[-1], candidate)), None)
+        if signer is None:
             return []
-        rest.remove(step)
-        path.append(step)
+        path.append(signer)
+        rest = [candidate for candidate in rest if candidate != signer]
+    return path
 
 
 def members(bundle_pem: str) -> set[str]:
-    """The public keys of a bundle, by hash: what makes two certificates the same authority, whatever their dates."""
-    return {key_hash(certificate) for certificate in x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))}
+    """Return the authorities of a bundle by `key_hash`: a renewed anchor that keeps its key is the same authority."""
+    return {key_hash(certificate) for certificate in _load_all(bundle_pem)}
 
 
 def key_hash(certificate: x509.Certificate) -> str:
-    """SHA-256 over subject and public key, hexadecimal: the two by which a verifier knows a trust anchor."""
+    """Return the SHA-256 of subject and public key, by which a verifier knows a trust anchor."""
     spki = certificate.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -243,7 +222,7 @@ def key_hash(certificate: x509.Certificate) -> str:
 
 
 def restart_hash(bundle_pem: str, signer_pem: str) -> str:
-    """A short hash that changes when workloads have to restart: other anchors are trusted, or another one signs.
+    """Return a short hash that changes when workloads have to restart: other anchors are trusted, or another one signs.
 
     A proxy reads the trust bundle once, at its start; and while one anchor takes over from another, a restart gives
     each workload a certificate of the new issuer at once. A renewed issuer under the same anchor changes nothing here.
@@ -253,12 +232,12 @@ def restart_hash(bundle_pem: str, signer_pem: str) -> str:
 
 
 def is_signed_by(certificate_pem: str, authority_pem: str) -> bool:
-    """Whether the authority's key signed the certificate under the authority's name."""
+    """Return True if the authority's key signed the certificate under the authority's name."""
     return signed_by(load_certificate(certificate_pem), load_certificate(authority_pem))
 
 
 def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Whether the authority's key signed the certificate under the authority's name."""
+    """Return True if the authority's key signed the certificate under the authority's name."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -267,12 +246,20 @@ def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
 
 
 def load_certificate(certificate_pem: str) -> x509.Certificate:
-    """The first certificate in the PEM text.
+    """Return the first certificate in the PEM text.
 
     Raises:
         ValueError: There is none, or it can't be read.
     """
     return x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
+
+
+def _load_all(bundle_pem: str) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(bundle_pem.encode("ascii"))
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
 def _load_key(private_key_pem: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

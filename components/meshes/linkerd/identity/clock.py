@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 VARIABLE = "MESHUP_NOW"
@@ -13,18 +14,14 @@ VARIABLE = "MESHUP_NOW"
 
 
 def now(environment: Mapping[str, str]) -> datetime:
-    """The time in UTC: what the variable `MESHUP_NOW` says, or the machine's.
+    """Return the time in UTC: that of the variable `MESHUP_NOW`, or the machine's.
 
     Raises:
         ValueError: The variable is not a time with a zone.
     """
-    text = environment.get(VARIABLE, "")
-    if not text:
-        return datetime.now(UTC)
-    try:
+    text = environment.get(VARIABLE) or datetime.now(UTC).isoformat()
+    with suppress(ValueError):
         stated = datetime.fromisoformat(text)
-    except ValueError:
-        stated = None
-    if stated is None or stated.tzinfo is None:
-        raise ValueError(f"{VARIABLE} is {text!r}: write a time with a zone, such as 2027-03-01T00:00:00Z")
-    return stated.astimezone(UTC)
+        if stated.tzinfo is not None:
+            return stated.astimezone(UTC)
+    raise ValueError(f"{VARIABLE} is {text!r}: write a time with a zone, such as 2027-03-01T00:00:00Z")

@@ -22,10 +22,11 @@ from .certificates import Issued, Profile, Role
 Properties = dict[str, Any]
 
 _SHAPE = ("role", "commonName", "dnsNames", "validityDays")
+_COMPUTED = ("certificatePEM", "privateKeyPEM", "notAfter", "subject", "serialNumber", "notBefore", "fingerprint")
 
 
 def rotation_fault(olds: Properties, news: Properties) -> Diagnostic | None:
-    """The fault of an issuer that moves to another anchor in one step.
+    """Return the fault of an issuer that moves to another anchor in one step.
 
     Moving is safe when every running proxy already trusts the new anchor (it was in the bundle of the last run) and the
     old one stays in the bundle until certificates under it are gone.
@@ -37,58 +38,52 @@ def rotation_fault(olds: Properties, news: Properties) -> Diagnostic | None:
     wanted = ("signerCertificatePEM", "trustBundlePEM")
     if any(not olds.get(key) or not news.get(key) or news[key] == UNKNOWN for key in wanted):
         return None
-    old_signer = certificates.load_certificate(olds["signerCertificatePEM"])
-    new_signer = certificates.load_certificate(news["signerCertificatePEM"])
-    if certificates.key_hash(old_signer) == certificates.key_hash(new_signer):
-        return None
-    if certificates.key_hash(new_signer) not in certificates.members(olds["trustBundlePEM"]):
-        return Diagnostic(
-            "MSH216",
-            "meshup:identity.signer",
-            None,
-            "The anchor that should sign was not in the trust bundle of the last run: no running proxy trusts it.",
-            "An anchor that the last run has introduced.",
-        )
-    if certificates.key_hash(old_signer) not in certificates.members(news["trustBundlePEM"]):
-        return Diagnostic(
-            "MSH216",
-            "meshup:identity.anchors",
-            None,
-            "The anchor that has signed until now would leave in the same run in which the issuer moves.",
-            "The old anchor stays for one more run.",
-        )
+    old, new = (
+        certificates.key_hash(certificates.load_certificate(run["signerCertificatePEM"])) for run in (olds, news)
+    )
+    if old != new and new not in certificates.members(olds["trustBundlePEM"]):
+        message = "The anchor that should sign was not in the trust bundle of the last run: no running proxy trusts it."
+        allowed = "An anchor that the last run has introduced."
+        return Diagnostic("MSH216", "meshup:identity.signer", None, message, allowed)
+    if old != new and old not in certificates.members(news["trustBundlePEM"]):
+        message = "The anchor that has signed until now would leave in the same run in which the issuer moves."
+        return Diagnostic("MSH216", "meshup:identity.anchors", None, message, "The old anchor stays for one more run.")
     return None
 
 
 def next_material(state: Properties, news: Properties, now: datetime) -> Issued:
-    """The certificate and key that the resource has after this run: those it has, or new ones.
+    """Return the certificate and key that the resource has after this run: those it has, or new ones.
 
     Args:
         state: The outputs of the last run, empty at the first.
         news: The inputs of this run.
         now: The time of the run.
     """
-    profile = _profile(news)
     signer = None
-    if profile.role == "issuer":
+    if news["role"] == "issuer":
         signer = Issued(news["signerCertificatePEM"], news["signerPrivateKeyPEM"])
-    if not state:
-        return certificates.issue(profile, now, signer)
-    current = Issued(state["certificatePEM"], state["privateKeyPEM"])
-    same_shape = all(state.get(key) == news.get(key) for key in _SHAPE)
-    if same_shape and _signer_stands(current, signer) and not _due(current, profile, signer, now):
-        return current
+    if state and all(state.get(key) == news.get(key) for key in _SHAPE):
+        current = Issued(state["certificatePEM"], state["privateKeyPEM"])
+        signed = signer is None or certificates.is_signed_by(current.certificate_pem, signer.certificate_pem)
+        if signed and not _due(current.certificate_pem, news, now):
+            return current
     # A trust anchor that keeps name and key is the same authority with other dates: nothing below it has to change.
-    keep_key = profile.role == "anchor" and state.get("commonName") == news.get("commonName")
-    return certificates.issue(profile, now, signer, current.private_key_pem if keep_key else "")
+    keep_key = news["role"] == "anchor" and state.get("commonName") == news["commonName"]
+    profile = Profile(
+        role=cast(Role, news["role"]),
+        common_name=news["commonName"],
+        dns_names=tuple(news["dnsNames"]),
+        validity=timedelta(days=int(news["validityDays"])),
+        renew_before=timedelta(days=int(news["renewBeforeDays"])),
+    )
+    return certificates.issue(profile, now, signer, state["privateKeyPEM"] if keep_key else "")
 
 
 def outputs(news: Properties, material: Issued) -> Properties:
-    """The outputs of the resource: what it is asked for, and the certificate. The signer's key is not repeated."""
+    """Return the outputs of the resource: its inputs without the signer's key, and the certificate."""
     facts = certificates.read(material.certificate_pem)
-    kept = {key: value for key, value in news.items() if key not in ("signerPrivateKeyPEM", "__provider")}
     return {
-        **kept,
+        **_without_signer_key(news),
         "certificatePEM": material.certificate_pem,
         "privateKeyPEM": material.private_key_pem,
         "subject": facts.subject,
@@ -100,7 +95,7 @@ def outputs(news: Properties, material: Issued) -> Properties:
 
 
 class CertificateProvider(dynamic.ResourceProvider):
-    """Makes, keeps and renews one certificate. Stateless, so that its stored form never changes."""
+    """Make, keep and renew one certificate. Stateless, so that its stored form never changes."""
 
     __module__ = __name__.replace(".meshes.linkerd.identity.", ".identity.")
     """Where states look for it: components/identity/resource.py."""
@@ -109,29 +104,26 @@ class CertificateProvider(dynamic.ResourceProvider):
     def check(self, _olds: Properties, news: Properties) -> dynamic.CheckResult:
         """Refuse a rotation that leaves out a step."""
         fault = rotation_fault(_olds, news)
-        failures = [] if fault is None else [dynamic.CheckFailure("", _sentence(fault))]
-        return dynamic.CheckResult(news, failures)
+        if fault is None:
+            return dynamic.CheckResult(news, [])
+        reason = f"{fault.code} {fault.title} at {fault.path}: {fault.message} {fault.remedy}"
+        return dynamic.CheckResult(news, [dynamic.CheckFailure("", reason)])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> dynamic.DiffResult:
-        """Changed inputs or a certificate within its renewal window; it is always renewed in place."""
-        wanted = {key: value for key, value in _news.items() if key not in ("__provider", "signerPrivateKeyPEM")}
+        """Report changed inputs, or a certificate within its renewal window; it is always renewed in place."""
+        wanted = _without_signer_key(_news)
         if UNKNOWN in wanted.values() or any(_olds.get(key) != value for key, value in wanted.items()):
             return dynamic.DiffResult(changes=True)
-        current = Issued(_olds["certificatePEM"], _olds["privateKeyPEM"])
-        profile = _profile(_news)
-        signer = None
-        if profile.role == "issuer":
-            signer = Issued(_news["signerCertificatePEM"], "")
-        return dynamic.DiffResult(changes=_due(current, profile, signer, _now()))
+        return dynamic.DiffResult(changes=_due(_olds["certificatePEM"], _news, clock.now(os.environ)))
 
     def create(self, props: Properties) -> dynamic.CreateResult:
         """Make key and certificate."""
-        material = next_material({}, props, _now())
-        return dynamic.CreateResult(certificates.fingerprint(material.certificate_pem)[:16], outputs(props, material))
+        made = outputs(props, next_material({}, props, clock.now(os.environ)))
+        return dynamic.CreateResult(made["fingerprint"][:16], made)
 
     def update(self, _id: str, _olds: Properties, _news: Properties) -> dynamic.UpdateResult:
-        """Make a new certificate where it is due or asked for; keep the old one otherwise."""
-        return dynamic.UpdateResult(outputs(_news, next_material(_olds, _news, _now())))
+        """Make a new certificate if it is due or the inputs ask for it; keep the old one otherwise."""
+        return dynamic.UpdateResult(outputs(_news, next_material(_olds, _news, clock.now(os.environ))))
 
 
 class Certificate(dynamic.Resource, module="meshup", name="Certificate"):
@@ -172,13 +164,7 @@ class Certificate(dynamic.Resource, module="meshup", name="Certificate"):
             "dnsNames": list(profile.dns_names),
             "validityDays": profile.validity // timedelta(days=1),
             "renewBeforeDays": profile.renew_before // timedelta(days=1),
-            "certificatePEM": None,
-            "privateKeyPEM": None,
-            "notAfter": None,
-            "subject": None,
-            "serialNumber": None,
-            "notBefore": None,
-            "fingerprint": None,
+            **dict.fromkeys(_COMPUTED),
         }
         if signer is not None:
             properties["signerCertificatePEM"] = signer.certificatePEM
@@ -188,28 +174,11 @@ class Certificate(dynamic.Resource, module="meshup", name="Certificate"):
         super().__init__(CertificateProvider(), name, properties, pulumi.ResourceOptions.merge(opts, secret))
 
 
-def _profile(properties: Properties) -> Profile:
-    return Profile(
-        role=cast(Role, properties["role"]),
-        common_name=properties["commonName"],
-        dns_names=tuple(properties["dnsNames"]),
-        validity=timedelta(days=int(properties["validityDays"])),
-        renew_before=timedelta(days=int(properties["renewBeforeDays"])),
-    )
+def _without_signer_key(inputs: Properties) -> Properties:
+    return {key: value for key, value in inputs.items() if key not in ("signerPrivateKeyPEM", "__provider")}
 
 
-def _due(current: Issued, profile: Profile, signer: Issued | None, now: datetime) -> bool:
-    latest_end = None if signer is None else certificates.read(signer.certificate_pem).not_after
-    return certificates.renewal_due(current.certificate_pem, profile.renew_before, now, latest_end)
-
-
-def _signer_stands(current: Issued, signer: Issued | None) -> bool:
-    return signer is None or certificates.is_signed_by(current.certificate_pem, signer.certificate_pem)
-
-
-def _now() -> datetime:
-    return clock.now(os.environ)
-
-
-def _sentence(fault: Diagnostic) -> str:
-    return f"{fault.code} {fault.title} at {fault.path}: {fault.message} {fault.remedy}"
+def _due(certificate_pem: str, news: Properties, now: datetime) -> bool:
+    window = timedelta(days=int(news["renewBeforeDays"]))
+    latest_end = certificates.read(news["signerCertificatePEM"]).not_after if news["role"] == "issuer" else None
+    return certificates.renewal_due(certificate_pem, window, now, latest_end)
