@@ -17,7 +17,7 @@ from components.traffic.model import Mesh
 from components.traffic.proxies import Proxy
 from operate import explain as explaining
 from operate import stackfile
-from stacks import charts, plan, settings, traffic_file, versions
+from stacks import charts, parts, plan, settings, traffic_file, versions
 
 REFUSED = 1
 """Exit code when the configuration has a fault."""
@@ -110,12 +110,11 @@ def compiled(
     chosen, found = settings.load(raw, stack)
     chosen, unreadable = traffic_file.added(chosen, directory)
     found += unreadable
-    known = [service for name in chosen.apps for service in plan.APPS[name](chosen).services]
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
-    compilation, said = plan.compiled(chosen, known, target)
+    compilation, said = plan.compiled(chosen, target)
     # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
     wanted = getattr(chosen, target).version
-    source, _ = charts.inspect(chosen.charts, target, plan.CHARTS[target](chosen), wanted)
+    source, _ = charts.inspect(chosen.charts, target, parts.CHARTS[target](chosen), wanted)
     version = wanted or source.version or versions.PINNED[target]
     return compilation, versions.proxy(target, version), [*errors(found), *errors(said)]
 

@@ -5,14 +5,13 @@ docs/decisions/0002-scale.md has the reasons and the figures.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from components.diagnostics import Diagnostic
-from components.manifests import ObjectRef, object_ref
-from components.traffic import component as traffic
-from stacks.ownership import owner_of, with_owner
-from stacks.plan import Plan
+from components.manifests import Manifest, ObjectRef, object_ref
+from components.traffic import Compilation, component
+from stacks.ownership import Claims, owner_of, with_owner
 
 MANY_SERVICES = 100
 """Above it, a first `up` with one resource per object takes several times as long as kubectl apply."""
@@ -26,70 +25,85 @@ def release_prefix(owner: str) -> str:
     return f"{PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
 
 
-def decide(planned: Plan, way: Literal["objects", "release"], owner: str) -> tuple[Plan, list[Diagnostic]]:
-    """Return the plan with what the chosen way needs, and what is to be said about it.
+@dataclass(frozen=True)
+class Delivery:
+    """How the objects of the routes reach the cluster.
+
+    Attributes:
+        objects: In order of creation.
+        release_prefix: What the names of their Helm releases begin with; "" if each object is a resource.
+    """
+
+    objects: tuple[Manifest, ...] = ()
+    release_prefix: str = ""
+
+
+def deliver(traffic: Compilation, mode: Literal["objects", "release"], owner: str) -> tuple[Delivery, list[Diagnostic]]:
+    """Apply the delivery mode.
 
     Args:
-        planned: The plan as it comes from the settings.
-        way: `meshup:delivery`.
+        traffic: The compiled routes.
+        mode: `meshup:delivery`.
         owner: The stack, organisation/project/stack.
     """
-    services = len({(route["namespace"], route["host"]) for route in planned.traffic.summaries.values()})
-    if way == "objects":
-        if services <= MANY_SERVICES:
-            return planned, []
-        message = f"The routes of {services} Services are {len(planned.traffic.objects)} resources."
-        return planned, [Diagnostic("MSH027", KEY, way, message, severity="info")]
-    # The stack's own transformation marks resources. What is inside of a release is no resource.
-    objects = tuple({**item, "metadata": with_owner(item["metadata"], owner)} for item in planned.traffic.objects)
+    if mode == "objects":
+        services = len({(route["namespace"], route["host"]) for route in traffic.summaries.values()})
+        message = f"The routes of {services} Services are {len(traffic.objects)} resources."
+        note = Diagnostic("MSH027", KEY, mode, message, severity="info")
+        return Delivery(traffic.objects), [note] if services > MANY_SERVICES else []
+    # The transformation of the stack annotates resources. Objects inside a Helm release bypass it.
+    objects = tuple({**item, "metadata": with_owner(item["metadata"], owner)} for item in traffic.objects)
     prefix = release_prefix(owner)
-    found: list[Diagnostic] = []
-    for release in traffic.releases(list(objects), prefix):
-        size = traffic.record_size(release)
-        if size > traffic.LARGEST_RECORD:
+    diagnostics: list[Diagnostic] = []
+    for release in component.releases(list(objects), prefix):
+        size = component.record_size(release)
+        if size > component.LARGEST_RECORD:
             message = f"The release {release['namespace']}/{release['name']} would need a record of {size} bytes."
-            found.append(Diagnostic("MSH028", KEY, way, message, f"at most {traffic.LARGEST_RECORD} bytes"))
-    return replace(planned, traffic=replace(planned.traffic, objects=objects), release=prefix), found
+            allowed = f"at most {component.LARGEST_RECORD} bytes"
+            diagnostics.append(Diagnostic("MSH028", KEY, mode, message, allowed))
+    return Delivery(objects, prefix), diagnostics
 
 
-def delivery_conflicts(planned: Plan, there: Mapping[ObjectRef, Mapping[str, Any]], owner: str) -> list[Diagnostic]:
+def delivery_conflicts(
+    delivery: Delivery, live: Mapping[ObjectRef, Mapping[str, Any]], claims: Claims, owner: str
+) -> list[Diagnostic]:
     """Refuse to take over objects of this stack that were delivered in the other way, or under its former name.
 
-    Pulumi makes new resources before it deletes old ones. With the ways changed, it would delete last what the cluster
-    has only once: every route.
+    Pulumi makes new resources before it deletes old ones. With the delivery changed, it would delete last what the
+    cluster has only once: every route.
 
     Args:
-        planned: What the stack is about to have.
-        there: The metadata of those of its objects that exist.
-        owner: The stack.
+        delivery: What the stack will have.
+        live: The metadata of those of its objects that exist.
+        claims: Whose these are.
+        owner: The stack, organisation/project/stack.
     """
-    found: dict[str, str] = {}
-    for item in planned.traffic.objects:
-        metadata = there.get(object_ref(item))
-        if metadata is None or (owner_of(metadata) != owner and object_ref(item) not in planned.taken):
+    prefix, conflicts = delivery.release_prefix, dict[ObjectRef, str]()
+    for item in delivery.objects:
+        ref = object_ref(item)
+        metadata = live.get(ref)
+        if metadata is None or (owner_of(metadata) != owner and ref not in claims.taken):
             continue
         annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
-        wanted = traffic.release_of(item, planned.release) if planned.release else ""
-        release = annotations.get(traffic.RELEASE_ANNOTATION, "")
-        if release != wanted:
-            found[f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}"] = release
-    if not found:
+        release = annotations.get(component.RELEASE_ANNOTATION, "")
+        if release != (component.release_of(item, prefix) if prefix else ""):
+            conflicts[ref] = release
+    if not conflicts:
         return []
-    now, before = ("release", "objects") if planned.release else ("objects", "release")
-    releases = sorted({release for release in found.values() if release})
-    if planned.release and releases:
+    now, before = ("release", "objects") if prefix else ("objects", "release")
+    releases = sorted({release for release in conflicts.values() if release})
+    if prefix and releases:
         message = (
-            f"{len(found)} objects are in releases that have the former name of this stack in theirs, such as "
+            f"{len(conflicts)} objects are in releases that have the former name of this stack in theirs, such as "
             f"{releases[0]}. Pulumi would delete these, with every route in them, before it makes the new ones."
         )
-        allowed = f"releases that begin with {planned.release}"
         remedy = (
             "Give the stack its former name again (`pulumi stack rename`), or hand the objects over as "
             "docs/decisions/0002-scale.md describes, first to objects and then back to release."
         )
-        return [Diagnostic("MSH029", KEY, now, message, allowed, remedy)]
+        return [Diagnostic("MSH029", KEY, now, message, f"releases that begin with {prefix}", remedy)]
     message = (
-        f"{len(found)} objects were delivered as {before}, the first one is {next(iter(found))}. "
+        f"{len(conflicts)} objects were delivered as {before}, the first one is {next(iter(conflicts))}. "
         f"The names of this stack's releases begin with {release_prefix(owner)}."
     )
     return [Diagnostic("MSH029", KEY, now, message, before)]

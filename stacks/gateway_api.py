@@ -6,14 +6,16 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components import gateway_api
 from components.diagnostics import Diagnostic, errors
-from components.manifests import Manifest
-from stacks import files, versions
-from stacks.settings import ChartSettings, GatewayApiSettings
+from components.manifests import Manifest, ObjectRef
+from stacks import files, ownership, versions
+from stacks.cluster import ClusterView
+from stacks.settings import ChartSettings, GatewayApiSettings, Settings
+from stacks.state import Stack
 
 DIRECTORY = "gateway-api"
 """The sub-directory of `meshup:charts.directory` that may hold the bundle."""
@@ -23,8 +25,56 @@ RELEASE = (
 )
 """The project's own release manifest of the standard channel."""
 
+_GROUP = "gateway.networking.k8s.io/"
 _SECONDS = 20
 _MANIFEST = "meshup:gatewayApi.manifest"
+
+
+def plan(
+    settings: Settings, objects: Sequence[Manifest], stack: Stack, view: ClusterView
+) -> tuple[tuple[Manifest, ...], list[Diagnostic]]:
+    """Decide whether the stack has the bundle, and load it if so.
+
+    It does if nobody else has it on the cluster, and the mesh or a route needs it, or the settings ask for it.
+
+    Args:
+        settings: The settings of the stack.
+        objects: Of its routes.
+        stack: The stack.
+        view: The cluster.
+    """
+    install = settings.gateway_api.install
+    needed = settings.mesh == "linkerd" or any(item["apiVersion"].startswith(_GROUP) for item in objects)
+    if not (install or needed):
+        return (), []
+    missing, diagnostics = view.conclude(lambda: _missing(settings.mesh, stack, view), (False, []))
+    if not missing or errors(diagnostics):
+        return (), diagnostics
+    if install is False:
+        message = "There is no Gateway API on the cluster, and install is false."
+        return (), [Diagnostic("MSH313", "meshup:gatewayApi.install", False, message, "true, or a bundle")]
+    bundle, diagnostics = load(settings.gateway_api, settings.charts, stack.environ)
+    return tuple(bundle), diagnostics
+
+
+def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Diagnostic]]:
+    """Whether nobody else has the bundle on the cluster; whether the one of somebody else serves."""
+    crd = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+    policy = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+    crds, policies = view.metadata(*crd), view.metadata(*policy)
+    live = {
+        ObjectRef(*kind, item["name"]): item
+        for kind, items in ((crd, crds), (policy, policies))
+        for item in items
+        if gateway_api.is_part(item["name"])
+    }
+    claims = ownership.claims(live, live, stack.owner, stack.states)
+    ours = {
+        ref.name: ownership.owner_of(metadata) == stack.owner or ref in claims.taken for ref, metadata in live.items()
+    }
+    # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
+    shared = [fault for fault in claims.diagnostics if fault.code == "MSH036"]
+    return (False, shared) if shared else gateway_api.existing(mesh, crds, policies, ours)
 
 
 def load(
@@ -90,7 +140,7 @@ def parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
 
 def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnostic]]:
     with contextlib.suppress(files.UnreadableError):
-        objects, faults = parsed(files.text(_kept(environ)), _MANIFEST)
+        objects, faults = parsed(files.text(_cached(environ)), _MANIFEST)
         if not faults:
             return objects, []
     try:
@@ -103,11 +153,11 @@ def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnost
     if not errors(faults):
         # Without a place to keep it, it is fetched again the next time.
         with contextlib.suppress(OSError, files.UnreadableError):
-            _write(_kept(environ), text)
+            _write(_cached(environ), text)
     return objects, faults
 
 
-def _kept(environ: Mapping[str, str]) -> Path:
+def _cached(environ: Mapping[str, str]) -> Path:
     cache = files.located(environ.get("XDG_CACHE_HOME") or "~/.cache")
     return cache / "meshup" / f"gateway-api-{versions.GATEWAY_API.removeprefix('v')}.yaml"
 

@@ -15,6 +15,7 @@ from components.manifests import Manifest, ObjectRef, object_ref
 from components.traffic.component import with_helm_ownership
 from stacks import delivery, ownership, transition
 from stacks.cluster import Cluster, ClusterError
+from stacks.ownership import Claims
 from stacks.plan import Plan
 from stacks.settings import Settings
 
@@ -24,14 +25,16 @@ SERVICE_PATCH_TYPE = "kubernetes:core/v1:ServicePatch"
 """Pulumi's type token of a patch of a Service."""
 
 
-def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster) -> pulumi.ResourceTransformation:
+def transformation(
+    settings: Settings, plan: Plan, claims: Claims, cluster: Cluster, owner: str
+) -> pulumi.ResourceTransformation:
     """Mark every object with its stack, keep secret values secret, and put the hooks where they belong."""
     release_hooks = pulumi.ResourceHookBinding(
         before_create=[pulumi.ResourceHook("clear-release-record", cleaner(cluster, "create"))],
         before_update=[pulumi.ResourceHook("clear-pending-release-record", cleaner(cluster, "update"))],
     )
     destination_hooks = pulumi.ResourceHookBinding(
-        before_update=[pulumi.ResourceHook("routes-before-destinations", _route_mover(cluster, planned, owner))]
+        before_update=[pulumi.ResourceHook("routes-before-destinations", _route_mover(cluster, plan, claims, owner))]
     )
     prefix = f"{delivery.release_prefix(owner)}-"
 
@@ -41,7 +44,7 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
         if args.type_ == RELEASE_TYPE:
             is_traffic = props["name"].startswith(prefix)
             # Routes are never secret, and hidden values would hide what a preview changes.
-            if chosen.mesh in chosen.secret and not is_traffic:
+            if settings.mesh in settings.secret and not is_traffic:
                 props["values"] = pulumi.Output.secret(props["values"])
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=release_hooks))
             if is_traffic:
@@ -50,7 +53,7 @@ def transformation(chosen: Settings, planned: Plan, owner: str, cluster: Cluster
             return None  # The mark of an owner has no place on an object of somebody else.
         elif "metadata" in props:
             props["metadata"] = ownership.with_owner(props["metadata"], owner)
-            urn = planned.taken.get(_object_ref(args.type_, props["metadata"]))
+            urn = claims.taken.get(_object_ref(args.type_, props["metadata"]))
             if urn is not None:
                 # An import may have put it anywhere into the state. Without the alias, Pulumi would delete it there.
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[urn]))
@@ -117,7 +120,7 @@ def delivered(inputs: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return [json.loads(item) for item in values.get("objects", {}).values()]
 
 
-def _route_mover(cluster: Cluster, planned: Plan, owner: str) -> Callable[[pulumi.ResourceHookArgs], None]:
+def _route_mover(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> Callable[[pulumi.ResourceHookArgs], None]:
     """A hook that moves all routes away from destinations before the first of these goes (stacks/transition.py).
 
     The program's event loop runs hooks one after the other, and every destination waits for the hook of its own.
@@ -130,7 +133,7 @@ def _route_mover(cluster: Cluster, planned: Plan, owner: str) -> Callable[[pulum
         if done or not transition.lost(old, new):
             return
         try:
-            _move(cluster, planned, owner)
+            _move(cluster, plan, claims, owner)
         except ClusterError as error:
             raise pulumi.RunError(f"Can't move the routes to their new versions. {error.brief}") from None
         done = True
@@ -138,10 +141,10 @@ def _route_mover(cluster: Cluster, planned: Plan, owner: str) -> Callable[[pulum
     return move
 
 
-def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
-    wanted = [{**item, "metadata": ownership.with_owner(item["metadata"], owner)} for item in planned.traffic.objects]
-    if planned.release:
-        wanted = [with_helm_ownership(item, planned.release) for item in wanted]
+def _move(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> None:
+    wanted = [{**item, "metadata": ownership.with_owner(item["metadata"], owner)} for item in plan.delivery.objects]
+    if prefix := plan.delivery.release_prefix:
+        wanted = [with_helm_ownership(item, prefix) for item in wanted]
     # This run may have installed the kinds since the cluster was looked at.
     cluster.forget_kinds()
     places = {(item.api_version, item.kind, item.namespace) for item in map(object_ref, wanted)}
@@ -149,12 +152,12 @@ def _move(cluster: Cluster, planned: Plan, owner: str) -> None:
         {**item, "apiVersion": api_version, "kind": kind}
         for api_version, kind, namespace in sorted(places)
         for item in cluster.objects(api_version, kind, namespace)
-        if ownership.owner_of(item["metadata"]) in {owner, *planned.former}
+        if ownership.owner_of(item["metadata"]) in {owner, *claims.former}
     ]
     steps = transition.transition(wanted, live)
-    there: dict[ObjectRef, dict[str, Any]] = {object_ref(item): item["metadata"] for item in live}
+    metadata_of: dict[ObjectRef, Manifest] = {object_ref(item): item["metadata"] for item in live}
     for item in (*steps.added, *steps.moved):
-        metadata = there.get(object_ref(item))
+        metadata = metadata_of.get(object_ref(item))
         if metadata is None:
             cluster.create_unmanaged(item)
         else:

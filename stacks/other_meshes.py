@@ -1,11 +1,11 @@
 """What runs on the cluster already and does not go with the plan: other meshes, and what a change would take away.
 
-Pure functions on what the API server lists. A webhook's name tells its mesh: it is fixed by the project, while labels,
+A webhook's name tells its mesh: it is fixed by the project, while labels,
 names of objects and namespaces are chosen by whoever installs. Whose it is, Helm's annotations tell: what meshup
 installs is in namespaces that carry the stack's own annotation (stacks/ownership.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from components.diagnostics import Diagnostic
 from components.meshes.istio import component as istio
 from components.meshes.linkerd import component as linkerd
 from components.namespace import metadata
+from stacks.cluster import ClusterView
 from stacks.plan import Plan
 
 Object = Mapping[str, Any]
@@ -78,28 +79,12 @@ validatingwebhookconfiguration.yaml), Linkerd's chart linkerd-control-plane (tem
 destination-rbac.yaml), and the charts of consul-k8s, kuma, osm and aws-app-mesh-controller."""
 
 
-@dataclass(frozen=True)
-class Listed:
-    """What the API server lists.
-
-    Attributes:
-        mutating: The MutatingWebhookConfigurations.
-        validating: The ValidatingWebhookConfigurations.
-        crds: Metadata of the CustomResourceDefinitions.
-        namespaces: Metadata of the namespaces.
-        deployments: Metadata of the Deployments in the namespaces of this stack.
-    """
-
-    mutating: Sequence[Object] = ()
-    validating: Sequence[Object] = ()
-    crds: Sequence[Object] = ()
-    namespaces: Sequence[Object] = ()
-    deployments: Sequence[Object] = ()
+_REGISTRATION = "admissionregistration.k8s.io/v1"
 
 
 @dataclass(frozen=True)
-class _Other:
-    """A webhook configuration of somebody else's mesh."""
+class _Webhooks:
+    """A webhook configuration of a mesh that this stack has not made."""
 
     mesh: str
     name: str
@@ -107,22 +92,23 @@ class _Other:
     injects: bool
 
 
-def check(planned: Plan, listed: Listed, own: Iterable[str]) -> list[Diagnostic]:
+def check(plan: Plan, view: ClusterView, own: Collection[str]) -> list[Diagnostic]:
     """Find what is on the cluster and does not go with the plan.
 
     Args:
-        planned: What the stack is about to have.
-        listed: What the API server lists.
+        plan: What the stack will have.
+        view: The cluster.
         own: The namespaces that this stack has made.
     """
-    ours = frozenset(own)
-    others = [item for item in _configurations(listed) if not _is_ours(item[0], planned, listed, ours)]
-    found = [_Other(mesh, config["metadata"]["name"], hooks, injects) for config, mesh, hooks, injects in others]
+    namespaces = view.metadata("v1", "Namespace")
+    deployments = [item for name in own for item in view.metadata("apps/v1", "Deployment", name)]
+    names = {item["name"] for item in namespaces}
+    others = [webhooks for config, webhooks in _webhooks(view) if not _is_ours(helm_release(config), plan, own, names)]
     return [
-        *_same_mesh(planned, found, _releases(planned) & _helm_releases(listed.deployments)),
-        *_other_meshes(planned, found, listed.namespaces),
-        *_crds(planned, listed.crds),
-        *_running(planned, listed.deployments),
+        *_same_mesh(plan, others, _releases(plan) & _helm_releases(deployments)),
+        *_other_meshes(plan, others, namespaces),
+        *_crds(plan, view.metadata("apiextensions.k8s.io/v1", "CustomResourceDefinition")),
+        *_running(plan, deployments),
     ]
 
 
@@ -165,20 +151,17 @@ def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
             return key not in labels
 
 
-def _configurations(listed: Listed) -> list[tuple[Object, str, tuple[Object, ...], bool]]:
-    """The webhook configurations of meshes: each with its mesh, its webhooks, and whether they inject."""
-    found: list[tuple[Object, str, tuple[Object, ...], bool]] = []
+def _webhooks(view: ClusterView) -> Iterator[tuple[Object, _Webhooks]]:
+    """The webhook configurations of meshes, with their metadata."""
+    mutating = view.objects(_REGISTRATION, "MutatingWebhookConfiguration")
+    validating = view.objects(_REGISTRATION, "ValidatingWebhookConfiguration")
     for mesh, known in KNOWN.items():
-        for configurations, ends, injects in (
-            (listed.mutating, known.injectors, True),
-            (listed.validating, known.validators, False),
-        ):
-            for config in configurations:
-                webhooks = cast("list[Object]", config.get("webhooks") or [])
-                hooks = tuple(hook for hook in webhooks if _ends(str(hook["name"]), ends))
+        for configs, ends, injects in ((mutating, known.injectors, True), (validating, known.validators, False)):
+            for config in configs:
+                listed = cast("list[Object]", config.get("webhooks") or [])
+                hooks = tuple(hook for hook in listed if _ends(str(hook["name"]), ends))
                 if hooks:
-                    found.append((config, mesh, hooks, injects))
-    return found
+                    yield config["metadata"], _Webhooks(mesh, config["metadata"]["name"], hooks, injects)
 
 
 def _ends(name: str, ends: tuple[str, ...]) -> bool:
@@ -186,19 +169,15 @@ def _ends(name: str, ends: tuple[str, ...]) -> bool:
     return any(name == end or name.endswith((f".{end}", f"-{end}")) for end in ends)
 
 
-def _is_ours(config: Object, planned: Plan, listed: Listed, own: frozenset[str]) -> bool:
-    release = helm_release(config["metadata"])
+def _is_ours(release: Release | None, plan: Plan, own: Collection[str], namespaces: Collection[str]) -> bool:
     if release is None:
         return False
-    if release[1] in own:
-        return True
     # Left behind by a namespace that is gone: Helm takes it over, for it has the names of our release.
-    there = {item["name"] for item in listed.namespaces}
-    return release in _releases(planned) and release[1] not in there
+    return release[1] in own or (release in _releases(plan) and release[1] not in namespaces)
 
 
-def _releases(planned: Plan) -> set[Release]:
-    return {(release["name"], release["namespace"]) for release in planned.mesh.releases}
+def _releases(plan: Plan) -> set[Release]:
+    return {(release["name"], release["namespace"]) for release in plan.mesh.releases}
 
 
 def _where(hook: Object) -> str:
@@ -208,57 +187,58 @@ def _where(hook: Object) -> str:
     return str(client.get("url") or f"{service.get('namespace', '')}/{service.get('name', '')}")
 
 
-def _same_mesh(planned: Plan, others: Sequence[_Other], running: set[Release]) -> list[Diagnostic]:
+def _same_mesh(plan: Plan, others: Sequence[_Webhooks], running: set[Release]) -> list[Diagnostic]:
     """Refuse a second control plane of the planned mesh: both would write the same objects of the cluster.
 
     Args:
-        planned: What the stack is about to have.
+        plan: What the stack is about to have.
         others: Webhooks that are not this stack's.
         running: The releases of this stack that run. Somebody else's webhooks may lead to them: a tag of a revision.
     """
-    kind, found = planned.mesh.kind, list[Diagnostic]()
+    kind = plan.mesh.kind
+    diagnostics: list[Diagnostic] = []
     for other in others:
         if other.mesh != kind:
             continue
         where = ", ".join(sorted({_where(hook) for hook in other.webhooks}))
         title = KNOWN[kind].title
-        managed = not planned.mesh.output["injection"] and _leads_to(other, _releases(planned), by_url=True)
+        managed = not plan.mesh.output["injection"] and _leads_to(other, _releases(plan), by_url=True)
         if managed or _leads_to(other, running):
             message = f"{other.name} is made elsewhere, and answered at {where}."
-            found.append(Diagnostic("MSH323", "meshup:mesh", kind, message, severity="info"))
+            diagnostics.append(Diagnostic("MSH323", "meshup:mesh", kind, message, severity="info"))
             continue
         message = f"Another {title} is on the cluster: the webhooks of {other.name} are answered at {where}."
-        found.append(Diagnostic("MSH321", "meshup:mesh", kind, message, f"one {title} per cluster"))
-    return found
+        diagnostics.append(Diagnostic("MSH321", "meshup:mesh", kind, message, f"one {title} per cluster"))
+    return diagnostics
 
 
-def _leads_to(other: _Other, releases: set[Release], *, by_url: bool = False) -> bool:
+def _leads_to(other: _Webhooks, releases: set[Release], *, by_url: bool = False) -> bool:
     """Whether all webhooks lead to one of these control planes, or to a URL, where nothing more can be known."""
     places = [_where(hook) for hook in other.webhooks]
     names = {"/".join(reversed(release)) for release in releases}
     return all(place in names or (by_url and "://" in place) for place in places)
 
 
-def _other_meshes(planned: Plan, others: Sequence[_Other], namespaces: Sequence[Object]) -> list[Diagnostic]:
+def _other_meshes(plan: Plan, others: Sequence[_Webhooks], namespaces: Sequence[Object]) -> list[Diagnostic]:
     """Refuse a mesh of another kind that injects where this stack does; say why another one may stay."""
     live = {item["name"]: item for item in namespaces}
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for other in others:
-        if other.mesh == planned.mesh.kind or not other.injects:
+        if other.mesh == plan.mesh.kind or not other.injects:
             continue
         title = KNOWN[other.mesh].title
         taken = [
             namespace["name"]
-            for namespace in planned.namespaces
-            if _injects(other, _final(live.get(namespace["name"], {}), metadata(namespace)), _pods(planned, namespace))
+            for namespace in plan.namespaces
+            if _injects(other, _final(live.get(namespace["name"], {}), metadata(namespace)), _pods(plan, namespace))
         ]
         for name in taken:
             message = f"{title} ({other.name}) injects its proxy into the pods of this namespace as well."
-            found.append(Diagnostic("MSH322", f"Namespace/{name}", None, message, "one mesh per namespace"))
+            diagnostics.append(Diagnostic("MSH322", f"Namespace/{name}", None, message, "one mesh per namespace"))
         if not taken:
             message = f"{title} is on the cluster ({other.name}). It injects into no namespace of this stack."
-            found.append(Diagnostic("MSH323", "meshup:mesh", planned.mesh.kind, message, severity="info"))
-    return found
+            diagnostics.append(Diagnostic("MSH323", "meshup:mesh", plan.mesh.kind, message, severity="info"))
+    return diagnostics
 
 
 def _final(live: Object, wanted: Object) -> Object:
@@ -273,11 +253,11 @@ def _final(live: Object, wanted: Object) -> Object:
     }
 
 
-def _pods(planned: Plan, namespace: Object) -> list[Mapping[str, str]]:
+def _pods(plan: Plan, namespace: Object) -> list[Mapping[str, str]]:
     """The labels of the pods that this stack makes in a namespace."""
     templates: list[Mapping[str, str]] = [
         item["spec"]["template"]["metadata"].get("labels", {})
-        for app in planned.apps
+        for app in plan.apps
         if app.namespace == namespace["name"]
         for item in app.objects
         if "template" in item.get("spec", {})
@@ -286,7 +266,7 @@ def _pods(planned: Plan, namespace: Object) -> list[Mapping[str, str]]:
     return templates or none
 
 
-def _injects(other: _Other, namespace: Object, pods: Sequence[Mapping[str, str]]) -> bool:
+def _injects(other: _Webhooks, namespace: Object, pods: Sequence[Mapping[str, str]]) -> bool:
     key, values = KNOWN[other.mesh].opt_in
     if key and namespace["annotations"].get(key) not in values:
         return False
@@ -297,10 +277,10 @@ def _injects(other: _Other, namespace: Object, pods: Sequence[Mapping[str, str]]
     )
 
 
-def _crds(planned: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
+def _crds(plan: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
     """Refuse CustomResourceDefinitions that another release or tool has installed: Helm would not take them over."""
-    known = KNOWN[planned.mesh.kind]
-    release = next(item for item in planned.mesh.releases if item["role"] == known.crds_role)
+    known = KNOWN[plan.mesh.kind]
+    release = next(item for item in plan.mesh.releases if item["role"] == known.crds_role)
     wanted = (release["name"], release["namespace"])
     base: Object = release["values"].get("base") or {}
     excluded: Sequence[str] = base.get("excludedCRDs") or ()
@@ -326,14 +306,14 @@ def _crds(planned: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
     ]
 
 
-def _running(planned: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
+def _running(plan: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
     """Judge what happens to the control planes of this stack that run.
 
     Another name or namespace of a release replaces it, and the old one is deleted first (components/helm.py): until
     several control planes can run side by side, there would be none in between. A change to the other mesh is sound:
     Pulumi makes the new one, moves the applications, and takes the old one away last.
     """
-    wanted, found = _releases(planned), list[Diagnostic]()
+    diagnostics: list[Diagnostic] = []
     for mesh, known in KNOWN.items():
         label, value = known.control_plane
         if not label:
@@ -343,16 +323,16 @@ def _running(planned: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
         if not running:
             continue
         names = ", ".join(sorted("/".join(reversed(release)) for release in running))
-        if mesh != planned.mesh.kind:
+        if mesh != plan.mesh.kind:
             message = (
                 f"{known.title} runs ({names}) and goes in this run, after the applications have moved to "
-                f"{KNOWN[planned.mesh.kind].title}."
+                f"{KNOWN[plan.mesh.kind].title}."
             )
-            found.append(Diagnostic("MSH325", "meshup:mesh", planned.mesh.kind, message, severity="warning"))
-        elif not running & wanted:
+            diagnostics.append(Diagnostic("MSH325", "meshup:mesh", plan.mesh.kind, message, severity="warning"))
+        elif not running & _releases(plan):
             message = (
                 f"The control plane {names} runs. With these settings it would be deleted before the new one is made."
             )
             path = f"meshup:{mesh}"
-            found.append(Diagnostic("MSH326", path, None, message, "the revision and the namespace that it has"))
-    return found
+            diagnostics.append(Diagnostic("MSH326", path, None, message, "the revision and the namespace that it has"))
+    return diagnostics

@@ -35,17 +35,17 @@ class Claims:
     Attributes:
         taken: Objects of this stack, by its state, which do not carry its annotation yet, each with its URN.
         former: The names of the stack that they carry instead.
-        faults: Objects that are not this stack's, or not its alone.
+        diagnostics: Objects that are not this stack's, or not its alone; and a warning of those that it takes over.
     """
 
     taken: Mapping[ObjectRef, str]
     former: frozenset[str]
-    faults: tuple[Diagnostic, ...]
+    diagnostics: tuple[Diagnostic, ...]
 
 
 def claims(
     wanted: Iterable[ObjectRef],
-    there: Mapping[ObjectRef, Mapping[str, Any]],
+    live: Mapping[ObjectRef, Mapping[str, Any]],
     owner: str,
     state: Callable[[str], Mapping[ObjectRef, str] | None],
 ) -> Claims:
@@ -57,39 +57,39 @@ def claims(
 
     Args:
         wanted: What the stack is about to have.
-        there: Of those, the ones that exist, with their metadata.
+        live: Of those, the ones that exist, with their metadata.
         owner: The stack, as in the annotation.
         state: Name of a stack -> the objects that it has, with URNs; nothing if there is no such stack, None if that
             can't be told.
     """
     taken: dict[ObjectRef, str] = {}
     former: set[str] = set()
-    faults: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for item in wanted:
-        metadata = there.get(item)
+        metadata = live.get(item)
         holding = owner if metadata is None else owner_of(metadata)
         if holding == owner:
             continue
         urn = (state(owner) or {}).get(item, "")
         if not urn:
-            faults.append(_foreign(item, owner, holding))
+            diagnostics.append(_foreign(item, owner, holding))
             continue
         others: Mapping[ObjectRef, str] | None = state(holding) if holding else {}
         if others is None or item in others:
-            faults.append(_shared(item, owner, holding, None if others is None else others[item]))
+            diagnostics.append(_shared(item, owner, holding, None if others is None else others[item]))
             continue
         taken[item] = urn
         if holding:
             former.add(holding)
-    return Claims(taken, frozenset(former), tuple(faults))
+    return Claims(taken, frozenset(former), (*diagnostics, *_taken_over(taken, former, owner)))
 
 
-def taken_over(found: Claims, owner: str) -> list[Diagnostic]:
-    """Say which objects get the annotation of this stack in this run."""
-    if not found.taken:
+def _taken_over(taken: Mapping[ObjectRef, str], former: Iterable[str], owner: str) -> list[Diagnostic]:
+    """Warn of the objects that get the annotation of this stack in this run."""
+    if not taken:
         return []
-    first, count = next(iter(found.taken)), len(found.taken)
-    carried = " or ".join(sorted(found.former)) or "no stack"
+    first, count = next(iter(taken)), len(taken)
+    carried = " or ".join(sorted(former)) or "no stack"
     message = (
         f"In the state of this stack: {count} object{'' if count == 1 else 's'} with the name of {carried} on, such as "
         f"{first}. This run writes the name of this stack."

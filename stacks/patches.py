@@ -6,13 +6,16 @@ one, or fails; a field that another manager set to another value is a conflict.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref
-from stacks.plan import Plan
+from components.traffic import Compilation
+from stacks.cluster import ClusterView
+
+Annotations = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""Annotations of Services, by namespace and name."""
 
 
 def field_manager(owner: str) -> str:
@@ -24,54 +27,76 @@ def field_manager(owner: str) -> str:
     return f"meshup-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
 
 
-def decide(planned: Plan, owner: str) -> Plan:
-    """Return the plan with patches as they are registered.
+def by_namespace(patches: Iterable[Manifest]) -> Annotations:
+    """Return the annotations that patches set, by namespace and Service."""
+    annotations: dict[str, dict[str, Mapping[str, str]]] = {}
+    for patch in patches:
+        metadata = patch["metadata"]
+        annotations.setdefault(metadata["namespace"], {})[metadata["name"]] = dict(metadata["annotations"])
+    return annotations
+
+
+def plan(patches: Iterable[Manifest], made: Container[tuple[str, str]], owner: str) -> tuple[Manifest, ...]:
+    """Return the patches as they are registered.
 
     The plugin reads what it shall do from annotations, which land on the Service beside the others and go with them. It
     shall not wait for the pods of a Service that is not ours.
+
+    Args:
+        patches: All annotations that the routes ask for on Services.
+        made: Namespaces and names of the Services that the stack makes: these have the annotations in themselves.
+        owner: The stack, organisation/project/stack.
     """
     manager = {"pulumi.com/patchFieldManager": field_manager(owner), "pulumi.com/skipAwait": "true"}
-    patches = (
+    return tuple(
         {**item, "metadata": {**item["metadata"], "annotations": {**item["metadata"]["annotations"], **manager}}}
-        for item in planned.patches
+        for item in patches
+        if (item["metadata"]["namespace"], item["metadata"]["name"]) not in made
     )
-    return replace(planned, patches=tuple(patches))
 
 
 def check(
-    planned: Plan, there: Mapping[ObjectRef, Mapping[str, Any]], owner: str, *, server_side_apply: bool
+    patches: Sequence[Manifest],
+    traffic: Compilation,
+    view: ClusterView,
+    owner: str,
+    provider: Mapping[str, str],
 ) -> list[Diagnostic]:
     """Find what a patch would fail on.
 
     Args:
-        planned: What the stack is about to have.
-        there: Of the Services to patch, the ones that exist, with their metadata.
+        patches: What `plan` returned.
+        traffic: The routes that ask for them.
+        view: The cluster.
         owner: The stack, organisation/project/stack.
-        server_side_apply: Whether the plugin may use it.
+        provider: The `kubernetes:*` keys of the stack.
     """
-    if planned.patches and not server_side_apply:
+    if not patches:
+        return []
+    if provider.get("enableServerSideApply", "true").lower() == "false":
         message = "The plugin patches the Services of others by server-side apply only."
         return [Diagnostic("MSH004", "kubernetes:enableServerSideApply", False, message, "true")]
-    found: list[Diagnostic] = []
-    for patch in planned.patches:
+    diagnostics: list[Diagnostic] = []
+    live = view.existing(map(object_ref, patches))
+    for patch in patches:
         service = object_ref(patch)
-        place, value = _place(planned, service), f"{service.namespace}/{service.name}"
-        metadata = there.get(service)
+        path, value = _path(traffic, service), f"{service.namespace}/{service.name}"
+        metadata = live.get(service)
         if metadata is None:
             message = f"There is no Service '{service.name}' in the namespace '{service.namespace}' to annotate."
-            found.append(Diagnostic("MSH166", place, value, message))
+            diagnostics.append(Diagnostic("MSH166", path, value, message))
             continue
         for key, managers in _conflicts(patch, metadata, field_manager(owner)).items():
             wanted = patch["metadata"]["annotations"][key]
             message = f"{', '.join(managers)} set {key}={metadata['annotations'][key]}; meshup would set {wanted}."
-            found.append(Diagnostic("MSH167", place, value, message))
-    return found
+            diagnostics.append(Diagnostic("MSH167", path, value, message))
+    return diagnostics
 
 
-def _place(planned: Plan, service: ObjectRef) -> str:
+def _path(traffic: Compilation, service: ObjectRef) -> str:
     """Where the configuration asks for the annotations."""
-    for plan in planned.traffic.planned:
-        route = plan.route
+    for planned in traffic.planned:
+        route = planned.route
         if route.circuit_breaker and (route.service.namespace, route.service.name) == (service.namespace, service.name):
             return route.circuit_breaker.where
     return "meshup:traffic"
@@ -83,12 +108,12 @@ def _conflicts(patch: Manifest, metadata: Mapping[str, Any], manager: str) -> di
     The rule of the API server (Kubernetes, "Server-Side Apply", Conflicts): the same value is owned together.
     """
     live = cast("dict[str, str]", metadata.get("annotations") or {})
-    found: dict[str, Sequence[str]] = {}
+    conflicts: dict[str, Sequence[str]] = {}
     for key, value in cast("dict[str, str]", patch["metadata"]["annotations"]).items():
         others = [name for name in _owners(metadata.get("managedFields") or (), key) if name != manager]
         if key in live and live[key] != value and others:
-            found[key] = others
-    return found
+            conflicts[key] = others
+    return conflicts
 
 
 def _owners(fields: Iterable[Mapping[str, Any]], annotation: str) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import grpc
 from google.protobuf import json_format, struct_pb2
@@ -18,6 +18,26 @@ State = Mapping[ObjectRef, str]
 """The objects of a stack, each with the URN of its resource."""
 Reader = Callable[[str], State | None]
 """Name of a stack -> what it has; nothing if there is no such stack, None if that can't be told."""
+
+
+class Stack(NamedTuple):
+    """The stack that is brought up, and where it is.
+
+    Attributes:
+        owner: Organisation/project/stack, as in the annotation of its objects.
+        states: Reads the state of a stack. It is asked only if an object that exists lacks the annotation.
+        environ: The environment of the program.
+    """
+
+    owner: str
+    states: Reader
+    environ: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name of the stack alone."""
+        return self.owner.rpartition("/")[2]
+
 
 _READ = "pulumi:pulumi:readStackResourceOutputs"
 """A function of the engine itself (pulumi, pkg/resource/deploy/builtins.go). It works with every backend."""

@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pulumi
@@ -16,13 +15,13 @@ from components.apps.emojivoto import Emojivoto
 from components.gateway_api import GatewayApi
 from components.meshes.linkerd.component import Linkerd
 from components.meshes.linkerd.viz import Viz
-from stacks import identity, program, settings
-from stacks.charts import Charts
-from stacks.plan import Plan, plan
+from stacks import program, settings
+from stacks.plan import Plan
 from tests.components.recorder import Record, by_name, recorded
 from tests.components.test_program import behind
 from tests.unit.linkerd.identity.material import NOW, make
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import build, stack_of
 
 _SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - the mark of a secret on Pulumi's wire
 _CRD = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: httproutes.x}\nspec: {}\n"
@@ -31,22 +30,20 @@ APPS = ["bookinfo", "emojivoto"]
 
 def made(**keys: Any) -> Plan:
     wanted: dict[str, Any] = {"mesh": "linkerd", "apps": APPS, "linkerd": {"viz": {"enabled": True}}} | keys
-    chosen, found = settings.load(raw(**wanted), "dev")
-    planned, said = plan(chosen, Charts())
-    domain = "cluster.local"
-    certificates, faults = identity.inspect(chosen.identity, domain, NOW, Path.cwd(), is_secret=True)
-    assert [fault for fault in (*found, *said, *faults) if fault.severity == "error"] == []
+    now = {"MESHUP_NOW": NOW.isoformat()}
+    plan, diagnostics = build(raw(secret=("meshup:identity",), **wanted), stack_of(environ=now))
+    assert plan is not None, diagnostics
     bundle = (cast("dict[str, Any]", yaml.safe_load(_CRD)),)
-    return replace(planned, mesh=replace(planned.mesh, identity=certificates), gateway_api=bundle)
+    return replace(plan, gateway_api=bundle)
 
 
 def registered(**keys: Any) -> dict[str, Record]:
     planned = made(**keys)
 
-    def build() -> None:
-        program.deploy(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
+    def deploy() -> None:
+        program.register(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
 
-    return by_name(recorded(build))
+    return by_name(recorded(deploy))
 
 
 def release(records: dict[str, Record], name: str) -> dict[str, Any]:
@@ -180,11 +177,11 @@ def test_outputs_are_the_same_on_another_day_and_the_log_says_how_many_days_are_
         found: dict[str, Any] = {}
         monkeypatch.setenv("MESHUP_NOW", at)
 
-        def build() -> None:
-            later = program.deploy(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
+        def deploy() -> None:
+            later = program.register(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
             pulumi.Output.from_input(dict(later)).apply(found.update)
 
-        recorded(build)
+        recorded(deploy)
         return {name: value for name, value in found["identity"].items() if name != "certificates"} | {
             entry["role"]: entry
             for entry in found["identity"]["certificates"]

@@ -8,27 +8,26 @@ import pytest
 from devcluster import paths
 from devcluster.bench import scenario
 from stacks import program, settings, versions
-from stacks.charts import Charts
-from stacks.plan import Plan, plan
+from stacks.plan import Plan
 from tests.components.recorder import Record, by_name, recorded
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import planned
 
 GATEWAYS = [{"name": "istio-ingress"}, {"name": "istio-egress"}]
 
 
+def plan_of(**keys: Any) -> Plan:
+    return planned(raw(**keys))
+
+
 def registered(**keys: Any) -> list[Record]:
-    chosen, found = settings.load(raw(**keys), "dev")
-    planned, said = plan(chosen, Charts())
-    assert [*found, *said] == []
+    config = raw(**keys)
+    plan, cluster = planned(config), settings.load(config, "dev")[0].cluster
 
     def build() -> None:
-        program.deploy(planned, program.provider(chosen.cluster))
+        program.register(plan, program.provider(cluster))
 
     return recorded(build)
-
-
-def planned(**keys: Any) -> Plan:
-    return plan(settings.load(raw(**keys), "dev")[0], Charts())[0]
 
 
 def behind(records: dict[str, Record], name: str) -> set[str]:
@@ -64,7 +63,7 @@ def test_the_example_of_the_package_installs_the_pinned_mesh_and_then_the_applic
 
 
 def test_exactly_what_the_plan_names_is_registered() -> None:
-    wanted = {(item.kind, item.namespace, item.name) for item in planned().objects()}
+    wanted = {(item.kind, item.namespace, item.name) for item in plan_of().objects()}
     found = {
         (record.inputs["kind"], record.inputs["metadata"].get("namespace", ""), record.inputs["metadata"]["name"])
         for record in registered()
@@ -77,7 +76,7 @@ def test_the_releases_are_those_of_the_plan_in_their_order() -> None:
     keys = {"istio": {"gateways": GATEWAYS}}
     releases = [record for record in registered(**keys) if record.type == "kubernetes:helm.sh/v3:Release"]
     assert [record.inputs["name"] for record in releases][:2] == ["istio-base", "istiod"]
-    assert {record.inputs["name"] for record in releases} == {r["name"] for r in planned(**keys).mesh.releases}
+    assert {record.inputs["name"] for record in releases} == {r["name"] for r in plan_of(**keys).mesh.releases}
 
 
 def test_every_release_is_named_pinned_awaited_and_deleted_before_it_is_replaced() -> None:
@@ -173,7 +172,7 @@ def test_every_object_is_made_by_the_one_provider_of_the_stack() -> None:
     provider = records[0]
     assert (provider.type, provider.name) == ("pulumi:providers:kubernetes", "cluster")
     made = [record for record in records if record.type.startswith("kubernetes:")]
-    assert len(made) == len(planned().objects()) + len(planned().mesh.releases)
+    assert len(made) == len(plan_of().objects()) + len(plan_of().mesh.releases)
     assert all(record.provider.startswith(provider.urn) for record in made)
 
 

@@ -1,6 +1,7 @@
 """The thin shell against an API server that answers like Kubernetes, as far as it is asked."""
 
-from collections.abc import Generator, Sequence
+import os
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,16 +15,24 @@ from components.diagnostics import ConfigurationError
 from components.manifests import ObjectRef
 from components.meshes.istio import component as istio
 from components.meshes.linkerd import component as linkerd
-from stacks import delivery, hooks, program, settings
-from stacks.charts import Charts
-from stacks.ownership import ANNOTATION
-from stacks.plan import plan
-from tests.components.recorder import recorded
+from stacks import hooks, program, settings
+from stacks.cluster import Cluster, ClusterView
+from stacks.ownership import ANNOTATION, Claims
+from stacks.plan import Plan
+from stacks.settings import RawConfig
+from stacks.state import Stack
+from tests.components.recorder import Record, recorded
 from tests.unit.stacks import fake_api
 from tests.unit.stacks.configs import raw
 from tests.unit.stacks.fake_api import Api, listed
+from tests.unit.stacks.fake_view import OWNER, compare, item, stack_of, view_of
 
-OWNER = "organization/meshup/dev"
+UNUSED = {
+    "current-context": "c",
+    "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+}
+"""A kubeconfig of a cluster that nothing asks."""
 
 
 @pytest.fixture
@@ -39,48 +48,17 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Api]:
         yield server
 
 
-def no_state(stack: str) -> dict[ObjectRef, str]:
-    del stack
-    return {}
-
-
 def refused(**keys: Any) -> list[tuple[str, str]]:
     with pytest.raises(ConfigurationError) as caught:
-        program.prepare(raw(**keys), "dev", OWNER, no_state)
+        program.prepare(raw(**keys), stack_of(environ=os.environ))
     return [(fault.code, fault.path) for fault in caught.value.diagnostics]
 
 
 def test_a_cluster_that_has_nothing_of_the_plan_is_taken(api: Api) -> None:
     api.answers["/api/v1/namespaces"] = (200, {"items": None})
-    chosen, planned, _ = program.prepare(raw(), "dev", OWNER, no_state)
-    assert (chosen.mesh, planned.mesh.kind) == ("istio", "istio")
-
-
-def test_what_an_interrupted_run_of_this_stack_made_is_taken_over(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = listed({"name": "bookinfo", "annotations": {ANNOTATION: OWNER}})
-    _, planned, _ = program.prepare(raw(), "dev", OWNER, no_state)
-    assert [namespace["name"] for namespace in planned.namespaces] == ["bookinfo"]
-
-
-def test_what_belongs_to_somebody_else_is_refused(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = listed(
-        {"name": "bookinfo"}, {"name": "istio-system", "annotations": {ANNOTATION: "a/meshup/prod"}}, {"name": "x"}
-    )
-    assert refused() == [("MSH026", "Namespace/bookinfo"), ("MSH026", "Namespace/istio-system")]
-
-
-def test_another_mesh_and_a_control_plane_that_would_go_first_are_refused_before_the_first_resource(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = listed({"name": "istio-system", "annotations": {ANNOTATION: OWNER}})
-    webhooks = [{"name": "object.sidecar-injector.istio.io", "clientConfig": {"url": "https://mesh.example/inject"}}]
-    found = 200, {"items": [{"metadata": {"name": "istio-sidecar-injector-managed"}, "webhooks": webhooks}]}
-    api.answers["/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"] = found
-    istiod = {
-        "name": "istiod",
-        "labels": {"app": "istiod", "app.kubernetes.io/managed-by": "Helm"},
-        "annotations": {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system"},
-    }
-    api.answers["/apis/apps/v1/namespaces/istio-system/deployments"] = listed(istiod)
-    assert refused(istio={"revision": "canary"}) == [("MSH326", "meshup:istio"), ("MSH321", "meshup:mesh")]
+    prepared = program.prepare(raw(), stack_of(environ=os.environ))
+    assert (prepared.settings.mesh, prepared.plan.mesh.kind) == ("istio", "istio")
+    assert not prepared.claims.taken
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -112,64 +90,63 @@ def test_faults_of_configuration_charts_traffic_and_cluster_come_in_one_report(a
     ]
 
 
-def shell(api: Api, patches: Sequence[Any] = (), **keys: Any) -> list[Any]:
+def shell(view: ClusterView | None = None, stack: Stack | None = None, **keys: Any) -> list[Record]:
     """Everything that `run` registers, with the transformation of the stack."""
-    chosen, _ = settings.load(raw(**keys), "dev")
-    planned, _ = delivery.decide(replace(plan(chosen, Charts())[0], patches=tuple(patches)), chosen.delivery, OWNER)
-    api.answers["/api/v1/namespaces"] = listed()
-    cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
+    config = raw(**keys)
+    plan, claims, _ = compare(config, view or view_of(), stack)
+    return registered(config, plan, claims)
+
+
+def registered(config: RawConfig, plan: Plan, claims: Claims) -> list[Record]:
+    chosen, _ = settings.load(config, "dev")
+    cluster = Cluster(UNUSED)
 
     def build() -> None:
-        pulumi.runtime.register_stack_transformation(hooks.transformation(chosen, planned, OWNER, cluster))
-        program.deploy(planned, program.provider(chosen.cluster))
+        pulumi.runtime.register_stack_transformation(hooks.transformation(chosen, plan, claims, cluster, OWNER))
+        program.register(plan, program.provider(chosen.cluster))
 
     return recorded(build)
 
 
-def test_every_object_carries_the_stack_that_made_it(api: Api) -> None:
-    objects = [record for record in shell(api) if "metadata" in record.inputs]
+def test_every_object_carries_the_stack_that_made_it() -> None:
+    objects = [record for record in shell() if "metadata" in record.inputs]
     assert objects
     assert all(record.inputs["metadata"]["annotations"][ANNOTATION] == OWNER for record in objects)
 
 
-def test_what_an_import_has_put_into_the_state_is_known_there_by_its_urn(api: Api) -> None:
+def test_what_an_import_has_put_into_the_state_is_known_there_by_its_urn() -> None:
     """Else Pulumi would make it anew, and then delete what was imported."""
     imported = ObjectRef("v1", "Namespace", "bookinfo")
     urn = "urn:pulumi:dev::meshup::kubernetes:core/v1:Namespace::as-it-was-imported"
-    api.answers["/api/v1/namespaces"] = listed({"name": "bookinfo"})
-    _, planned, cluster = program.prepare(raw(), "dev", OWNER, lambda _: {imported: urn})
-    chosen, _ = settings.load(raw(), "dev")
-
-    def build() -> None:
-        pulumi.runtime.register_stack_transformation(hooks.transformation(chosen, planned, OWNER, cluster))
-        program.deploy(planned, program.provider(chosen.cluster))
-
-    aliases = {record.name: record.aliases for record in recorded(build) if record.aliases}
+    records = shell(view_of(item("Namespace", {"name": "bookinfo"})), stack_of(states=lambda _: {imported: urn}))
+    aliases = {record.name: record.aliases for record in records if record.aliases}
     assert aliases == {"namespace-bookinfo-namespace": [urn]}
 
 
-def test_a_service_of_somebody_else_does_not_get_the_mark_of_the_stack(api: Api) -> None:
+def test_a_service_of_somebody_else_does_not_get_the_mark_of_the_stack() -> None:
     metadata = {"name": "web", "namespace": "shop", "annotations": {"a": "b"}}
     patch = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
-    ways: list[dict[str, Any]] = [{"delivery": "objects"}, {"delivery": "release"}, {"traffic": {}}]
-    for keys in ways:
-        (record,) = (item for item in shell(api, [patch], **keys) if item.type == hooks.SERVICE_PATCH_TYPE)
+    deliveries: list[dict[str, Any]] = [{"delivery": "objects"}, {"delivery": "release"}, {"traffic": {}}]
+    for keys in deliveries:
+        plan, claims, _ = compare(raw(**keys), view_of())
+        records = registered(raw(**keys), replace(plan, patches=(patch,)), claims)
+        (record,) = (record for record in records if record.type == hooks.SERVICE_PATCH_TYPE)
         assert record.inputs["metadata"] == metadata
 
 
-def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any(api: Api) -> None:
+def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any() -> None:
     expected = {
         "kubernetes:helm.sh/v3:Release": ["clear-release-record", "clear-pending-release-record"],
         "kubernetes:networking.istio.io/v1:DestinationRule": ["routes-before-destinations"],
     }
-    records = shell(api)
+    records = shell()
     assert set(expected) <= {record.type for record in records}
     for record in records:
         assert record.hooks == expected.get(record.type, [])
 
 
-def test_releases_of_the_traffic_have_the_hooks_of_releases_and_of_destinations(api: Api) -> None:
-    records = shell(api, delivery="release")
+def test_releases_of_the_traffic_have_the_hooks_of_releases_and_of_destinations() -> None:
+    records = shell(delivery="release")
     traffic = [record for record in records if record.name.startswith("traffic-")]
     assert len(traffic) == 2
     for record in traffic:
@@ -177,9 +154,9 @@ def test_releases_of_the_traffic_have_the_hooks_of_releases_and_of_destinations(
         assert record.hooks == hooks
 
 
-def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
+def test_values_that_came_from_a_secret_stay_one() -> None:
     def secrets(**keys: Any) -> list[bool]:
-        records = [record for record in shell(api, **keys) if "Release" in record.type]
+        records = [record for record in shell(**keys) if "Release" in record.type]
         return ["4dabf18193072939515e22adb298388d" in record.inputs["values"] for record in records]
 
     assert secrets(secret=("meshup:istio",)) == [True, True]
@@ -187,8 +164,7 @@ def test_values_that_came_from_a_secret_stay_one(api: Api) -> None:
 
 
 def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
-    api.answers["/api/v1/namespaces"] = listed()
-    cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
+    cluster = Cluster(api.kubeconfig({}))
     api.answers["/api/v1/namespaces/istio-system/secrets"] = listed(
         {"name": "sh.helm.release.v1.istiod.v1", "labels": {"status": "pending-install"}},
         {"name": "sh.helm.release.v1.istio-base.v1", "labels": {"status": "deployed"}},
@@ -198,17 +174,6 @@ def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
     hooks.clear(cluster, "istiod", "istio-system", "create", said.append)
     assert api.deleted == ["/api/v1/namespaces/istio-system/secrets/sh.helm.release.v1.istiod.v1"]
     assert len(said) == 1
-
-
-def test_every_right_that_is_missing_is_in_one_report(api: Api) -> None:
-    api.refused = ("/namespaces", "/nodes", "/customresourcedefinitions", "/validatingadmissionpolicies", "/secrets")
-    with pytest.raises(ConfigurationError) as caught:
-        program.prepare(raw(mesh="linkerd"), "dev", OWNER, no_state)
-    assert [fault.code for fault in caught.value.diagnostics] == ["MSH024"] * len(api.refused)
-    text = str(caught.value)
-    for resource in ("namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"):
-        assert f"may not list {resource} cluster-wide" in " ".join(text.split())
-    assert "may not list secrets in the namespace linkerd" in " ".join(text.split())
 
 
 def test_the_guard_looks_at_the_cluster_that_the_provider_is_told_to_take(api: Api, tmp_path: Path) -> None:
@@ -221,7 +186,7 @@ def test_the_guard_looks_at_the_cluster_that_the_provider_is_told_to_take(api: A
 
 
 def test_a_hook_that_the_cluster_refuses_ends_the_run_with_the_fault(api: Api) -> None:
-    cluster = program.prepare(raw(), "dev", OWNER, no_state)[2]
+    cluster = Cluster(api.kubeconfig({}))
     api.refused = ("/secrets",)
     inputs = SimpleNamespace(new_inputs={"name": "istiod", "namespace": "istio-system"})
     with pytest.raises(pulumi.RunError) as caught:

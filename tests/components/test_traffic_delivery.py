@@ -3,23 +3,18 @@ from typing import Any, cast
 import pytest
 
 from components.traffic.component import Traffic, TrafficArgs
-from stacks import delivery, program, settings
-from stacks.charts import Charts
-from stacks.plan import plan
+from stacks import delivery, program
+from stacks.settings import ClusterSettings
 from tests.components.recorder import Record, recorded
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import OWNER, planned
 
-OWNER = "organization/meshup/dev"
 
-
-def delivered(way: Any) -> list[Record]:
-    chosen, _ = settings.load(raw(delivery=way), "dev")
-    planned, _ = plan(chosen, Charts())
-    planned, found = delivery.decide(planned, chosen.delivery, OWNER)
-    assert found == []
+def delivered(mode: Any) -> list[Record]:
+    plan = planned(raw(delivery=mode))
 
     def build() -> None:
-        program.deploy(planned, program.provider(chosen.cluster))
+        program.register(plan, program.provider(ClusterSettings(context="kind-dev")))
 
     return [record for record in recorded(build) if record.name.startswith("traffic-")]
 

@@ -12,9 +12,8 @@ import yaml
 from components.diagnostics import errors
 from devcluster import paths
 from stacks import settings
-from stacks.charts import Charts
-from stacks.plan import plan
 from stacks.settings import RawConfig
+from tests.unit.stacks.fake_view import build
 
 DOCS = paths.repository() / "docs"
 FILES = ("identity.md", "linkerd.md", "walkthrough/README.md")
@@ -57,9 +56,7 @@ def apply(config: dict[str, Any], command: list[str]) -> None:
 
 def faults(config: dict[str, Any]) -> list[str]:
     raw = RawConfig(meshup=config, kubernetes={"context": "kind-dev"}, secret=frozenset({"meshup:identity"}))
-    chosen, found = settings.load(raw, "dev")
-    _, said = plan(chosen, Charts())
-    return [fault.code for fault in errors([*found, *said])]
+    return [fault.code for fault in errors(build(raw)[1])]
 
 
 def own(config: dict[str, Any]) -> dict[str, Any]:

@@ -8,20 +8,24 @@ from typing import Any
 
 import pytest
 
-from components.diagnostics import Diagnostic
 from stacks import settings
-from stacks.charts import Charts, unreachable
+from stacks.charts import unreachable
+from stacks.cluster import ClusterView
 from stacks.outputs import outputs
-from stacks.plan import CHARTS, Plan, needs_gateway_api, plan
-from stacks.settings import Settings
+from stacks.parts import CHARTS
+from stacks.plan import Plan
+from stacks.settings import RawConfig
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import FakeCluster, build, planned
 
 
-def planned(**keys: Any) -> tuple[Settings, Plan, list[Diagnostic]]:
+def made(**keys: Any) -> Plan:
+    return planned(linkerd(**keys))
+
+
+def linkerd(**keys: Any) -> RawConfig:
     wanted: dict[str, Any] = {"mesh": "linkerd", **keys}
-    chosen, found = settings.load(raw(**wanted), "dev")
-    made, said = plan(chosen, Charts(keys.get("charts", {})))
-    return chosen, made, [*found, *said]
+    return raw(**wanted)
 
 
 def test_the_same_traffic_compiles_for_both_meshes() -> None:
@@ -29,49 +33,58 @@ def test_the_same_traffic_compiles_for_both_meshes() -> None:
         ("istio", ["DestinationRule", "VirtualService"]),
         ("linkerd", ["HTTPRoute", "Service", "Service", "Service"]),
     ):
-        _, made, said = planned(mesh=mesh)
-        assert said == []
-        assert sorted(item["kind"] for item in made.traffic.objects) == kinds
-        assert made.traffic.summaries["reviews"]["rules"][0]["backends"] == [
+        plan = made(mesh=mesh)
+        assert sorted(item["kind"] for item in plan.traffic.objects) == kinds
+        assert plan.traffic.summaries["reviews"]["rules"][0]["backends"] == [
             {"name": "v1", "weight": 90},
             {"name": "v2", "weight": 10},
         ]
 
 
 def test_the_outputs_have_the_same_keys_on_both_meshes() -> None:
-    istio, linkerd = (outputs(planned(mesh=mesh)[1]) for mesh in ("istio", "linkerd"))
+    istio, linkerd = (outputs(made(mesh=mesh)) for mesh in ("istio", "linkerd"))
     assert set(istio) == set(linkerd)
     assert set(istio["mesh"]) <= set(linkerd["mesh"])
     assert set(istio["trafficSplits"]["reviews"]) == set(linkerd["trafficSplits"]["reviews"])
 
 
 def test_the_gateway_api_is_needed_on_linkerd_and_where_a_route_is_of_its_kind() -> None:
-    assert needs_gateway_api(*planned()[:2])
-    assert not needs_gateway_api(*planned(mesh="istio")[:2])
+    def missing(**keys: Any) -> list[str]:
+        view = ClusterView(FakeCluster([]), "v1.36.3")
+        return [fault.code for fault in build(raw(gatewayApi={"install": False}, **keys), view=view)[1]]
+
+    assert missing(mesh="linkerd") == ["MSH313"]
+    assert missing() == []
     route = {"reviews": {"namespace": "bookinfo", "api": "gateway-api", "split": {"v1": 90, "v2": 10}}}
-    assert needs_gateway_api(*planned(mesh="istio", traffic=route)[:2])
+    assert missing(traffic=route) == ["MSH313"]
 
 
 def test_prod_is_highly_available_and_fails_closed() -> None:
     for environment, available in (("dev", False), ("staging", False), ("prod", True)):
-        _, made, _ = planned(environment=environment)
-        values = made.mesh.releases[1]["values"]
-        assert made.mesh.output["highAvailability"] is available
+        mesh = made(environment=environment).mesh
+        values = mesh.releases[1]["values"]
+        assert mesh.output["highAvailability"] is available
         assert values.get("controllerReplicas", 1) == (3 if available else 1)
         assert values.get("webhookFailurePolicy") == (None if environment == "dev" else "Fail")
 
 
 def test_charts_and_releases_follow_what_is_switched_on() -> None:
-    chosen, made, _ = planned(linkerd={"cni": True, "viz": {"enabled": True}})
-    assert set(CHARTS["linkerd"](chosen)) == {"linkerd-crds", "linkerd-control-plane", "linkerd2-cni", "linkerd-viz"}
-    assert [item["name"] for item in made.mesh.releases] == [
+    config = linkerd(linkerd={"cni": True, "viz": {"enabled": True}})
+    mesh = planned(config).mesh
+    assert set(CHARTS["linkerd"](settings.load(config, "dev")[0])) == {
+        "linkerd-crds",
+        "linkerd-control-plane",
+        "linkerd2-cni",
+        "linkerd-viz",
+    }
+    assert [item["name"] for item in mesh.releases] == [
         "linkerd-crds",
         "linkerd-cni",
         "linkerd-control-plane",
         "linkerd-viz",
     ]
-    assert {item["name"] for item in made.mesh.namespaces} == {"linkerd", "linkerd-cni", "linkerd-viz"}
-    assert set(made.mesh.dashboards) == {"linkerd-viz"}
+    assert {item["name"] for item in mesh.namespaces} == {"linkerd", "linkerd-cni", "linkerd-viz"}
+    assert set(mesh.dashboards) == {"linkerd-viz"}
 
 
 @pytest.mark.parametrize(
@@ -92,19 +105,21 @@ def test_charts_and_releases_follow_what_is_switched_on() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_with_code_and_field(keys: dict[str, Any], code: str, path: str) -> None:
-    found = planned(**keys)[2]
+    found = build(linkerd(**keys))[1]
     assert any(fault.code == code and fault.path.startswith(path) and fault.remedy for fault in found), found
 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 def test_a_repository_that_does_not_answer_is_said_before_the_first_resource(mesh: str) -> None:
     for place in ("http://127.0.0.1:9", "oci://127.0.0.1:9/charts"):
-        _, made, _ = planned(mesh=mesh, charts={"repository": place})
-        found = unreachable(made.mesh.releases)
+        found = unreachable(made(mesh=mesh, charts={"repository": place}).mesh.releases)
         assert [(fault.code, fault.value) for fault in found] == [("MSH318", place)]
         assert all(name in found[0].message for name in CHARTS[mesh](settings.load(raw(mesh=mesh), "dev")[0]))
-    _, local, _ = planned(mesh=mesh, charts={"directory": "/c"})
-    assert unreachable(local.mesh.releases) == []
+    local = made(mesh=mesh).mesh.releases
+    for release in local:
+        release["chart"] = f"/charts/{release['chart']}"
+        release["repository"] = ""
+    assert unreachable(local) == []
 
 
 @pytest.mark.parametrize(("status", "codes"), [(200, []), (401, []), (404, []), (503, ["MSH318"])])
@@ -121,23 +136,22 @@ def test_a_registry_that_wants_credentials_answers(
         raise urllib.error.HTTPError(address, status, "", Message(), None)
 
     monkeypatch.setattr(urllib.request, "urlopen", answer)
-    _, made, _ = planned(mesh="istio", charts={"repository": "oci://registry.example/a/b"})
-    assert [fault.code for fault in unreachable(made.mesh.releases)] == codes
+    plan = made(mesh="istio", charts={"repository": "oci://registry.example/a/b"})
+    assert [fault.code for fault in unreachable(plan.mesh.releases)] == codes
     assert asked == ["https://registry.example/v2/"]
 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 def test_the_front_end_of_emojivoto_is_split_over_its_versions_in_any_namespace(mesh: str) -> None:
-    _, made, said = planned(
+    plan = made(
         mesh=mesh,
         apps=["emojivoto"],
         emojivoto={"namespace": "votes", "webVersions": {"v11": "v11", "v12": "v12"}},
         traffic={"web-svc": {"namespace": "votes", "split": {"v11": 80, "v12": 20}}},
     )
-    assert said == []
-    assert {item["metadata"]["namespace"] for item in made.traffic.objects} == {"votes"}
+    assert {item["metadata"]["namespace"] for item in plan.traffic.objects} == {"votes"}
     if mesh == "linkerd":
-        route = next(item for item in made.traffic.objects if item["kind"] == "HTTPRoute")
+        route = next(item for item in plan.traffic.objects if item["kind"] == "HTTPRoute")
         assert route["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "web-svc", "port": 80}]
-        selectors = [item["spec"]["selector"] for item in made.traffic.objects if item["kind"] == "Service"]
+        selectors = [item["spec"]["selector"] for item in plan.traffic.objects if item["kind"] == "Service"]
         assert {"app": "web-svc", "version": "v12"} in selectors

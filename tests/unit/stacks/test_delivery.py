@@ -1,20 +1,21 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.manifests import Manifest, object_ref
+from components.traffic import Compilation
 from components.traffic import component as traffic
 from stacks import delivery, settings
-from stacks.charts import Charts
-from stacks.ownership import ANNOTATION
-from stacks.plan import Plan, plan
+from stacks.delivery import Delivery
+from stacks.ownership import ANNOTATION, Claims
+from stacks.plan import compiled
 from tests.dataplane.traffic.examples import MESHES, cells
 from tests.unit.stacks.configs import raw
 
 OWNER = "organization/meshup/dev"
+NO_CLAIMS = Claims({}, frozenset(), ())
 
 
 def routes(count: int, namespaces: int = 1) -> dict[str, Any]:
@@ -29,10 +30,18 @@ def routes(count: int, namespaces: int = 1) -> dict[str, Any]:
     }
 
 
-def planned(count: int = 2, namespaces: int = 1) -> Plan:
-    found, said = plan(settings.load(raw(apps=[], traffic=routes(count, namespaces)), "dev")[0], Charts())
-    assert said == []
+def compilation(count: int = 2, namespaces: int = 1) -> Compilation:
+    found, diagnostics = compiled(settings.load(raw(apps=[], traffic=routes(count, namespaces)), "dev")[0])
+    assert diagnostics == []
     return found
+
+
+def objects_of(count: int = 2, namespaces: int = 1) -> list[Manifest]:
+    return list(compilation(count, namespaces).objects)
+
+
+def delivered(mode: Any, owner: str = OWNER) -> Delivery:
+    return delivery.deliver(compilation(), mode, owner)[0]
 
 
 def metadata(item: Manifest) -> dict[str, Any]:
@@ -40,92 +49,90 @@ def metadata(item: Manifest) -> dict[str, Any]:
 
 
 def test_each_object_is_a_resource_unless_the_stack_says_otherwise() -> None:
-    before = planned()
-    assert delivery.decide(before, "objects", OWNER) == (before, [])
+    assert delivery.deliver(compilation(), "objects", OWNER) == (Delivery(compilation().objects), [])
     assert settings.load(raw(), "dev")[0].delivery == "objects"
 
 
 def test_above_a_hundred_services_a_note_says_what_would_be_faster() -> None:
-    assert delivery.decide(planned(100), "objects", OWNER)[1] == []
-    (note,) = delivery.decide(planned(101), "objects", OWNER)[1]
+    assert delivery.deliver(compilation(100), "objects", OWNER)[1] == []
+    (note,) = delivery.deliver(compilation(101), "objects", OWNER)[1]
     assert (note.code, note.severity) == ("MSH027", "info")
     assert "101 Services" in note.message
-    assert delivery.decide(planned(101), "release", OWNER)[1] == []
+    assert delivery.deliver(compilation(101), "release", OWNER)[1] == []
 
 
 def test_objects_of_a_release_carry_the_stack_as_resources_do() -> None:
-    found, _ = delivery.decide(planned(), "release", OWNER)
-    assert all(item["metadata"]["annotations"][ANNOTATION] == OWNER for item in found.traffic.objects)
+    found = delivered("release")
+    assert all(item["metadata"]["annotations"][ANNOTATION] == OWNER for item in found.objects)
 
 
 def test_stacks_have_releases_of_different_names_that_helm_takes() -> None:
     prefixes = {delivery.release_prefix(f"organization/meshup/{stack}") for stack in ("dev", "prod", "x" * 100)}
     assert len(prefixes) == 3
-    found = [item for prefix in prefixes for item in traffic.releases(list(planned(50).traffic.objects), prefix)]
+    found = [item for prefix in prefixes for item in traffic.releases(objects_of(50), prefix)]
     assert len({item["name"] for item in found}) == len(found)
     assert all(len(item["name"]) <= 53 for item in found)
 
 
 def test_a_release_that_no_secret_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic, "LARGEST_RECORD", 1_000)
-    _, found = delivery.decide(planned(50), "release", OWNER)
+    _, found = delivery.deliver(compilation(50), "release", OWNER)
     assert {item.code for item in found} == {"MSH028"}
     assert "release ns0/meshup-traffic-" in found[0].message
-    assert delivery.decide(planned(1), "release", OWNER)[1] == []
+    assert delivery.deliver(compilation(1), "release", OWNER)[1] == []
 
 
 def test_twenty_thousand_services_of_a_namespace_fit_into_their_records() -> None:
-    found = traffic.releases(list(planned(1_000).traffic.objects), "r")
+    found = traffic.releases(objects_of(1_000), "r")
     assert all(20 * traffic.record_size(release) < traffic.LARGEST_RECORD for release in found)
 
 
 @pytest.mark.parametrize("way", ["objects", "release"])
 def test_objects_that_came_in_the_same_way_are_taken_up_again(way: Any) -> None:
-    found, _ = delivery.decide(planned(), way, OWNER)
-    objects = list(found.traffic.objects)
+    found = delivered(way)
+    objects = list(found.objects)
     if way == "release":
-        objects = [traffic.with_helm_ownership(item, found.release) for item in objects]
+        objects = [traffic.with_helm_ownership(item, found.release_prefix) for item in objects]
     there = {
         object_ref(item): {"annotations": {ANNOTATION: OWNER} | item["metadata"].get("annotations", {})}
         for item in objects
     }
     assert len(there) == 4
-    assert delivery.delivery_conflicts(found, there, OWNER) == []
+    assert delivery.delivery_conflicts(found, there, NO_CLAIMS, OWNER) == []
 
 
 @pytest.mark.parametrize(("way", "release"), [("objects", "meshup-traffic-1"), ("release", None)])
 def test_objects_that_came_in_the_other_way_are_not_taken_over(way: Any, release: str | None) -> None:
-    found, _ = delivery.decide(planned(), way, OWNER)
+    found = delivered(way)
     annotations = {ANNOTATION: OWNER}
     if release:
         annotations[traffic.RELEASE_ANNOTATION] = release
-    there = {object_ref(item): {"annotations": annotations} for item in found.traffic.objects}
-    (refusal,) = delivery.delivery_conflicts(found, there, OWNER)
+    there = {object_ref(item): {"annotations": annotations} for item in found.objects}
+    (refusal,) = delivery.delivery_conflicts(found, there, NO_CLAIMS, OWNER)
     assert (refusal.code, refusal.severity, refusal.value) == ("MSH029", "error", way)
     assert refusal.message.startswith("4 objects")
 
 
 def test_releases_under_the_former_name_of_a_renamed_stack_are_not_replaced() -> None:
-    found, _ = delivery.decide(planned(), "release", OWNER)
-    former, _ = delivery.decide(planned(), "release", "organization/meshup/old")
-    objects = [traffic.with_helm_ownership(item, former.release) for item in former.traffic.objects]
+    found, former = delivered("release"), delivered("release", "organization/meshup/old")
+    objects = [traffic.with_helm_ownership(item, former.release_prefix) for item in former.objects]
     there = {object_ref(item): item["metadata"] for item in objects}
-    found = replace(found, taken=dict.fromkeys(there, "urn"))
-    (refusal,) = delivery.delivery_conflicts(found, there, OWNER)
+    claims = Claims(dict.fromkeys(there, "urn"), frozenset(), ())
+    (refusal,) = delivery.delivery_conflicts(found, there, claims, OWNER)
     assert (refusal.code, refusal.severity) == ("MSH029", "error")
-    assert former.release in refusal.message
+    assert former.release_prefix in refusal.message
     assert "pulumi stack rename" in refusal.remedy
 
 
 def test_objects_of_somebody_else_are_left_to_the_check_of_ownership() -> None:
-    found, _ = delivery.decide(planned(), "release", OWNER)
-    there = {object_ref(item): metadata(item) for item in planned().traffic.objects}
+    found = delivered("release")
+    there = {object_ref(item): metadata(item) for item in objects_of()}
     assert there
-    assert delivery.delivery_conflicts(found, there, OWNER) == []
+    assert delivery.delivery_conflicts(found, there, NO_CLAIMS, OWNER) == []
 
 
 def test_destinations_of_all_namespaces_come_before_all_routes() -> None:
-    found = traffic.releases(list(planned(40, namespaces=2).traffic.objects), "r")
+    found = traffic.releases(objects_of(40, namespaces=2), "r")
     parts = [item["name"].split("-")[1] for item in found]
     assert parts == sorted(parts)
     for namespace in ("ns0", "ns1"):
@@ -139,7 +146,7 @@ def test_destinations_of_all_namespaces_come_before_all_routes() -> None:
 
 def test_an_object_stays_in_its_release_whatever_else_there_is() -> None:
     def places(count: int) -> dict[str, str]:
-        found = traffic.releases(list(planned(count).traffic.objects), "r")
+        found = traffic.releases(objects_of(count), "r")
         return {key: release["name"] for release in found for key in release["values"]["objects"]}
 
     few, many = places(10), places(200)
@@ -163,7 +170,7 @@ def refers(item: Manifest) -> bool:
 
 
 def test_objects_of_a_release_carry_helms_ownership_and_are_else_as_compiled() -> None:
-    objects = list(planned(1).traffic.objects)
+    objects = objects_of(1)
     before = json.dumps(objects)
     found = traffic.releases(objects, "r")
     assert len(found) == len(objects) == 2
@@ -179,7 +186,7 @@ def test_objects_of_a_release_carry_helms_ownership_and_are_else_as_compiled() -
 
 
 def test_the_chart_is_the_one_in_the_repository_in_the_version_that_is_named() -> None:
-    found = traffic.releases(list(planned(1).traffic.objects), "r")
+    found = traffic.releases(objects_of(1), "r")
     assert {release["chart"] for release in found} == {"./components/charts/routes"}
     chart = Path("components/charts/routes/Chart.yaml").read_text(encoding="utf-8")
     assert all(f"version: {release['version']}\n" in chart for release in found)

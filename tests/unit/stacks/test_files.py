@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.diagnostics import Diagnostic, render
 from operate import stackfile
 from stacks import charts, files, gateway_api, identity, kubeconfig, traffic_file
-from stacks.plan import plan
+from stacks.plan import compiled
 from stacks.settings import ChartSettings, ClusterSettings, GatewayApiSettings, IdentitySettings, Settings
 from tests.unit.linkerd.identity.material import NOW
 
@@ -130,7 +130,7 @@ ENTRIES = (
 def _traffic(path: Path) -> list[Diagnostic]:
     chosen = Settings(environment="dev").model_copy(update={"traffic_file": str(path)})
     chosen, found = traffic_file.added(chosen, Path())
-    return [*found, *plan(chosen, charts.Charts())[1]]
+    return [*found, *compiled(chosen)[1]]
 
 
 def _kubeconfig(path: Path) -> list[Diagnostic]:

@@ -1,27 +1,43 @@
 """Other meshes on the cluster, and control planes that a change would take away: a table of clusters."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from components.meshes.istio import component as istio
 from components.meshes.linkerd import component as linkerd
-from stacks import settings
-from stacks.charts import Charts
-from stacks.other_meshes import Listed, check, selects
-from stacks.plan import Plan, plan
+from stacks.cluster import ClusterView
+from stacks.other_meshes import check, selects
+from stacks.plan import Plan
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import item, planned, view_of
 
 Json = dict[str, Any]
 OWN = ("istio-system", "linkerd", "bookinfo")
 EVERYTHING: Json = {}
 
 
-def planned(**keys: Any) -> Plan:
+def plan_of(**keys: Any) -> Plan:
     wanted: dict[str, Any] = {"traffic": {}, **keys}
-    chosen, _ = settings.load(raw(**wanted), "dev")
-    return plan(chosen, Charts())[0]
+    return planned(raw(**wanted))
+
+
+def cluster(
+    mutating: Sequence[Json] = (),
+    validating: Sequence[Json] = (),
+    crds: Sequence[Json] = (),
+    namespaces: Sequence[Json] | None = None,
+    deployments: Sequence[Json] = (),
+) -> ClusterView:
+    return view_of(
+        *({"kind": "MutatingWebhookConfiguration", **config} for config in mutating),
+        *({"kind": "ValidatingWebhookConfiguration", **config} for config in validating),
+        *(item("CustomResourceDefinition", metadata) for metadata in crds),
+        *(item("Namespace", metadata) for metadata in (NAMESPACES if namespaces is None else namespaces)),
+        *(item("Deployment", {"namespace": "bookinfo", **metadata}) for metadata in deployments),
+    )
 
 
 def named(name: str, release: tuple[str, str] | None = None, labels: dict[str, str] | None = None) -> Json:
@@ -307,9 +323,9 @@ CLUSTERS: dict[str, tuple[Json, Json, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_what_is_said_of_a_cluster(name: str) -> None:
     keys, listed, expected = CLUSTERS[name]
-    there = Listed(**{"namespaces": NAMESPACES, **listed})
-    own = [item["name"] for item in there.namespaces if item["name"] in OWN]
-    found = check(planned(**keys), there, own)
+    view = cluster(**listed)
+    own = [metadata["name"] for metadata in view.metadata("v1", "Namespace") if metadata["name"] in OWN]
+    found = check(plan_of(**keys), view, own)
     assert [(fault.code, fault.path) for fault in found] == expected
     # What is admitted is said with its reason, and what would break is refused.
     admitted = {"MSH323": "info", "MSH325": "warning"}
@@ -317,12 +333,12 @@ def test_what_is_said_of_a_cluster(name: str) -> None:
 
 
 def test_without_a_mark_in_its_namespace_a_release_of_our_names_is_somebody_elses() -> None:
-    listed = Listed(mutating=[istio_injector()], namespaces=NAMESPACES)
-    assert [fault.code for fault in check(planned(), listed, [])] == ["MSH321"]
+    view = cluster(mutating=[istio_injector()])
+    assert [fault.code for fault in check(plan_of(), view, [])] == ["MSH321"]
 
 
 def test_the_report_on_definitions_hands_each_over_and_deletes_none() -> None:
-    (fault,) = check(planned(), Listed(crds=crds(istio.CRDS, None)), OWN)
+    (fault,) = check(plan_of(), cluster(crds=crds(istio.CRDS, None)), OWN)
     assert all(name in fault.remedy for name in istio.CRDS)
     # kubectl wants the objects before what is written on them.
     assert re.search(

@@ -39,10 +39,11 @@ def test_only_an_object_of_this_stack_is_taken_over(name: str) -> None:
     there = {} if carried is None else {NAMESPACE: metadata}
     found = ownership.claims([NAMESPACE], there, OWNER, lambda stack: states.get(stack, {}))
     taken = ["taken"] if found.taken else []
-    assert [*taken, *found.former, *(fault.code for fault in found.faults)] == expected
+    errors = [fault for fault in found.diagnostics if fault.severity == "error"]
+    assert [*taken, *found.former, *(fault.code for fault in errors)] == expected
     assert found.taken in ({}, HAS_IT)
-    assert [fault.severity for fault in ownership.taken_over(found, OWNER)] == ["warning" for _ in taken]
-    assert all(fault.path == "Namespace/bookinfo" for fault in found.faults)
+    assert [fault.code for fault in found.diagnostics if fault not in errors] == ["MSH037" for _ in taken]
+    assert all(fault.path == "Namespace/bookinfo" for fault in errors)
 
 
 def test_the_state_is_not_asked_while_every_object_carries_the_stack() -> None:
@@ -51,13 +52,13 @@ def test_the_state_is_not_asked_while_every_object_carries_the_stack() -> None:
     def ask(stack: str) -> dict[ObjectRef, str]:
         raise AssertionError(stack)
 
-    assert ownership.claims([NAMESPACE], there, OWNER, ask).faults == ()
+    assert ownership.claims([NAMESPACE], there, OWNER, ask).diagnostics == ()
 
 
 def test_the_report_names_the_command_that_hands_an_object_over_and_suggests_no_removal() -> None:
     route = ObjectRef("gateway.networking.k8s.io/v1", "HTTPRoute", "reviews", "bookinfo")
     there: dict[ObjectRef, dict[str, Any]] = {NAMESPACE: {}, route: {"annotations": {ownership.ANNOTATION: FORMER}}}
-    found = ownership.claims([NAMESPACE, route], there, OWNER, lambda _: {}).faults
+    found = ownership.claims([NAMESPACE, route], there, OWNER, lambda _: {}).diagnostics
     first, second = found
     # A command that is broken over lines would run in parts when it is copied.
     commands = [line.strip() for line in render(found).splitlines() if line.strip().startswith("kubectl")]

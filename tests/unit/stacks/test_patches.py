@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
-from stacks import patches, settings
-from stacks.charts import Charts
-from stacks.plan import Plan, plan
+from stacks import patches
+from stacks.settings import RawConfig
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import OWNER, item, planned, view_of
 
-OWNER = "organization/meshup/dev"
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
 FAILURES = f"{ACCRUAL}-consecutive-max-failures"
 WEB: dict[str, Any] = {"namespace": "shop", "ports": [{"number": 80}], "circuitBreaker": {"consecutiveErrors": 3}}
@@ -18,11 +18,8 @@ PLACE = "meshup:traffic.web.circuitBreaker"
 SERVICE = ObjectRef("v1", "Service", "web", "shop")
 
 
-def planned(traffic: dict[str, Any], owner: str = OWNER, **keys: Any) -> Plan:
-    chosen, _ = settings.load(raw(mesh="linkerd", traffic=traffic, **keys), "dev")
-    found, said = plan(chosen, Charts())
-    assert said == []
-    return patches.decide(found, owner)
+def linkerd(traffic: dict[str, Any]) -> RawConfig:
+    return raw(mesh="linkerd", traffic=traffic)
 
 
 def metadata(annotations: dict[str, str], manager: str, operation: str = "Apply") -> dict[str, Any]:
@@ -41,13 +38,18 @@ def metadata(annotations: dict[str, str], manager: str, operation: str = "Apply"
     return {"name": "web", "annotations": annotations, "managedFields": [entry, other]}
 
 
-def codes(there: dict[ObjectRef, Any], *, server_side_apply: bool = True) -> list[tuple[str, str]]:
-    found = patches.check(planned({"web": WEB}), there, OWNER, server_side_apply=server_side_apply)
-    return [(fault.code, fault.path) for fault in found]
+def check(live: dict[str, Any] | None, **provider: str) -> list[Diagnostic]:
+    plan = planned(linkerd({"web": WEB}))
+    view = view_of(*([] if live is None else [item("Service", {"namespace": "shop", **live})]))
+    return patches.check(plan.patches, plan.traffic, view, OWNER, provider)
+
+
+def codes(live: dict[str, Any] | None, **provider: str) -> list[tuple[str, str]]:
+    return [(fault.code, fault.path) for fault in check(live, **provider)]
 
 
 def test_a_service_of_somebody_else_is_patched_and_one_of_an_application_has_the_annotations_itself() -> None:
-    both = planned({"web": WEB, "reviews": {"circuitBreaker": {"consecutiveErrors": 5}}})
+    both = planned(linkerd({"web": WEB, "reviews": {"circuitBreaker": {"consecutiveErrors": 5}}}))
     (patch,) = both.patches
     assert patch["metadata"]["name"] == "web"
     assert patch["metadata"]["annotations"] == {
@@ -76,24 +78,21 @@ def test_what_is_there_and_free_is_patched() -> None:
         metadata({ACCRUAL: "consecutive", FAILURES: "3"}, "kubectl-annotate", "Update"),
         {"name": "web", "annotations": {FAILURES: "7"}},
     ):
-        assert codes({SERVICE: live}) == []
+        assert codes(live) == []
 
 
 @pytest.mark.parametrize("operation", ["Apply", "Update"])
 def test_a_value_of_another_manager_is_a_conflict_that_names_it(operation: str) -> None:
-    there = {SERVICE: metadata({FAILURES: "7"}, "kubectl-annotate", operation)}
-    (fault,) = patches.check(planned({"web": WEB}), there, OWNER, server_side_apply=True)
+    (fault,) = check(metadata({FAILURES: "7"}, "kubectl-annotate", operation))
     assert (fault.code, fault.path, fault.severity) == ("MSH167", PLACE, "error")
     for part in ("kubectl-annotate", f"{FAILURES}=7", "3"):
         assert part in fault.message
-    assert codes({SERVICE: metadata({FAILURES: "7"}, patches.field_manager("organization/meshup/prod"))}) == [
-        ("MSH167", PLACE)
-    ]
+    assert codes(metadata({FAILURES: "7"}, patches.field_manager("organization/meshup/prod"))) == [("MSH167", PLACE)]
 
 
 def test_a_service_that_is_not_there_is_refused_and_so_is_a_plugin_that_cannot_patch() -> None:
-    assert codes({}) == [("MSH166", PLACE)]
-    key = "kubernetes:enableServerSideApply"
-    assert codes({SERVICE: {"name": "web"}}, server_side_apply=False) == [("MSH004", key)]
-    nothing = patches.check(planned({}), {}, OWNER, server_side_apply=False)
-    assert nothing == []
+    assert codes(None) == [("MSH166", PLACE)]
+    assert codes({"name": "web"}, enableServerSideApply="False") == [("MSH004", "kubernetes:enableServerSideApply")]
+    assert codes({"name": "web"}, enableServerSideApply="true") == []
+    plan = planned(linkerd({}))
+    assert patches.check(plan.patches, plan.traffic, view_of(), OWNER, {"enableServerSideApply": "false"}) == []

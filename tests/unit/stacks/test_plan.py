@@ -5,19 +5,12 @@ from typing import Any
 
 import pytest
 
-from stacks import settings, versions
-from stacks.charts import Charts, inspect
+from stacks import versions
+from stacks.charts import inspect
 from stacks.outputs import outputs
-from stacks.plan import Plan, plan
-from stacks.settings import ChartSettings, RawConfig
+from stacks.settings import ChartSettings
 from tests.unit.stacks.configs import raw
-
-
-def planned(config: RawConfig, stack: str = "dev") -> Plan:
-    chosen, found = settings.load(config, stack)
-    made, said = plan(chosen, Charts())
-    assert [*found, *said] == []
-    return made
+from tests.unit.stacks.fake_view import planned, stack_of
 
 
 def test_the_same_configuration_gives_the_same_plan() -> None:
@@ -47,7 +40,7 @@ def test_hosts_of_routes_have_the_domain_that_linkerd_is_told() -> None:
 
 
 def test_production_has_two_istiods_or_more_and_strict_mutual_tls() -> None:
-    made = planned(raw(environment="prod"), "prod")
+    made = planned(raw(environment="prod"), stack_of("organization/meshup/prod"))
     istiod = made.mesh.releases[1]["values"]
     assert istiod["autoscaleMin"] >= 2
     assert made.mesh.output["mtls"] == "strict"

@@ -10,17 +10,15 @@ from components.diagnostics import Diagnostic, render
 from components.diagnostics.validation import section_of
 from components.meshes.linkerd.component import chart_resources, releases
 from stacks import settings
-from stacks.charts import Charts
 from stacks.environments import ENVIRONMENTS
-from stacks.plan import plan
 from stacks.settings import RawConfig
 from tests.unit.components.charts import defaults
 from tests.unit.stacks.configs import raw
+from tests.unit.stacks.fake_view import build, stack_of
 
 
 def faults(config: RawConfig, stack: str = "dev") -> list[Diagnostic]:
-    chosen, found = settings.load(config, stack)
-    return [*found, *plan(chosen, Charts())[1]]
+    return build(config, stack_of(f"organization/meshup/{stack}"))[1]
 
 
 def codes(config: RawConfig, stack: str = "dev") -> list[tuple[str, str]]:

@@ -1,0 +1,53 @@
+"""The plan against the cluster: rights, owners of objects, the delivery of routes, patches, nodes, other meshes."""
+
+from components.diagnostics import Diagnostic
+from components.manifests import ObjectRef
+from stacks import delivery, other_meshes, ownership, parts, patches
+from stacks.cluster import ClusterView
+from stacks.ownership import Claims
+from stacks.plan import Plan
+from stacks.settings import Settings
+from stacks.state import Stack
+
+
+def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tuple[Claims, list[Diagnostic]]:
+    """Compare a plan with the cluster.
+
+    Args:
+        settings: The settings of the stack.
+        plan: What the stack will have.
+        stack: The stack.
+        view: The cluster.
+
+    Returns:
+        Whose the objects are that exist, and the diagnostics.
+    """
+    for namespace in sorted({release["namespace"] for release in plan.mesh.releases}):
+        # The hooks read Helm's records: a right that is missing shows before the first resource.
+        view.metadata("v1", "Secret", namespace)
+    wanted = plan.objects()
+    live = view.existing(wanted)
+    claims = ownership.claims(wanted, live, stack.owner, stack.states)
+
+    def of_others() -> list[Diagnostic]:
+        return other_meshes.check(plan, view, _own_namespaces(view, claims, stack.owner))
+
+    def of_patches() -> list[Diagnostic]:
+        return patches.check(plan.patches, plan.traffic, view, stack.owner, settings.cluster.provider)
+
+    return claims, [
+        *claims.diagnostics,
+        *delivery.delivery_conflicts(plan.delivery, live, claims, stack.owner),
+        *view.conclude(of_patches, otherwise=[]),
+        *view.conclude(lambda: parts.check_cluster(plan.mesh, view), otherwise=[]),
+        *view.conclude(of_others, otherwise=[]),
+        *view.diagnostics,
+    ]
+
+
+def _own_namespaces(view: ClusterView, claims: Claims, owner: str) -> list[str]:
+    return [
+        item["name"]
+        for item in view.metadata("v1", "Namespace")
+        if ownership.owner_of(item) == owner or ObjectRef("v1", "Namespace", item["name"]) in claims.taken
+    ]
