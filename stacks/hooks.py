@@ -1,7 +1,7 @@
-"""What happens around single resources: marks on every object, and hooks that run right before an operation in `up`.
+"""The transformation of the stack: the owner's annotation on every object, and hooks that run before an operation.
 
-The components know nothing of it: one stack transformation adds it all. Hooks are called by the engine, so they work
-with any plugin, and they never run in a preview.
+The components know nothing of it. Hooks are called by the engine, so they work with any plugin, and they never run in a
+preview.
 """
 
 import json
@@ -28,13 +28,13 @@ SERVICE_PATCH_TYPE = "kubernetes:core/v1:ServicePatch"
 def transformation(
     settings: Settings, plan: Plan, claims: Claims, cluster: Cluster, owner: str
 ) -> pulumi.ResourceTransformation:
-    """Mark every object with its stack, keep secret values secret, and put the hooks where they belong."""
+    """Annotate every object with its stack, keep secret values secret, and add the hooks."""
     release_hooks = pulumi.ResourceHookBinding(
-        before_create=[pulumi.ResourceHook("clear-release-record", cleaner(cluster, "create"))],
-        before_update=[pulumi.ResourceHook("clear-pending-release-record", cleaner(cluster, "update"))],
+        before_create=[pulumi.ResourceHook("clear-release-record", release_hook(cluster, "create"))],
+        before_update=[pulumi.ResourceHook("clear-pending-release-record", release_hook(cluster, "update"))],
     )
     destination_hooks = pulumi.ResourceHookBinding(
-        before_update=[pulumi.ResourceHook("routes-before-destinations", _route_mover(cluster, plan, claims, owner))]
+        before_update=[pulumi.ResourceHook("routes-before-destinations", _route_hook(cluster, plan, claims, owner))]
     )
     prefix = f"{delivery.release_prefix(owner)}-"
 
@@ -50,7 +50,7 @@ def transformation(
             if is_traffic:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         elif args.type_ == SERVICE_PATCH_TYPE:
-            return None  # The mark of an owner has no place on an object of somebody else.
+            return None  # An object of somebody else does not get the annotation.
         elif "metadata" in props:
             props["metadata"] = ownership.with_owner(props["metadata"], owner)
             urn = claims.taken.get(_object_ref(args.type_, props["metadata"]))
@@ -67,30 +67,30 @@ def transformation(
 
 
 def _object_ref(type_: str, metadata: Mapping[str, Any]) -> ObjectRef:
-    """What a resource will be in the cluster: its type is kubernetes:GROUP/VERSION:KIND."""
+    """The object of a resource, whose type is kubernetes:GROUP/VERSION:KIND."""
     _, api_version, kind = type_.split(":")
     namespace = cast("str", metadata.get("namespace") or "")
     return ObjectRef(api_version.removeprefix("core/"), kind, str(metadata["name"]), namespace)
 
 
-def clear(
-    cluster: Cluster, release: str, namespace: str, operation: Literal["create", "update"], say: Callable[[str], None]
+def delete_stale_records(
+    cluster: Cluster, release: str, namespace: str, operation: Literal["create", "update"], log: Callable[[str], None]
 ) -> None:
     """Delete the records of a release that an interrupted run left behind (docs/decisions/0001-recovery.md)."""
     records = [item["metadata"] for item in cluster.objects("v1", "Secret", namespace, metadata_only=True)]
     for record in ownership.stale_records(release, operation, records):
-        say(f"Removing {record}, which an interrupted run left behind.")
+        log(f"Removing {record}, which an interrupted run left behind.")
         cluster.delete(ObjectRef("v1", "Secret", record, namespace))
 
 
-def cleaner(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
-    """A hook that runs only in `up`, right before the operation on a release."""
+def release_hook(cluster: Cluster, operation: Literal["create", "update"]) -> Callable[[pulumi.ResourceHookArgs], None]:
+    """Return a hook that runs only in `up`, right before the operation on a release."""
 
     def clean(args: pulumi.ResourceHookArgs) -> None:
         inputs = cast("dict[str, Any]", args.new_inputs)
         name, namespace = str(inputs["name"]), str(inputs["namespace"])
         try:
-            clear(cluster, name, namespace, operation, pulumi.log.info)
+            delete_stale_records(cluster, name, namespace, operation, pulumi.log.info)
         except ClusterError as error:
             raise pulumi.RunError(f"Can't look at the Helm release {namespace}/{name}. {error.brief}") from None
 
@@ -110,8 +110,8 @@ def manager_of(fields: Iterable[Mapping[str, Any]]) -> str:
     return next((name for name in names if name.startswith("pulumi-")), "pulumi-kubernetes")
 
 
-def delivered(inputs: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    """Return the objects that the inputs of a resource stand for: those of a release of the traffic, else itself."""
+def objects_of(inputs: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Return the objects that a resource delivers by its inputs: those of a release of routes, or itself."""
     if not inputs:
         return []
     if "chart" not in inputs:
@@ -120,8 +120,8 @@ def delivered(inputs: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return [json.loads(item) for item in values.get("objects", {}).values()]
 
 
-def _route_mover(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> Callable[[pulumi.ResourceHookArgs], None]:
-    """A hook that moves all routes away from destinations before the first of these goes (stacks/transition.py).
+def _route_hook(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> Callable[[pulumi.ResourceHookArgs], None]:
+    """Return a hook that moves all routes away from destinations before the first of these goes.
 
     The program's event loop runs hooks one after the other, and every destination waits for the hook of its own.
     """
@@ -129,7 +129,7 @@ def _route_mover(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> Ca
 
     def move(args: pulumi.ResourceHookArgs) -> None:
         nonlocal done
-        old, new = (delivered(side) for side in (args.old_inputs, args.new_inputs))
+        old, new = (objects_of(side) for side in (args.old_inputs, args.new_inputs))
         if done or not transition.lost(old, new):
             return
         try:

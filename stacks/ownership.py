@@ -1,4 +1,4 @@
-"""What an interrupted `up` leaves behind, and whose objects are whose.
+"""Whose objects are whose, and which records of Helm an interrupted `up` has left behind.
 
 `kill -9` of `pulumi up` can leave objects and Helm releases in the cluster which Pulumi's state does not have. The next
 `up` would fail on them ("already exists", "cannot re-use a name that is still in use"). So every object carries the
@@ -30,7 +30,7 @@ def owner_of(metadata: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Claims:
-    """Whose the objects are that exist.
+    """Who owns the objects of the plan that exist already.
 
     Attributes:
         taken: Objects of this stack, by its state, which do not carry its annotation yet, each with its URN.
@@ -49,15 +49,15 @@ def claims(
     owner: str,
     state: Callable[[str], Mapping[ObjectRef, str] | None],
 ) -> Claims:
-    """Decide whose objects are.
+    """Decide whose objects these are.
 
     An object without the annotation of this stack is its own if its state has it: then it has been imported, or the
     stack has another name or another backend now. If a stack of the name in the annotation has the object as well, it
     is refused: a destroy of one would take it from the other.
 
     Args:
-        wanted: What the stack is about to have.
-        live: Of those, the ones that exist, with their metadata.
+        wanted: The objects of the plan.
+        live: Those of them that exist, with their metadata.
         owner: The stack, as in the annotation.
         state: Name of a stack -> the objects that it has, with URNs; nothing if there is no such stack, None if that
             can't be told.
@@ -67,20 +67,20 @@ def claims(
     diagnostics: list[Diagnostic] = []
     for item in wanted:
         metadata = live.get(item)
-        holding = owner if metadata is None else owner_of(metadata)
-        if holding == owner:
+        carried = owner if metadata is None else owner_of(metadata)
+        if carried == owner:
             continue
         urn = (state(owner) or {}).get(item, "")
         if not urn:
-            diagnostics.append(_foreign(item, owner, holding))
+            diagnostics.append(_foreign(item, owner, carried))
             continue
-        others: Mapping[ObjectRef, str] | None = state(holding) if holding else {}
+        others: Mapping[ObjectRef, str] | None = state(carried) if carried else {}
         if others is None or item in others:
-            diagnostics.append(_shared(item, owner, holding, None if others is None else others[item]))
+            diagnostics.append(_shared(item, owner, carried, None if others is None else others[item]))
             continue
         taken[item] = urn
-        if holding:
-            former.add(holding)
+        if carried:
+            former.add(carried)
     return Claims(taken, frozenset(former), (*diagnostics, *_taken_over(taken, former, owner)))
 
 
@@ -89,23 +89,23 @@ def _taken_over(taken: Mapping[ObjectRef, str], former: Iterable[str], owner: st
     if not taken:
         return []
     first, count = next(iter(taken)), len(taken)
-    carried = " or ".join(sorted(former)) or "no stack"
+    names = " or ".join(sorted(former)) or "no stack"
     message = (
-        f"In the state of this stack: {count} object{'' if count == 1 else 's'} with the name of {carried} on, such as "
+        f"In the state of this stack: {count} object{'' if count == 1 else 's'} with the name of {names} on, such as "
         f"{first}. This run writes the name of this stack."
     )
     return [Diagnostic("MSH037", ANNOTATION, owner, message, severity="warning")]
 
 
-def _foreign(item: ObjectRef, owner: str, holding: str) -> Diagnostic:
+def _foreign(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
     """The fault of an object that is not in this stack's state."""
-    overwrite = "--overwrite " if holding else ""
+    overwrite = "--overwrite " if carried else ""
     command = f"kubectl annotate {overwrite}{_kubectl(item)} {ANNOTATION}={owner}"
     after = "deletes it on `pulumi destroy`" + (", with everything in it" if item.kind == "Namespace" else "")
-    if holding:
-        whose = f"It belongs to the stack {holding}."
+    if carried:
+        whose = f"It belongs to the stack {carried}."
         remedy = (
-            f"Choose another name or another namespace. If {holding} shall give it up, take it out of the state there, "
+            f"Choose another name or another namespace. If {carried} shall give it up, take it out of the state there, "
             "which leaves the object alone (`pulumi state delete URN`), and then hand it over to this stack, which "
             f"changes it, and {after}:\n{command}"
         )
@@ -118,14 +118,14 @@ def _foreign(item: ObjectRef, owner: str, holding: str) -> Diagnostic:
     return Diagnostic("MSH026", str(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
 
 
-def _shared(item: ObjectRef, owner: str, holding: str, urn: str | None) -> Diagnostic:
+def _shared(item: ObjectRef, owner: str, carried: str, urn: str | None) -> Diagnostic:
     """The fault of an object that another stack has as well, or may have."""
     if urn is not None:
-        message = f"The states of {owner} and {holding} both have it."
+        message = f"The states of {owner} and {carried} both have it."
         return Diagnostic("MSH036", str(item), urn, message, "one stack per object")
-    message = f"The state of {owner} has it, and whether {holding}, whose name it carries, still has it can't be told."
+    message = f"The state of {owner} has it, and whether {carried}, whose name it carries, still has it can't be told."
     command = f"kubectl annotate --overwrite {_kubectl(item)} {ANNOTATION}={owner}"
-    remedy = f"If {holding} is gone, or has forgotten it:\n{command}"
+    remedy = f"If {carried} is gone, or has forgotten it:\n{command}"
     return Diagnostic("MSH036", str(item), None, message, "one stack per object", remedy)
 
 
@@ -139,7 +139,7 @@ def _kubectl(item: ObjectRef) -> str:
 def stale_records(
     release: str, operation: Literal["create", "update"], records: Iterable[Mapping[str, Any]]
 ) -> Sequence[str]:
-    """Return the names of the Secrets in which Helm keeps a release, and which are left of an interrupted run.
+    """Return the names of the Secrets in which Helm keeps a release and which an interrupted run has left behind.
 
     Helm refuses to install a release whose name has a record, and to upgrade one whose last record is pending. Without
     the record it adopts the objects of the release, which carry its name and namespace as annotations (Helm 3,

@@ -1,4 +1,4 @@
-"""The thin shell of the program: configuration, settings, cluster, plan, resources, outputs. It decides nothing."""
+"""The program: configuration -> settings -> look at the cluster -> plan -> register -> outputs. It decides nothing."""
 
 import importlib.metadata
 import os

@@ -171,7 +171,7 @@ def test_the_hook_deletes_only_the_record_of_its_release(api: Api) -> None:
         {"name": "istio-ca-secret"},
     )
     said: list[str] = []
-    hooks.clear(cluster, "istiod", "istio-system", "create", said.append)
+    hooks.delete_stale_records(cluster, "istiod", "istio-system", "create", said.append)
     assert api.deleted == ["/api/v1/namespaces/istio-system/secrets/sh.helm.release.v1.istiod.v1"]
     assert len(said) == 1
 
@@ -190,6 +190,6 @@ def test_a_hook_that_the_cluster_refuses_ends_the_run_with_the_fault(api: Api) -
     api.refused = ("/secrets",)
     inputs = SimpleNamespace(new_inputs={"name": "istiod", "namespace": "istio-system"})
     with pytest.raises(pulumi.RunError) as caught:
-        hooks.cleaner(cluster, "create")(cast("pulumi.ResourceHookArgs", inputs))
+        hooks.release_hook(cluster, "create")(cast("pulumi.ResourceHookArgs", inputs))
     assert "MSH024" in str(caught.value)
     assert "may not list secrets in the namespace istio-system" in str(caught.value)

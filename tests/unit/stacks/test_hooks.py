@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from stacks.hooks import delivered, manager_of
+from stacks.hooks import manager_of, objects_of
 
 
 def test_a_route_is_moved_under_the_name_of_the_plugin_that_manages_it() -> None:
@@ -12,8 +12,8 @@ def test_a_route_is_moved_under_the_name_of_the_plugin_that_manages_it() -> None
 
 def test_a_release_stands_for_its_objects_and_a_resource_for_itself() -> None:
     rule: dict[str, Any] = {"kind": "DestinationRule", "metadata": {"name": "reviews"}, "spec": {}}
-    assert delivered({"chart": "routes", "values": {"objects": {"DestinationRule/reviews": json.dumps(rule)}}}) == [
+    assert objects_of({"chart": "routes", "values": {"objects": {"DestinationRule/reviews": json.dumps(rule)}}}) == [
         rule
     ]
-    assert delivered(rule) == [rule]
-    assert delivered(None) == []
+    assert objects_of(rule) == [rule]
+    assert objects_of(None) == []
