@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from devcluster.catalogue import PULUMI_TOOLS
 from devcluster.cluster import CONTROL_PLANE, Cluster
@@ -109,8 +110,21 @@ class Program:
 
     def state(self) -> list[dict[str, Any]]:
         """Return the resources in state, as they are stored: secrets encrypted."""
-        exported: Any = json.loads(self.pulumi("stack", "export"))
-        return cast("list[dict[str, Any]]", exported["deployment"].get("resources") or [])
+        # What `pulumi stack export` prints, without starting it: tests ask many times.
+        (file,) = self.backend.glob(".pulumi/stacks/*/dev.json")
+        latest: Any = json.loads(file.read_text())["checkpoint"]["latest"]
+        return cast("list[dict[str, Any]]", latest.get("resources") or [])
+
+    def configure(self, key: str, value: str | None) -> None:
+        """Do what `pulumi config set` does, or `config rm` for None, without starting it."""
+        name = yaml.safe_load((self.folder / "Pulumi.yaml").read_text())["name"]
+        file = self.folder / "Pulumi.dev.yaml"
+        content: dict[str, Any] = yaml.safe_load(file.read_text()) or {}
+        config: dict[str, Any] = content.setdefault("config", {})
+        config.pop(key := key if ":" in key else f"{name}:{key}", None)
+        if value is not None:
+            config[key] = value
+        file.write_text(yaml.safe_dump(content))
 
     def resource(self, name: str) -> dict[str, Any]:
         """Return a resource in state by its name in the program."""

@@ -104,8 +104,8 @@ def test_an_existing_object_is_refused_and_taken_over_only_when_asked(bench: Ben
     refused = program.run("up", "--yes", "--skip-preview")
     assert refused.returncode != 0
     assert 'configmaps "mine" already exists' in refused.stdout
-    program.pulumi("config", "set", "kubernetes:upsertExistingObjects", "true")
-    program.pulumi("config", "set", "kubernetes:enablePatchForce", "true")
+    program.configure("kubernetes:upsertExistingObjects", "true")
+    program.configure("kubernetes:enablePatchForce", "true")
     program.up()
     found = bench.ask(f'answer = ask("GET", "/api/v1/namespaces/{space}/configmaps/mine")')
     assert found["data"] == {"a": "1"}
@@ -309,7 +309,7 @@ def test_objects_that_do_not_become_ready_in_time_are_recorded_and_mended_by_the
         assert f"'{name}' timed out waiting to be Ready" in said
         assert program.resource(name)["initErrors"]
     _change(program, repr(_NOWHERE), "None")
-    program.pulumi("config", "set", "mended", "true")
+    program.configure("mended", "true")
     assert "2 updated" in program.up()
     for name in ("annotated", "timed"):
         assert "initErrors" not in program.resource(name)
@@ -333,7 +333,7 @@ def test_a_field_that_another_manages_is_left_to_it_when_changes_to_it_are_ignor
 
 def test_a_field_that_another_applied_is_a_conflict_unless_it_is_forced(bench: Bench, write: Write) -> None:
     program = write(_CONFIG_MAP % "")
-    program.pulumi("config", "set", "kubernetes:enableConfigMapMutable", "true")
+    program.configure("kubernetes:enableConfigMapMutable", "true")
     program.up()
     space = _space(program)
     bench.ask(

@@ -180,13 +180,13 @@ def runs(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         runs.states[step] = program.state()
         runs.raw_states[step] = "".join(f.read_text() for f in program.backend.rglob("*.json"))
 
-    program.pulumi("config", "set", "step", "1")
+    program.configure("step", "1")
     preview("01-preview-create")
     up("02-up-create")
     export("02-state")
     preview("03-preview-nochange")
     program.pulumi("preview", "--expect-no-changes")
-    program.pulumi("config", "set", "step", "2")
+    program.configure("step", "2")
     preview("04-preview-update")
     up("05-up-update")
     export("05-state")
@@ -198,14 +198,14 @@ def runs(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     runs.texts["06-refresh-drift"] = program.run("refresh", "--yes", "--skip-preview").stdout
     up("07-up-after-drift")
     for bad in _FAILURES:
-        program.pulumi("config", "set", "bad", bad)
+        program.configure("bad", bad)
         runs.texts[f"08-{bad}-preview"] = program.run("preview").stdout
         up(f"08-{bad}-up")
         if bad == "stuck":
             export("08-stuck")
-            program.pulumi("config", "rm", "bad")
+            program.configure("bad", None)
             up("09-up-recovered")
-    program.pulumi("config", "rm", "bad")
+    program.configure("bad", None)
     up("widget mended")
     runs.texts["10-destroy"] = program.destroy()
     runs.left.extend(bench.ask('answer = [n["metadata"]["name"] for n in ask("GET", "/api/v1/namespaces")["items"]]'))

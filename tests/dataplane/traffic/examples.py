@@ -18,6 +18,7 @@ from components.traffic import Compilation, Service, compile_routes, parse
 from components.traffic.capability import FEATURES, MATRIX, TARGETS
 from components.traffic.model import Mesh
 from devcluster.toolchain import Toolbox
+from tests.conftest import nightly
 from tests.unit.traffic.helpers import PATH, SERVICES
 from tests.unit.traffic.strategies import configurations, edge_configurations, wild_configurations
 from tests.unit.traffic.test_capability import compiled
@@ -136,8 +137,3 @@ def seed_of_this_run() -> int:
     A failure prints it, to be repeated with.
     """
     return int(os.environ.get("MESHUP_TEST_SEED") or (secrets.randbelow(2**32) if nightly() else 0))
-
-
-def nightly() -> bool:
-    """Whether hypothesis' profile asks for many examples (tests/unit/traffic/conftest.py)."""
-    return os.environ.get("HYPOTHESIS_PROFILE") == "nightly"

@@ -16,6 +16,7 @@ from components.diagnostics import errors
 from components.traffic import Compilation, Port, Service, Version, compile_routes, parse
 from components.traffic.compile import Planned
 from components.traffic.evaluate import Decision, Request, evaluate, request_from
+from tests.conftest import nightly
 from tests.dataplane.traffic import examples
 from tests.dataplane.traffic.bench import NAMESPACE, PORT, Bench, kubernetes_service
 from tests.dataplane.traffic.request_batch import Answer, Sent
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.dataplane
 VERSIONS = ("v1", "v2", "v3")
 # Rule sets that are pushed together, and the requests that each of them is asked.
 SETS, REQUESTS = 34, 15
-BATCHES = 20 if examples.nightly() else 1
+BATCHES = 20 if nightly() else 1
 APIS = ("istio", "gateway-api")
 
 
