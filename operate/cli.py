@@ -39,7 +39,10 @@ def main() -> None:
 
 @app.command()
 def explain(
-    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Routes; all if none.")] = None,
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SERVICE|CODE]...", help="Routes, all if none; or codes."),
+    ] = None,
     *,
     stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
     directory: Annotated[
@@ -58,8 +61,12 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what the routes of a stack do: rule by rule, backends, policies, objects; and which rule takes a
-    request.
+    request. Or print what a code of a report means.
     """
+    words = services or []
+    if any(map(explaining.is_code, words)):
+        _explain_codes(words, as_json=as_json)
+        return
     if path and not path.startswith("/"):
         _fail(f"--path is {path!r}; a path starts with '/', as in /reviews/1?lang=en.", USAGE)
     request = None
@@ -86,11 +93,11 @@ def explain(
     compilation, proxy, found = compiled(raw, name, mesh, folder)
     # A refused configuration may lack the very routes that are asked for.
     if not errors(found):
-        found += explaining.unknown_routes(services or [], [plan.route.key for plan in compilation.planned])
+        found += explaining.unknown_routes(words, [plan.route.key for plan in compilation.planned])
     if errors(found):
         _fail(render(found), REFUSED)
     try:
-        explanation = explaining.explain(compilation, services or [], request, proxy)
+        explanation = explaining.explain(compilation, words, request, proxy)
     except ConfigurationError as error:
         _fail(str(error), REFUSED)
     if as_json:
@@ -99,6 +106,18 @@ def explain(
         explaining.show(explanation, Console())
     else:
         print(f"The stack '{name}' declares no routes: set `meshup:traffic` in {stackfile.file_of(folder, name)}.")
+
+
+def _explain_codes(words: list[str], *, as_json: bool) -> None:
+    """Print what codes mean."""
+    explanations = {word: explaining.explain_code(word) for word in words}
+    if unknown := [explaining.unknown_code(word) for word, explanation in explanations.items() if not explanation]:
+        _fail("\n".join(unknown), USAGE)
+    found = [explanation for explanation in explanations.values() if explanation]
+    if as_json:
+        sys.stdout.write(json.dumps({"codes": found}, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(map(explaining.code_text, found)))
 
 
 def compiled(

@@ -1,25 +1,31 @@
-"""`meshup explain`: what the routes of a stack do with requests, as plain data and as tables. Pure."""
+"""`meshup explain`: what a code means, and what the routes of a stack do with requests; as plain data and as tables."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import quote
 
+import yaml
+from pydantic import BaseModel, Field
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from components.diagnostics import ConfigurationError, Diagnostic, nearest
-from components.diagnostics.reader import Reader, labels, one_of
+from components.diagnostics import CATALOGUE, ConfigurationError, Diagnostic, nearest, one_of
+from components.diagnostics.codes import ALIASES
+from components.diagnostics.validation import validate
 from components.traffic import Compilation, patterns
 from components.traffic.compile import Planned
 from components.traffic.evaluate import Decision, Request, evaluate, policies
+from components.traffic.grammar import TOKEN, TOKEN_ALLOWED, DnsLabel, Labels
 from components.traffic.manifests import match_text
 from components.traffic.model import Rule
-from components.traffic.parse_match import TOKEN, TOKEN_ALLOWED
 from components.traffic.proxies import Proxy
 
 Explanation = dict[str, Any]
@@ -30,32 +36,90 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _AS_THEY_ARE = "/!$'()*,;:@%="
 
 
+def is_code(word: str) -> bool:
+    """Whether an argument asks for a code and not for a route: no Service has capital letters in its name."""
+    return word.startswith("MSH")
+
+
+def explain_code(code: str) -> dict[str, Any] | None:
+    """What a code means, as plain data; None for a code that there is not."""
+    entry = CATALOGUE.get(ALIASES.get(code, code))
+    if entry is None:
+        return None
+    example = example_of(entry.code)
+    return {
+        "code": code,
+        "now": entry.code,
+        "title": entry.title,
+        "meaning": entry.meaning,
+        "remedy": entry.remedy,
+        "example": example_text(example) if example else "",
+    }
+
+
+def code_text(explanation: Mapping[str, str]) -> str:
+    """What a code means, for people."""
+    code, now = explanation["code"], explanation["now"]
+    lines = [f"{code} {explanation['title']}"] + ([f"It is {now} now: reports use that."] if now != code else [])
+    lines += ["", explanation["meaning"], "", f"What to do: {explanation['remedy']}"]
+    if explanation["example"]:
+        lines += ["", "Example:", "", textwrap.indent(explanation["example"], "  ")]
+    return "\n".join(lines) + "\n"
+
+
+def unknown_code(word: str) -> str:
+    """What to say to a code that there is not."""
+    near = nearest(word, [*CATALOGUE, *ALIASES])
+    return f"There is no code {word}." + (f" Did you mean {near}?" if near else "")
+
+
+def example_of(code: str) -> dict[str, Any] | None:
+    """The configuration that raises a code of traffic: `traffic`, and `mesh` if it is not Istio."""
+    return _examples().get(code)
+
+
+@cache
+def _examples() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(Path(__file__).with_name("examples.yaml").read_text())
+
+
+def example_text(example: Mapping[str, Any]) -> str:
+    """An example as it stands in the file of a stack."""
+    config = {f"meshup:{key}": example[key] for key in ("mesh", "traffic") if key in example}
+    return yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100).rstrip()
+
+
 def request_faults(request: Request) -> list[Diagnostic]:
     """What makes a request one that nobody can send, with the option of the command line that says so."""
-    reader = Reader()
+    diagnostics: list[Diagnostic] = []
     if not _SENT.fullmatch(request.path):
-        _unsendable(reader, "--path", request.path, quote(request.path, safe=_AS_THEY_ARE))
+        diagnostics.append(_unsendable("--path", request.path, quote(request.path, safe=_AS_THEY_ARE)))
     if not TOKEN.fullmatch(request.method):
-        reader.fault("MSH170", "--method", request.method, "This is not a method.", TOKEN_ALLOWED)
+        diagnostics.append(Diagnostic("MSH170", "--method", request.method, "This is not a method.", TOKEN_ALLOWED))
     for name, value in request.headers:
         if not TOKEN.fullmatch(name):
-            reader.fault("MSH119", "--header", name, "This is not a legal name.", TOKEN_ALLOWED)
+            diagnostics.append(Diagnostic("MSH119", "--header", name, "This is not a legal name.", TOKEN_ALLOWED))
         if _CONTROL.search(value):
-            reader.fault("MSH170", "--header", value, f"The header '{name}' has a control character.", "text and tabs")
+            message = f"The header '{name}' has a control character."
+            diagnostics.append(Diagnostic("MSH170", "--header", value, message, "text and tabs"))
     for name, value in request.query:
         if not _PARAMETER.fullmatch(name) or not _PARAMETER.fullmatch(value):
             encoded = "=".join(quote(part, safe=_AS_THEY_ARE) for part in (name, value))
-            _unsendable(reader, "--query", f"{name}={value}", encoded)
-    if request.source:
-        labels(reader, dict(request.source), "--source")
-    if request.source_namespace:
-        reader.label(request.source_namespace, "--source-namespace", "namespace")
-    return reader.faults
+            diagnostics.append(_unsendable("--query", f"{name}={value}", encoded))
+    caller = {"--source": dict(request.source), "--source-namespace": request.source_namespace}
+    return diagnostics + validate(_Caller, {option: value for option, value in caller.items() if value}, "")[1]
 
 
-def _unsendable(reader: Reader, option: str, value: str, encoded: str) -> None:
+class _Caller(BaseModel):
+    """The workload that sends a request, by the options of the command line."""
+
+    source: Annotated[Labels | None, Field(alias="--source")] = None
+    source_namespace: Annotated[DnsLabel | None, Field(alias="--source-namespace")] = None
+
+
+def _unsendable(option: str, value: str, encoded: str) -> Diagnostic:
     message = "This has characters that stand encoded in a request."
-    reader.fault("MSH170", option, value, message, "visible ASCII characters", remedy=f"Write '{encoded}'.")
+    return Diagnostic("MSH170", option, value, message, "visible ASCII characters", f"Write '{encoded}'.")
 
 
 def explain(

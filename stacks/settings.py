@@ -16,8 +16,7 @@ import pulumi
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components.diagnostics import Diagnostic, nearest
-from components.diagnostics.reader import one_of
+from components.diagnostics import Diagnostic, nearest, one_of
 from components.diagnostics.validation import HIDDEN, keys_of, validate
 from components.scalars import (
     Bytes,

@@ -31,6 +31,7 @@ __all__ = [
     "Severity",
     "errors",
     "nearest",
+    "one_of",
     "ordered",
     "render",
 ]
@@ -42,6 +43,8 @@ _HEADINGS: dict[Severity, tuple[str, str]] = {
     "warning": ("warning", "warnings"),
     "info": ("note", "notes"),
 }
+MOST_LISTED = 40
+"""Allowed words that a report lists."""
 _VALUE_WIDTH = 100
 _TEXT_WIDTH = 110
 _LONGEST_INDEX = 9
@@ -139,8 +142,15 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
             f"The first {_MOST_SHOWN} are shown. {len(listed) - _MOST_SHOWN} more follow once these are gone."
         )
     if refused:
-        blocks.append("Each code is explained in docs/diagnostics.md.")
+        blocks.append("`meshup explain CODE` and docs/diagnostics.md say more about each code.")
     return "\n\n".join(blocks) + "\n"
+
+
+def one_of(values: Iterable[str]) -> str:
+    """The allowed values as a sentence part."""
+    listed = list(values)
+    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+    return "one of " + ", ".join(listed[:MOST_LISTED]) + more if listed else "nothing"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

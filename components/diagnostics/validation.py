@@ -1,58 +1,97 @@
-"""Validation of raw data by a pydantic model, with every fault as a Diagnostic.
+"""Validation of raw data by pydantic models, with every fault as a Diagnostic.
 
 Interface::
 
     validate(model, raw, path, hidden=(), by_name=False) -> (instance, diagnostics)
-    refused(code, message, allowed="", remedy="")    # the error that a validator of a field raises
+    plain_entries(raw, path) -> (entries, diagnostics)    # first, for data from outside
+    Form, Some, One                                       # bases of models of raw data
+    refused(code, message, ...)                           # the error that a validator of a value raises
+    inconsistent(code, message, ...)                      # the error of values that do not go together
 
 A model declares types, ranges, choices and defaults, and forbids unknown keys. What pydantic reports gets its code,
-path and wording here and nowhere else. A validator that refuses for a reason of its own raises `refused`.
+path and wording here and nowhere else.
 """
 
 import re
+import sys
 from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    ModelWrapValidatorHandler,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from .reader import MOST_HINTS, join, kind_of, one_of
-from .report import Diagnostic, nearest
+from .report import Diagnostic, nearest, one_of
 
 HIDDEN = "[secret]"
 """Stands for the value of a secret in a report."""
 Location = tuple[int | str, ...]
 _Tree = dict[int | str, "_Tree"]
+Refusals = Iterable[tuple[Location, PydanticCustomError]]
+"""Errors, each with its location below what is validated."""
 Model = TypeVar("Model", bound=BaseModel)
 
+MOST_HINTS = 200
+"""Faults after which nothing is suggested any more, since that takes much longer than anything else here."""
+MOST_DEPTH = 100
+"""Mappings and lists in each other; pydantic, json and yaml all go deeper."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ABSENT = object()
 """What is not there, which is something else than an entry without a value."""
-_BRANCH = re.compile(r"function-[a-z]+\[.*\]|<.*>|\[key\]", re.DOTALL)
-"""Parts of a location that name no key: the function of a union's alternative, its tag (`<list>`), the key itself."""
+_PARTIAL = "partial"
+"""The context of a validation of data from which something is left out."""
+_BRANCH = re.compile(r"<[a-z]+>|\[key\]")
+"""Parts of a location that name no key: the tag of an alternative, and that the key itself is wrong."""
+PRINTABLE = "^[ -~]*$"
+"""The pattern of text of printable ASCII characters."""
 _TYPES = {
-    "string_type": "text",
-    "int_type": "an integer",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "finite_number": "a finite number",
+    "string": "text",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "model_attributes": "a mapping",
 }
-_RANGES = {
-    "greater_than_equal": ("at least", "ge"),
-    "greater_than": ("more than", "gt"),
-    "less_than_equal": ("at most", "le"),
-    "less_than": ("less than", "lt"),
+_WORDING = {
+    "extra_forbidden": ("MSH002", "There is no key '{key}' here.", "{choices}"),
+    "missing": ("MSH003", "The key '{key}' is missing.", ""),
+    "too_short": ("MSH003", "There is nothing here.", "at least {min_length}"),
+    "literal_error": ("MSH004", "The value is not in the allowed set.", "{choices}"),
+    "string_too_short": ("MSH004", "The text is too short.", "at least {min_length} characters"),
+    "string_too_long": ("MSH004", "The text is too long.", "at most {max_length} characters"),
+    "string_pattern_mismatch": ("MSH004", "The text has characters that are not allowed here.", "{pattern}"),
+    "greater_than_equal": ("MSH005", "The number is out of range.", "at least {ge}"),
+    "greater_than": ("MSH005", "The number is out of range.", "more than {gt}"),
+    "less_than_equal": ("MSH005", "The number is out of range.", "at most {le}"),
+    "less_than": ("MSH005", "The number is out of range.", "less than {lt}"),
+    "too_long": ("MSH005", "There are too many entries.", "at most {max_length}"),
+    "finite_number": ("MSH001", "This must be a finite number.", "a finite number"),
+    "invalid_key": ("MSH001", "Each key here must be text.", "text"),
+    "union_tag_invalid": ("MSH001", "This must be {wanted}, not {kind}.", "{wanted}"),
+    **{f"{kind}_type": ("MSH001", f"This must be {words}, not {{kind}}.", words) for kind, words in _TYPES.items()},
 }
+"""Code, message and what is allowed, by the type of pydantic's error (pydantic_core, ErrorType)."""
 
 
-def refused(code: str, message: str, allowed: str = "", remedy: str = "") -> PydanticCustomError:
+def refused(
+    code: str, message: str, allowed: str = "", remedy: str = "", *, known: Iterable[str] = (), kept: bool = False
+) -> PydanticCustomError:
     """The error that a validator raises for a value that it does not take.
 
     Args:
@@ -60,18 +99,180 @@ def refused(code: str, message: str, allowed: str = "", remedy: str = "") -> Pyd
         message: What is wrong, one sentence.
         allowed: What is allowed instead, "" if the message says it.
         remedy: What to do, "" for the remedy of the catalogue.
+        known: The words that are allowed: the report lists them and suggests the nearest.
+        kept: The value is right in itself, so it is not left out.
     """
-    context = {"message": message, "allowed": allowed, "remedy": remedy}
+    known = tuple(known)
+    context = {"message": message, "allowed": allowed or (one_of(known) if known else ""), "remedy": remedy}
+    context |= {"code": code, "known": known, "kept": kept}
     return PydanticCustomError(code, "{message}", context)  # pyright: ignore[reportArgumentType] -- a template is text
+
+
+inconsistent = partial(refused, kept=True)
+"""The error of values that do not go together: none is left out, and nothing is compared once something is left out."""
+
+
+def is_partial(info: ValidationInfo) -> bool:
+    """True if something is left out of the data for a fault of its own, so that what goes together can't be told."""
+    return info.context is _PARTIAL
+
+
+def refuse_all(refusals: Refusals) -> None:
+    """Raise all refusals, each at its location below the value that is validated."""
+    details = [InitErrorDetails(type=error, loc=location, input=None) for location, error in refusals]
+    if details:
+        raise ValidationError.from_exception_data("", details)
+
+
+def shape(value: object) -> str:
+    """The tag of what a value looks like, for a choice between a short and a long form."""
+    if isinstance(value, str):
+        return "<text>"
+    if isinstance(value, dict):
+        return "<mapping>"
+    if isinstance(value, list):
+        return "<list>"
+    return "<number>" if isinstance(value, int) and not isinstance(value, bool) else "<other>"
+
+
+TEXT, NUMBER, LIST, MAPPING = Tag("<text>"), Tag("<number>"), Tag("<list>"), Tag("<mapping>")
+BY_SHAPE = Discriminator(shape)
+"""What is written decides its form: `Annotated[Annotated[A, TEXT] | Annotated[B, MAPPING], BY_SHAPE]`."""
+
+
+class Form(BaseModel):
+    """A mapping of a configuration: unknown keys are refused, nothing is coerced, nothing changes later.
+
+    Attributes:
+        exclusive: Pairs of keys of which only one may be set, each with the reason.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, use_attribute_docstrings=True
+    )
+    exclusive: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+
+    @classmethod
+    def conflicts(cls, written: Mapping[str, Any]) -> Refusals:
+        """What is wrong with the keys that are written, whatever their values are."""
+        return [
+            ((), inconsistent("MSH007", reason, f"{one} or {other}"))
+            for one, other, reason in cls.exclusive
+            if one in written and other in written
+        ]
+
+    def contradictions(self) -> Refusals:
+        """Values that do not go together, each of which is right in itself."""
+        return ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _consistent(cls, raw: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if info.context is _PARTIAL or not isinstance(raw, dict):
+            return handler(raw)
+        written = cast("dict[str, Any]", raw)
+        refusals = [*cls.conflicts(written)]
+        if None in written.values():
+            refusals += [((key,), _NO_VALUE) for key in _optional(cls) if key in written and written[key] is None]
+        details: list[InitErrorDetails] = []
+        try:
+            form = handler(raw)
+            refusals += form.contradictions()
+            if not refusals:
+                return form
+        except ValidationError as error:
+            if not refusals:
+                raise
+            details = [_again(detail) for detail in error.errors(include_url=False)]
+        details += [InitErrorDetails(type=error, loc=location, input=None) for location, error in refusals]
+        raise ValidationError.from_exception_data(cls.__name__, details)
+
+
+class Some(Form):
+    """At least one key is set."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @classmethod
+    def conflicts(cls, written: Mapping[str, Any]) -> Refusals:
+        """See Form."""
+        yield from super().conflicts(written)
+        if not written:
+            yield (), inconsistent("MSH003", "Nothing is set here.", known=keys_of(cls))
+
+
+class One(Form):
+    """Exactly one key is set."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            code = "MSH007" if self.model_fields_set else "MSH003"
+            raise refused(code, "Exactly one key must be set.", known=keys_of(type(self)))
+        return self
+
+    @property
+    def one(self) -> tuple[str, Any]:
+        """The field that is set, and its value."""
+        (name,) = self.model_fields_set
+        return name, getattr(self, name)
+
+
+def plain_entries(raw: object, path: str) -> tuple[dict[str, Any], list[Diagnostic]]:
+    """The entries of a mapping that are plain data, with text as keys, and a diagnostic for each that is not.
+
+    Plain is what JSON can say, with finite numbers and not too deep. Everything else here relies on that.
+    """
+    if not isinstance(raw, Mapping):
+        message = f"This must be a mapping, not {_kind(raw)}."
+        return {}, [Diagnostic("MSH001", path, raw if _impurity(raw) == "" else None, message, "a mapping")]
+    entries: dict[str, Any] = {}
+    diagnostics: list[Diagnostic] = []
+    for key, value in cast("Mapping[Any, Any]", raw).items():
+        if not isinstance(key, str) or _impurity(key):
+            message = f"Each key here must be text, and one is {_kind(key)}."
+            diagnostics.append(Diagnostic("MSH001", path, None, message, remedy="Put the key in quotes."))
+        elif impurity := _impurity(value):
+            diagnostics.append(Diagnostic("MSH014", join(path, key), None, impurity))
+        else:
+            entries[key] = value
+    return entries, diagnostics
+
+
+def _impurity(value: Any) -> str:
+    """What in a value is no plain data, or "". It is gone through level by level, without recursion."""
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        inside: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inside += cast("dict[Any, Any]", item)
+                inside += cast("dict[Any, Any]", item).values()
+            elif isinstance(item, list):
+                inside += cast("list[Any]", item)
+            elif isinstance(item, str):
+                if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
+                    return "A text in it is no Unicode: it has half of a surrogate pair."
+            elif item is not None and not isinstance(item, int | float):
+                return "A value in it is neither text nor number, true or false."
+            elif item is not None and not abs(item) <= sys.float_info.max:
+                return "A number in it is not finite."
+        if not inside:
+            return ""
+        level = inside
+    return f"More than {MOST_DEPTH} mappings and lists stand in each other."
 
 
 def validate(
     model: type[Model],
-    raw: Mapping[str, Any],
+    raw: object,
     path: str,
     hidden: Container[object] = (),
     *,
     by_name: bool = False,
+    hints: int = MOST_HINTS,
 ) -> tuple[Model | None, list[Diagnostic]]:
     """Validate raw data, leave out what is wrong, and validate again, until the rest is right.
 
@@ -81,6 +282,7 @@ def validate(
         path: The path of the data for messages, such as `meshup:`.
         hidden: First keys whose values no report shows.
         by_name: Whether the Python names of fields are taken as well as the keys of a configuration.
+        hints: For how many faults the nearest word is looked for, which takes longer than anything else here.
 
     Returns:
         An instance of what is right, and a diagnostic for each fault. The instance is None if the model requires a key
@@ -91,24 +293,23 @@ def validate(
     instance: Model | None = None
     while instance is None and rest is not _ABSENT:
         try:
-            instance = model.model_validate(rest, by_alias=True, by_name=by_name)
+            instance = model.model_validate(rest, by_alias=True, by_name=by_name, context=_PARTIAL if details else None)
         except ValidationError as error:
             found = error.errors(include_url=False)
-            # What was left out for its fault is not missing.
-            known = {detail["loc"] for detail in details}
-            details += [detail for detail in found if detail["loc"] not in known]
-            rest = _without(rest, _tree(_keys(detail) for detail in found))
-    return instance, diagnostics_of(model, details, path, hidden)
+            wrong = [_keys(detail) for detail in found if details or not detail.get("ctx", {}).get("kept")]
+            rest = _without(rest, _tree(wrong)) if wrong else rest
+            # What is found once something is left out is a consequence of that.
+            details = details or found
+    return instance, [
+        _diagnostic(model, raw, detail, path, hidden, suggest=number < hints) for number, detail in enumerate(details)
+    ]
 
 
-def diagnostics_of(
-    model: type[BaseModel], details: Iterable[ErrorDetails], path: str, hidden: Container[object] = ()
-) -> list[Diagnostic]:
-    """The diagnostics of what pydantic found. The arguments are those of `validate`."""
-    diagnostics: list[Diagnostic] = []
-    for detail in details:
-        diagnostics.append(_diagnostic(model, detail, path, hidden, suggest=len(diagnostics) < MOST_HINTS))
-    return diagnostics
+def join(where: str, key: str) -> str:
+    """The path of `key` below `where`, as the user writes it."""
+    if not _PLAIN_KEY.fullmatch(key):
+        return f'{where}["{key}"]'
+    return f"{where}.{key}" if where and not where.endswith(":") else f"{where}{key}"
 
 
 def path_of(path: str, location: Iterable[int | str]) -> str:
@@ -139,40 +340,66 @@ def section_of(info: FieldInfo) -> type[BaseModel] | None:
 
 
 def _diagnostic(
-    model: type[BaseModel], detail: ErrorDetails, path: str, hidden: Container[object], *, suggest: bool
+    model: type[BaseModel], raw: object, detail: ErrorDetails, path: str, hidden: Container[object], *, suggest: bool
 ) -> Diagnostic:
     """Say in meshup's terms what pydantic found."""
     location = _keys(detail)
-    kind, context, written = detail["type"], detail.get("ctx", {}), detail["input"]
+    kind, context = detail["type"], detail.get("ctx", {})
+    written = _value_at(raw, location) if detail["input"] is None else detail["input"]
     secret = bool(location) and location[0] in hidden
-    value: Any = HIDDEN if secret else written
-    message, remedy = "", ""
-    choices: list[str] = []
-    match kind:
-        case "extra_forbidden":
-            choices = [key for at in _types_at(model, location[:-1]) if _is_model(at) for key in keys_of(at)]
-            code, message, allowed = "MSH002", f"There is no key '{location[-1]}' here.", one_of(choices)
-            written, secret = location[-1], False
-        case "missing":
-            code, message, allowed, value = "MSH003", f"The key '{location[-1]}' is missing.", "", None
-        case "literal_error":
-            choices = [str(c) for at in _types_at(model, location) if get_origin(at) is Literal for c in get_args(at)]
-            code, message, allowed = "MSH004", "The value is not in the allowed set.", one_of(choices)
-        case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
-            words, key = _RANGES[kind]
-            code, message, allowed = "MSH005", "The number is out of range.", f"{words} {context[key]}"
-        case _ if kind.startswith("MSH"):
-            code, message, allowed, remedy = kind, context["message"], context["allowed"], context["remedy"]
-        case _ if kind in _TYPES:
-            code, allowed = "MSH001", _TYPES[kind]
-            message = f"This must be {allowed}, not {kind_of(written)}."
-            if allowed == "text" and isinstance(written, bool | int | float):
-                remedy = "Put the value in quotes."
-        case _:
-            code, message, allowed = "MSH001", "The value has the wrong type.", detail["msg"]
-    if suggest and not secret and isinstance(written, str) and (near := nearest(written, choices)):
+    value: Any = None if kind == "missing" else HIDDEN if secret else written
+    if kind.startswith("MSH"):
+        code, message, allowed, remedy, choices = (
+            context[k] for k in ("code", "message", "allowed", "remedy", "known")
+        )
+    else:
+        choices = _choices(model, kind, location)
+        code, message, allowed = _WORDING.get(kind, ("MSH001", "The value has the wrong type.", detail["msg"]))
+        if kind in _WORDING:
+            wanted = _words(context["expected_tags"]) if kind == "union_tag_invalid" else allowed
+            facts = context | {"key": location[-1] if location else "", "kind": _kind(written), "wanted": wanted}
+            facts |= {"choices": one_of(choices)} if choices else {}
+            message, allowed = message.format(**facts), allowed.format(**facts)
+        quoted = code == "MSH001" and "text" in allowed and isinstance(written, bool | int | float)
+        remedy = "Put the value in quotes." if quoted else ""
+    if kind == "extra_forbidden":
+        written, secret = location[-1], False
+    if choices and suggest and not secret and isinstance(written, str) and (near := nearest(written, choices)):
         remedy = f"Did you mean '{near}'?"
     return Diagnostic(code, path_of(path, location), value, message, allowed, remedy)
+
+
+def _choices(model: type[BaseModel], kind: str, location: Location) -> list[str]:
+    """The words that are known where another one stands."""
+    if kind == "extra_forbidden":
+        return [key for at in _types_at(model, location[:-1]) if _is_model(at) for key in keys_of(at)]
+    if kind != "literal_error":
+        return []
+    literals = (at for at in _types_at(model, location) if get_origin(at) is Literal)
+    return ["true" if word is True else str(word) for at in literals for word in get_args(at) if word != ""]
+
+
+def _words(expected_tags: str) -> str:
+    """The shapes that a value may have, from the tags of the alternatives: `'<text>', '<mapping>'`."""
+    shapes = {"text": "text", "number": "an integer", "list": "a list", "mapping": "a mapping"}
+    return " or ".join(words for shape, words in shapes.items() if f"<{shape}>" in expected_tags)
+
+
+def _value_at(value: Any, location: Location) -> Any:
+    """The entry at a location, or None."""
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _again(detail: ErrorDetails) -> InitErrorDetails:
+    """What pydantic found, in the form in which it can be raised once more."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    error: Any = PydanticCustomError(kind, "{message}", context) if kind.startswith("MSH") else kind  # pyright: ignore[reportArgumentType] -- a template is text
+    return InitErrorDetails(type=error, loc=detail["loc"], input=detail["input"], ctx=context)
 
 
 def _keys(detail: ErrorDetails) -> Location:
@@ -208,8 +435,8 @@ def _type_inside(annotation: Any, part: int | str) -> Any:
     if _is_model(annotation):
         info = _fields(annotation).get(str(part))
         return info.annotation if info else None
-    arguments = get_args(annotation)
-    return arguments[0 if isinstance(part, int) else -1] if arguments else None
+    arguments, listed = get_args(annotation), get_origin(annotation) in (list, tuple)
+    return arguments[0 if listed else -1] if arguments and listed == isinstance(part, int) else None
 
 
 def _alternatives(annotation: Any) -> list[Any]:
@@ -219,6 +446,15 @@ def _alternatives(annotation: Any) -> list[Any]:
     if get_origin(annotation) in (Union, UnionType):
         return [inner for argument in get_args(annotation) for inner in _alternatives(argument)]
     return [] if annotation in (None, type(None)) else [annotation]
+
+
+_NO_VALUE = refused("MSH001", "The key has no value.", remedy="Write a value, or remove the key.")
+
+
+@cache
+def _optional(model: type[BaseModel]) -> tuple[str, ...]:
+    """The keys that need not be written: their fields take None, but nobody means it who writes it."""
+    return tuple(key for key, info in _fields(model).items() if not info.is_required() and info.default is None)
 
 
 @cache
@@ -231,15 +467,28 @@ def _without(value: Any, faults: _Tree) -> Any:
     """A copy of the value without what the faults name; _ABSENT if they name the value, or what it does not have."""
     if not faults:
         return _ABSENT
-    if isinstance(value, list | tuple):
-        entries: dict[Any, Any] = dict(enumerate(cast("Iterable[Any]", value)))
-    elif isinstance(value, Mapping):
-        entries = dict(cast("Mapping[Any, Any]", value))
-    else:
+    if not isinstance(value, dict | list):
         return _ABSENT
+    held = cast("dict[Any, Any] | list[Any]", value)
+    entries = dict(held if isinstance(held, dict) else enumerate(held))
     for part, inner in faults.items():
         if part not in entries:
             return _ABSENT
         entries[part] = _without(entries[part], inner)
     left = {part: entry for part, entry in entries.items() if entry is not _ABSENT}
-    return left if isinstance(value, Mapping) else list(left.values())
+    return left if isinstance(held, dict) else list(left.values())
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "nothing"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "text"),
+    ((list, tuple), "a list"),
+    (Mapping, "a mapping"),
+)
+
+
+def _kind(value: object) -> str:
+    """The type of the value in the words of YAML."""
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), f"a {type(value).__name__}")

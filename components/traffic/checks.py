@@ -12,7 +12,6 @@ from dataclasses import replace
 from operator import itemgetter
 
 from ..diagnostics import Diagnostic
-from ..diagnostics.reader import DNS_LABEL, LONGEST_DURATION, duration_text
 from . import capability, istio, linkerd, patterns
 from .capability import (
     FEATURES,
@@ -26,7 +25,9 @@ from .capability import (
     SERVICE_PROFILE,
     Target,
 )
+from .durations import LONGEST_DURATION, duration_text
 from .gateway_api import MOST_MATCHES_IN_ALL, MOST_RULES, matches_in_all, route_kind
+from .grammar import DNS_LABEL
 from .manifests import version_service_name
 from .model import Destination, Egress, Match, Redirect, Rewrite, Route, Rule, Service, TextMatch, Version
 from .overlap import EVERY_PATH, Earlier, covers, method_of, path_matches, path_of

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..diagnostics.reader import duration_text
 from . import patterns
 from .capability import SERVICE_PROFILE, VIRTUAL_SERVICE
 from .compile import Planned
+from .durations import duration_text
 from .gateway_api import GRPC_READINGS, route_kind
 from .manifests import cookie_pattern, match_text, written_as
 from .model import Match, Redirect, Request, Route, Rule, TextMatch, TextMatchKind

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..diagnostics.reader import duration_text
 from . import patterns
 from .capability import EXACT_OR_REGEX, GRPC_RETRY
+from .durations import duration_text
 from .manifests import Manifest, all_headers, manifest, version_service_name, written_as
 from .model import (
     Backend,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..diagnostics.reader import duration_text
 from .capability import VIRTUAL_SERVICE
+from .durations import duration_text
 from .manifests import Manifest, all_headers, egress_name, manifest, quote, written_as
 from .model import (
     Backend,

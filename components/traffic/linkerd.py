@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..diagnostics.reader import duration_text
 from . import patterns
 from .capability import GRPC_RETRY
+from .durations import duration_text
 from .gateway_api import API_VERSION as GATEWAY_API_VERSION
 from .gateway_api import LINKERD, route_kind, route_name, route_object
 from .manifests import Manifest, egress_name, manifest, quote

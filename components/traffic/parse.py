@@ -7,50 +7,82 @@ Interface::
 `raw` is the plain Python object, `path` its path for messages (`meshup:traffic`), `services` the Services that the
 stack's applications bring (`components.traffic.model.Service`). Routes come in the order of the configuration. All
 faults are found at once; a route with a fault of its own is left out of the result. Nothing is raised, whatever `raw`
-is.
+is. grammar.py declares what may be written; here names become Services, versions and ports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-from ..diagnostics import Diagnostic
-from ..diagnostics.reader import MOST_HINTS, Reader, join, labels, one_of
-from .model import CLUSTER_DOMAIN, Api, Backend, Destination, Match, Port, Route, Rule, Service, Version
-from .parse_match import is_everything, read_match
-from .parse_policy import SERVICE_POLICY_KEYS, rule_policies, service_policies
+from pydantic import BaseModel
 
-APIS: tuple[Api, ...] = ("auto", "istio", "gateway-api", "service-profile")
-ROUTE_KEYS = (
-    "service",
-    "namespace",
-    "port",
-    "ports",
-    "versions",
-    "selector",
-    "headless",
-    "api",
-    "split",
-    "rules",
-    *SERVICE_POLICY_KEYS,
+from ..diagnostics import Diagnostic, nearest, one_of
+from ..diagnostics.validation import MOST_HINTS, join, plain_entries, validate
+from .grammar import (
+    FULL_WEIGHT,
+    BackendForm,
+    DestinationForm,
+    FaultForm,
+    HeaderChangeForm,
+    HeadersForm,
+    MatchForm,
+    RetryForm,
+    RouteForm,
+    RuleForm,
+    SessionAffinityForm,
+    TimeoutForm,
+    text_match,
 )
+from .model import (
+    CLUSTER_DOMAIN,
+    Abort,
+    Backend,
+    CircuitBreaker,
+    Delay,
+    Destination,
+    Egress,
+    Fault,
+    HeaderChange,
+    Headers,
+    Match,
+    Mirror,
+    Pairs,
+    Port,
+    RateLimit,
+    Redirect,
+    Retry,
+    RetryBudget,
+    Rewrite,
+    Route,
+    Rule,
+    Service,
+    SessionAffinity,
+    TextMatch,
+    Timeout,
+    Version,
+)
+
+Part = TypeVar("Part")
+Form = TypeVar("Form", bound=BaseModel)
+Raw = Mapping[str, Any]
+
 DESCRIBING_KEYS = ("versions", "selector", "ports", "headless")
-PORT_KEYS = ("number", "protocol", "targetPort")
-PORT_PROTOCOLS = ("http", "http2", "grpc", "https", "tls", "tcp")
-RULE_KEYS = ("name", "match", "backends", "timeout", "retries", "fault", "mirror", "headers", "rewrite", "redirect")
-BACKEND_KEYS = ("version", "service", "namespace", "port", "weight")
-MOST_RULES = 64
-MOST_BACKENDS = 16
-"""Gateway API v1.5.1: backendRefs per rule."""
-FULL_WEIGHT = 100
+"""Keys that describe a Service of one's own."""
+
+
+class _Home(NamedTuple):
+    """The Service of a route, and the Service with its port where that is clear."""
+
+    service: Service | None
+    destination: Destination | None
 
 
 def parse(
     raw: object, path: str, services: Iterable[Service], domain: str = CLUSTER_DOMAIN
 ) -> tuple[list[Route], list[Diagnostic]]:
-    """Reads `meshup:traffic`. See the module's docstring.
+    """Read `meshup:traffic`. See the module's docstring.
 
     Args:
         raw: The configured value; None means no traffic is declared.
@@ -59,417 +91,326 @@ def parse(
         domain: The DNS domain of the cluster: hosts and ServiceProfiles are named by it.
 
     Returns:
-        The routes without a fault, and every fault found.
+        The routes without a fault, and every fault.
     """
     if raw is None:
         return [], []
-    return _Parser(path, services, domain).parse(raw)
+    entries, diagnostics = plain_entries(raw, path)
+    parser = _Parser(path, [replace(service, domain=domain) for service in services], domain, diagnostics)
+    return parser.routes(entries), diagnostics
 
 
 class _Parser:
-    def __init__(self, path: str, services: Iterable[Service], domain: str) -> None:
+    """Resolves forms, next to the raw data that they were read from: what is wrong in it is not in the form."""
+
+    def __init__(self, path: str, services: Iterable[Service], domain: str, diagnostics: list[Diagnostic]) -> None:
         self.path = path
         self.domain = domain
-        self.reader = Reader()
-        self.services: dict[tuple[str, str], Service] = {
-            (s.namespace, s.name): replace(s, domain=domain) for s in services
-        }
+        self.diagnostics = diagnostics
         self.by_name: dict[str, list[Service]] = {}
-        for service in self.services.values():
+        for service in services:
             self.by_name.setdefault(service.name, []).append(service)
 
-    def parse(self, raw: object) -> tuple[list[Route], list[Diagnostic]]:
-        entries = self.reader.mapping(raw, self.path) or {}
-        bodies: dict[str, dict[str, object]] = {}
+    def fault(self, code: str, where: str, value: object, message: str, allowed: str = "", *, remedy: str = "") -> None:
+        """Note a fault."""
+        self.diagnostics.append(Diagnostic(code, where, value, message, allowed, remedy))
+
+    def meant(self, word: str, known: Iterable[str]) -> str:
+        """The remedy that names the nearest known word. After many faults nobody reads it, and it takes long."""
+        guess = nearest(word, known) if len(self.diagnostics) < MOST_HINTS else None
+        return f"Did you mean '{guess}'?" if guess else ""
+
+    def routes(self, entries: Raw) -> list[Route]:
+        """The routes without a fault."""
+        forms: dict[str, RouteForm] = {}
+        faulty: set[str] = set()
         for key, value in entries.items():
-            body = self.reader.mapping(value, join(self.path, key), ROUTE_KEYS)
-            if body is not None:
-                bodies[key] = body
+            hints = MOST_HINTS - len(self.diagnostics)
+            form, diagnostics = validate(RouteForm, value, join(self.path, key), hints=hints)
+            self.diagnostics += diagnostics
+            if diagnostics:
+                faulty.add(key)
+            if form:
+                forms[key] = form
         # Services that the configuration describes are known to every other route of it.
-        first = sorted(bodies, key=lambda key: not any(name in bodies[key] for name in DESCRIBING_KEYS))
-        described = {key: self._service(key, bodies[key]) for key in first}
+        described = sorted(forms, key=lambda key: not _describes(entries[key]))
+        services = {key: self.service(key, forms[key], entries[key]) for key in described}
         routes: list[Route] = []
         taken: dict[tuple[str, str, int], str] = {}
-        for key, body in bodies.items():
-            before = len(self.reader.faults)
-            route = self._route(key, body, described[key])
-            if route is None or len(self.reader.faults) > before:
+        for key, form in forms.items():
+            before = len(self.diagnostics)
+            route = self.route(key, form, entries[key], services[key])
+            if route is None or key in faulty or len(self.diagnostics) > before:
                 continue
-            place = (route.service.namespace, route.service.name, route.port.number)
-            if place in taken:
-                self.reader.fault(
-                    "MSH116",
-                    route.where,
-                    key,
-                    f"The routes '{taken[place]}' and '{key}' are both for {route.service.host}:{route.port.number}.",
-                    "one route for one port of a Service",
-                    remedy="Put the rules of both into one route.",
-                )
+            other = taken.setdefault((route.service.namespace, route.service.name, route.port.number), key)
+            if other == key:
+                routes.append(route)
                 continue
-            taken[place] = key
-            routes.append(route)
-        return routes, self.reader.faults
+            message = f"The routes '{other}' and '{key}' are both for {route.service.host}:{route.port.number}."
+            self.fault("MSH116", route.where, key, message, "one route for one port of a Service")
+        return routes
 
     # The Service
 
-    def _service(self, key: str, body: dict[str, object]) -> Service | None:
+    def service(self, key: str, form: RouteForm, raw: Raw) -> Service | None:
         """The Service of a route: a known one, or one that the configuration describes."""
         where = join(self.path, key)
-        name_at = join(where, "service") if "service" in body else where
-        name = self.reader.label(body.get("service", key), name_at, "name of a Service")
-        namespace = None
-        if "namespace" in body:
-            namespace = self.reader.label(body["namespace"], join(where, "namespace"), "namespace")
-            if namespace is None:
-                return None
-        if name is None:
+        if any(name in raw and getattr(form, name) is None for name in ("service", "namespace")):
             return None
-        if any(key in body for key in DESCRIBING_KEYS):
-            return self._described(name, namespace, body, where)
-        return self.find(name, namespace, where if "service" not in body else name_at)
+        if _describes(raw):
+            return self.described(form.service or key, form, raw, where)
+        at = join(where, "service") if form.service else where
+        return self.find(form.service or key, form.namespace, at, where)
 
-    def find(self, name: str, namespace: str | None, where: str) -> Service | None:
-        """The known Service, or None after a fault."""
-        candidates = self.by_name.get(name, [])
-        if namespace is not None:
-            candidates = [service for service in candidates if service.namespace == namespace]
+    def find(self, name: str, namespace: str | None, at: str, where: str) -> Service | None:
+        """The known Service, or None after a fault at the name (`at`) or in the mapping that has it (`where`)."""
+        named = self.by_name.get(name, [])
+        candidates = [service for service in named if namespace in (None, service.namespace)]
         if len(candidates) == 1:
             return candidates[0]
-        known: list[str] = []
-        if len(self.reader.faults) < MOST_HINTS:
-            known = sorted(f"{s.name} (namespace {s.namespace})" for s in self.services.values())
         if candidates:
-            self.reader.fault(
-                "MSH103",
-                join(where, "namespace"),
-                None,
-                f"Several namespaces have a Service '{name}'.",
-                one_of(sorted(s.namespace for s in candidates)),
-                remedy="Add 'namespace'.",
-            )
+            allowed = one_of(sorted(service.namespace for service in candidates))
+            message = f"Several namespaces have a Service '{name}'."
+            self.fault("MSH003", join(where, "namespace"), None, message, allowed, remedy="Add 'namespace'.")
             return None
+        known: list[str] = []
+        if len(self.diagnostics) < MOST_HINTS:
+            known = sorted(f"{s.name} (namespace {s.namespace})" for listed in self.by_name.values() for s in listed)
         place = f" in namespace '{namespace}'" if namespace else ""
-        elsewhere = [s.namespace for s in self.by_name.get(name, [])]
-        guess = self.reader.nearest(name, self.by_name)
-        remedy = ""
-        if elsewhere:
-            remedy = f"Set namespace: {elsewhere[0]}."
-        elif guess:
-            remedy = f"Did you mean '{guess}'?"
-        self.reader.fault("MSH106", where, name, f"There is no Service '{name}'{place}.", one_of(known), remedy=remedy)
+        remedy = f"Set namespace: {named[0].namespace}." if named else self.meant(name, self.by_name)
+        self.fault("MSH106", at, name, f"There is no Service '{name[:80]}'{place}.", one_of(known), remedy=remedy)
         return None
 
-    def _described(self, name: str, namespace: str | None, body: dict[str, object], where: str) -> Service | None:
+    def described(self, name: str, form: RouteForm, raw: Raw, where: str) -> Service | None:
         """A Service of the user's own, which no application of the stack brings."""
-        if self.by_name.get(name) and any(namespace in (None, s.namespace) for s in self.by_name[name]):
-            self.reader.fault(
-                "MSH113",
-                join(where, next(key for key in DESCRIBING_KEYS if key in body)),
-                name,
-                f"The Service '{name}' is known already: from an application of the stack or from another entry.",
-                remedy="Remove 'versions', 'selector', 'ports' and 'headless'.",
-            )
+        if any(form.namespace in (None, service.namespace) for service in self.by_name.get(name, [])):
+            at = join(where, next(key for key in DESCRIBING_KEYS if key in raw))
+            message = f"The Service '{name}' is known already: from an application of the stack or from another entry."
+            remedy = "Remove 'versions', 'selector', 'ports' and 'headless'."
+            self.fault("MSH007", at, name, message, remedy=remedy)
             return None
-        if namespace is None:
-            self.reader.fault(
-                "MSH103",
-                join(where, "namespace"),
-                None,
-                "The namespace of the Service is missing.",
-                remedy="Add 'namespace'.",
-            )
-        ports = self._ports(body, where)
-        selector = labels(self.reader, body["selector"], join(where, "selector")) if "selector" in body else ()
-        headless = body.get("headless", False)
-        if not isinstance(headless, bool):
-            self.reader.fault("MSH101", join(where, "headless"), headless, "This must be true or false.")
-        versions: list[Version] = []
-        raw_versions = self.reader.mapping(body.get("versions", {}), join(where, "versions"))
-        for version, raw_labels in (raw_versions or {}).items():
-            at = join(join(where, "versions"), version)
-            label = self.reader.label(version, at, "name of a version")
-            pairs = labels(self.reader, raw_labels, at)
-            if label and pairs:
-                versions.append(Version(label, pairs))
-        if namespace is None or not ports or raw_versions is None or selector is None:
+        if form.namespace is None:
+            message = "The namespace of the Service is missing."
+            self.fault("MSH003", join(where, "namespace"), None, message, remedy="Add 'namespace'.")
+        if "ports" not in raw and "port" not in raw:
+            self.fault("MSH003", join(where, "port"), None, "The port of the Service is missing.", remedy="Add 'port'.")
+        ports = [Port(port.number, app_protocol=port.protocol, target=port.target_port) for port in form.ports or ()]
+        if form.port and "ports" not in raw:
+            ports = [Port(form.port)]
+        if form.namespace is None or not ports:
             return None
-        service = Service(name, namespace, ports, tuple(versions), selector, headless is True, self.domain)
-        self.services[namespace, name] = service
+        versions = tuple(Version(version, _pairs(labels)) for version, labels in (form.versions or {}).items())
+        selector = _pairs(form.selector)
+        service = Service(name, form.namespace, tuple(ports), versions, selector, form.headless, self.domain)
         self.by_name.setdefault(name, []).append(service)
         return service
 
-    def _ports(self, body: dict[str, object], where: str) -> tuple[Port, ...]:
-        """The ports of a described Service: the list `ports`, or the one number `port`."""
-        if "ports" not in body:
-            if "port" not in body:
-                self.reader.fault(
-                    "MSH103", join(where, "port"), None, "The port of the Service is missing.", remedy="Add 'port'."
-                )
-                return ()
-            number = self.reader.integer(body["port"], join(where, "port"), 1, 65535)
-            return (Port(number),) if number else ()
-        found: dict[int, Port] = {}
-        for item, at in self.reader.items(body["ports"], join(where, "ports"), most=MOST_RULES):
-            entry = self.reader.mapping(item, at, PORT_KEYS, ("number",)) or {}
-            number = self.reader.integer(entry["number"], join(at, "number"), 1, 65535) if "number" in entry else None
-            protocol: str | None = ""
-            if "protocol" in entry:
-                protocol = self.reader.choice(entry["protocol"], join(at, "protocol"), PORT_PROTOCOLS, any_case=True)
-            target: int | None = 0
-            if "targetPort" in entry:
-                target = self.reader.integer(entry["targetPort"], join(at, "targetPort"), 1, 65535)
-            if number in found:
-                self.reader.fault("MSH113", at, number, f"Port {number} stands twice.")
-            elif number:
-                found[number] = Port(number, app_protocol=protocol or "", target=target or 0)
-        if not found:
-            self.reader.fault("MSH103", join(where, "ports"), None, "There is no port.", "at least one port")
-        return tuple(found.values())
+    def port(self, service: Service, number: int | None, raw: Raw, where: str) -> Port | None:
+        """The port that is meant: the named one, or the only one."""
+        allowed = one_of(str(port.number) for port in service.ports)
+        if number is not None:
+            for port in service.ports:
+                if port.number == number:
+                    return port
+            message = f"The Service '{service.name}' has no port {number}."
+            self.fault("MSH109", join(where, "port"), number, message, allowed)
+        elif "port" not in raw:
+            if len(service.ports) == 1:
+                return service.ports[0]
+            message = f"The Service '{service.name}' has {len(service.ports)} ports."
+            self.fault("MSH109", join(where, "port"), None, message, allowed)
+        return None
 
     # The route
 
-    def _route(self, key: str, body: dict[str, object], service: Service | None) -> Route | None:
+    def route(self, key: str, form: RouteForm, raw: Raw, service: Service | None) -> Route | None:
+        """The route, or None if its Service is not clear."""
         where = join(self.path, key)
-        api = self.reader.choice(body["api"], join(where, "api"), APIS) if "api" in body else "auto"
-        port = self.port(service, body.get("port"), join(where, "port")) if service else None
-        home = Destination(service, port) if service and port else None
-        policies = service_policies(self.reader, body, where)
-        if "split" in body and "rules" in body:
-            self.reader.fault(
-                "MSH113",
-                where,
-                ["split", "rules"],
-                "'split' is the short form of 'rules'; only one of them may be set.",
-            )
+        port = self.port(service, form.port, raw, where) if service else None
+        home = _Home(service, Destination(service, port) if service and port else None)
         rules: list[Rule] = []
-        if "split" in body:
-            backends = self.backends(body["split"], join(where, "split"), service, home)
-            rules.append(Rule("split", backends=tuple(backends), where=join(where, "split")))
-        if "rules" in body:
-            rules.extend(self._rules(body["rules"], join(where, "rules"), service, home))
-        if not rules and not any(name in body for name in ("split", "rules", *SERVICE_POLICY_KEYS)):
-            self.reader.fault(
-                "MSH103",
-                where,
-                body,
-                "The route declares nothing.",
-                "'split', 'rules' or a policy",
-                remedy="Add 'split', such as {v1: 90, v2: 10}.",
-            )
-        if service is None or port is None or api is None:
-            return None
-        return Route(key, service, port, cast(Api, api), tuple(rules), where=where, **policies)
-
-    def port(self, service: Service, raw: object, where: str) -> Port | None:
-        """The port that is meant: the named one, or the only one."""
-        allowed = one_of(str(port.number) for port in service.ports)
-        if raw is None:
-            if len(service.ports) == 1:
-                return service.ports[0]
-            self.reader.fault(
-                "MSH109", where, None, f"The Service '{service.name}' has {len(service.ports)} ports.", allowed
-            )
-            return None
-        number = self.reader.integer(raw, where, 1, 65535)
-        if number is None:
-            return None
-        for port in service.ports:
-            if port.number == number:
-                return port
-        self.reader.fault("MSH109", where, number, f"The Service '{service.name}' has no port {number}.", allowed)
-        return None
-
-    def _rules(self, value: object, where: str, service: Service | None, home: Destination | None) -> list[Rule]:
-        rules: list[Rule] = []
+        if form.split is not None:
+            at = join(where, "split")
+            rules.append(Rule("split", backends=self.backends(form.split, raw["split"], at, home), where=at))
         names: dict[str, str] = {}
-        items = self.reader.items(value, where, most=MOST_RULES)
-        if not items and isinstance(value, (list, tuple)):
-            self.reader.fault("MSH112", where, [], "The list of rules is empty.", "at least one rule")
-        for index, (item, at) in enumerate(items):
-            body = self.reader.mapping(item, at, RULE_KEYS)
-            if body is None:
-                continue
-            name = f"rule-{index}"
-            if "name" in body:
-                name = self.reader.label(body["name"], join(at, "name"), "name of a rule") or name
-            if name in names:
-                self.reader.fault(
-                    "MSH117",
-                    join(at, "name"),
-                    name,
-                    f"The rule at {names[name]} has the same name.",
-                    "names that differ",
-                )
-            names.setdefault(name, at)
-            rules.append(self._rule(name, body, at, service, home))
-        return rules
+        for rule, raw_rule, at in _placed(form.rules, raw.get("rules"), join(where, "rules")):
+            name = rule.name or f"rule-{at[at.rindex('[') + 1 : -1]}"
+            if names.setdefault(name, at) != at:
+                message = f"The rule at {names[name]} has the same name."
+                self.fault("MSH117", join(at, "name"), name, message, "names that differ")
+            rules.append(self.rule(name, rule, raw_rule, at, home))
+        if service is None or port is None:
+            return None
+        return Route(
+            key,
+            service,
+            port,
+            form.api,
+            tuple(rules),
+            _policy(CircuitBreaker, form.circuit_breaker, join(where, "circuitBreaker")),
+            form.load_balancing,
+            _session_affinity(form.session_affinity, join(where, "sessionAffinity")),
+            _policy(RateLimit, form.rate_limit, join(where, "rateLimit")),
+            _policy(RetryBudget, form.retry_budget, join(where, "retryBudget")),
+            tuple(Egress(e.host, e.port, e.protocol, f"{where}.egress[{i}]") for i, e in enumerate(form.egress or ())),
+            where,
+        )
 
-    def _rule(
-        self, name: str, body: dict[str, object], where: str, service: Service | None, home: Destination | None
-    ) -> Rule:
-        backends: list[Backend] = []
-        if "redirect" in body and "backends" in body:
-            self.reader.fault(
-                "MSH113",
-                where,
-                ["backends", "redirect"],
-                "A redirect answers the request itself; the rule has no backends.",
-            )
-        if "backends" in body:
-            backends = self.backends(body["backends"], join(where, "backends"), service, home)
-        elif "redirect" not in body and home:
-            backends = [Backend(home, FULL_WEIGHT, where)]
-        matches: list[Match] = []
-        if "match" in body:
-            raw = body["match"]
-            at = join(where, "match")
-            listed = (
-                self.reader.items(cast(object, raw), at, most=MOST_RULES)
-                if isinstance(raw, (list, tuple))
-                else [(raw, at)]
-            )
-            if not listed:
-                self.reader.fault(
-                    "MSH112",
-                    at,
-                    [],
-                    "The list of matches is empty.",
-                    remedy="Leave 'match' out to match every request.",
-                )
-            matches = [match for item, place in listed if (match := read_match(self.reader, item, place)) is not None]
-            if any(is_everything(match) for match in matches):
-                matches = []
-        policies = rule_policies(self.reader, body, where, lambda item, at: self.destination(item, at, service, home))
-        return Rule(name, tuple(matches), tuple(backends), where=where, **policies)
+    def rule(self, name: str, form: RuleForm, raw: Raw, where: str, home: _Home) -> Rule:
+        """A rule, with what is right in it."""
+        backends: tuple[Backend, ...] = ()
+        if form.backends is not None:
+            backends = self.backends(form.backends, raw["backends"], join(where, "backends"), home)
+        elif "redirect" not in raw and "backends" not in raw and home.destination:
+            backends = (Backend(home.destination, FULL_WEIGHT, where),)
+        matches = [_match(match, at) for match, _, at in _placed(form.match, raw.get("match"), join(where, "match"))]
+        mirrors: list[Mirror] = []
+        for mirror, raw_mirror, at in _placed(form.mirror, raw.get("mirror"), join(where, "mirror")):
+            if destination := self.destination(mirror, raw_mirror, at, home):
+                mirrors.append(Mirror(destination, mirror.percent, at))
+        return Rule(
+            name,
+            () if any(map(_is_everything, matches)) else tuple(matches),
+            backends,
+            _timeout(form.timeout, join(where, "timeout")),
+            _retry(form.retries, join(where, "retries")),
+            _fault(form.fault, join(where, "fault")),
+            tuple(mirrors),
+            _headers(form.headers, join(where, "headers")),
+            _policy(Rewrite, form.rewrite, join(where, "rewrite")),
+            _policy(Redirect, form.redirect, join(where, "redirect")),
+            where,
+        )
 
     # Backends
 
-    def backends(self, value: object, where: str, service: Service | None, home: Destination | None) -> list[Backend]:
-        """Weighted backends from the short form (version -> weight) or the list form."""
-        raw: object = value
-        if isinstance(value, (list, tuple)):
-            shares = self._listed(cast("list[object]", value), where, service, home)
+    def backends(
+        self, form: dict[str, int] | list[BackendForm], raw: object, where: str, home: _Home
+    ) -> tuple[Backend, ...]:
+        """Weighted backends from the short form (version -> weight) or the list."""
+        found: list[Backend] = []
+        if isinstance(form, dict):
+            for name, weight in form.items():
+                at = join(where, name)
+                version = self.version(name, home.service, at) if home.service else None
+                if home.destination and version:
+                    found.append(Backend(replace(home.destination, version=version), weight, at))
         else:
-            split = self.reader.mapping(raw, where)
-            if split is None:
-                return []
-            shares = [
-                (self._version_share(key, join(where, key), service, home), self._weight(weight, join(where, key)))
-                for key, weight in split.items()
-            ]
-        if len(shares) > MOST_BACKENDS:
-            self.reader.fault(
-                "MSH105", where, len(shares), f"There are {len(shares)} backends.", f"at most {MOST_BACKENDS} backends"
-            )
-        weights = [weight for _, weight in shares if weight is not None]
-        if not shares:
-            self.reader.fault("MSH112", where, raw, "There is no backend.", "at least one version with a weight")
-        elif len(weights) == len(shares) and sum(weights) != FULL_WEIGHT:
-            message = f"The weights sum to {sum(weights)}, not to 100."
-            self.reader.fault("MSH110", where, raw, message, "integer percents that sum to 100")
-        found = [Backend(share[0], weight, share[1]) for share, weight in shares if share and weight is not None]
-        self._repeated(found)
-        return found
-
-    def _listed(
-        self, value: list[object], where: str, service: Service | None, home: Destination | None
-    ) -> list[tuple[tuple[Destination, str] | None, int | None]]:
-        """The list form: each destination with its path, and its weight; None for what has a fault."""
-        shares: list[tuple[tuple[Destination, str] | None, int | None]] = []
-        for item, at in self.reader.items(value, where):
-            body = self.reader.mapping(item, at, BACKEND_KEYS)
-            if body is None:
-                shares.append((None, None))
-                continue
-            weight: int | None = None
-            if "weight" in body:
-                weight = self._weight(body["weight"], join(at, "weight"))
-            elif len(value) == 1:
-                weight = FULL_WEIGHT
-            else:
-                self.reader.fault("MSH103", join(at, "weight"), None, "The weight is missing.", remedy="Add 'weight'.")
-            destination = self.destination(body, at, service, home)
-            shares.append(((destination, at) if destination else None, weight))
-        return shares
-
-    def _version_share(
-        self, name: str, where: str, service: Service | None, home: Destination | None
-    ) -> tuple[Destination, str] | None:
-        version = self._version(name, service, where) if service else None
-        return (Destination(home.service, home.port, version), where) if home and version else None
-
-    def _weight(self, value: object, where: str) -> int | None:
-        return self.reader.integer(value, where, 0, FULL_WEIGHT, code="MSH111")
-
-    def _repeated(self, backends: Sequence[Backend]) -> None:
+            for backend, raw_backend, at in _placed(form, raw, where):
+                if destination := self.destination(backend, raw_backend, at, home):
+                    weight = FULL_WEIGHT if backend.weight is None else backend.weight
+                    found.append(Backend(destination, weight, at))
         seen: dict[Destination, str] = {}
-        for backend in backends:
-            if backend.destination in seen:
-                self.reader.fault(
-                    "MSH114",
-                    backend.where,
-                    backend.destination.label,
-                    f"The same backend stands at {seen[backend.destination]}.",
-                )
-            seen.setdefault(backend.destination, backend.where)
+        for backend in found:
+            if seen.setdefault(backend.destination, backend.where) != backend.where:
+                message = f"The same backend stands at {seen[backend.destination]}."
+                self.fault("MSH114", backend.where, backend.destination.label, message)
+        return tuple(found)
 
-    def destination(
-        self, body: dict[str, object], where: str, service: Service | None, home: Destination | None
-    ) -> Destination | None:
+    def destination(self, form: DestinationForm, raw: Raw, where: str, home: _Home) -> Destination | None:
         """A destination from `version`, `service`, `namespace` and `port`."""
-        target, port = (home.service, home.port) if home else (None, None)
-        if "service" in body:
-            name = self.reader.label(body["service"], join(where, "service"), "name of a Service")
-            namespace = service.namespace if service else None
-            if "namespace" in body:
-                namespace = self.reader.label(body["namespace"], join(where, "namespace"), "namespace")
-                if namespace is None:
-                    return None
-            target = self.find(name, namespace, join(where, "service")) if name else None
-            port = self.port(target, body.get("port"), join(where, "port")) if target else None
-        else:
-            for key in ("namespace", "port"):
-                if key in body:
-                    self.reader.fault(
-                        "MSH103",
-                        join(where, "service"),
-                        None,
-                        f"'{key}' needs 'service' beside it.",
-                        remedy=f"Add 'service' or remove '{key}'.",
-                    )
-            if "version" not in body:
-                self.reader.fault(
-                    "MSH103",
-                    join(where, "version"),
-                    None,
-                    "Neither 'version' nor 'service' is set.",
-                    remedy="Add 'version'.",
-                )
-                return None
-        version = None
-        if "version" in body:
-            if not isinstance(body["version"], str):
-                self.reader.label(body["version"], join(where, "version"), "name of a version")
-                return None
-            version = self._version(body["version"], target, join(where, "version")) if target else None
-            if version is None:
-                return None
-        return Destination(target, port, version) if target and port else None
-
-    def _version(self, name: str, service: Service | None, where: str) -> Version | None:
-        if service is None:
+        if any(key in raw and getattr(form, key) is None for key in ("version", "service", "namespace")):
             return None
+        if form.service is not None:
+            namespace = form.namespace or (home.service.namespace if home.service else None)
+            service = self.find(form.service, namespace, join(where, "service"), where)
+            port = self.port(service, form.port, raw, where) if service else None
+        else:
+            service, port = home.service, home.destination.port if home.destination else None
+        version = None
+        if form.version is not None and service:
+            version = self.version(form.version, service, join(where, "version"))
+        if service is None or port is None or (version is None and (form.version or not form.service)):
+            return None
+        return Destination(service, port, version)
+
+    def version(self, name: str, service: Service, where: str) -> Version | None:
+        """The version of a Service, or None after a fault."""
         for version in service.versions:
             if version.name == name:
                 return version
         known = [version.name for version in service.versions]
-        guess = self.reader.nearest(name, known)
-        self.reader.fault(
-            "MSH107",
-            where,
-            name,
-            f"The Service '{service.name}' has no version '{name[:80]}'.",
-            one_of(known),
-            remedy=f"Did you mean '{guess}'?" if guess else "",
-        )
+        message = f"The Service '{service.name}' has no version '{name[:80]}'."
+        self.fault("MSH107", where, name, message, one_of(known), remedy=self.meant(name, known))
         return None
+
+
+def _describes(raw: Raw) -> bool:
+    return any(key in raw for key in DESCRIBING_KEYS)
+
+
+def _placed(forms: Form | list[Form] | None, raw: object, where: str) -> list[tuple[Form, Raw, str]]:
+    """One form or each of a list, with its raw data and its path. What is no mapping was left out of the forms."""
+    if forms is None:
+        return []
+    if not isinstance(forms, list):
+        return [(forms, cast("Raw", raw), where)]
+    items = cast("list[Any]", raw)
+    places = [index for index, item in enumerate(items) if isinstance(item, dict)]
+    return [(form, items[index], f"{where}[{index}]") for form, index in zip(forms, places, strict=True)]
+
+
+def _pairs(mapping: Mapping[str, str] | None) -> Pairs:
+    return tuple(sorted(mapping.items())) if mapping else ()
+
+
+def _policy(kind: Callable[..., Part], form: BaseModel | None, where: str) -> Part | None:
+    """The part of the model whose fields are those of the form."""
+    return kind(**vars(form), where=where) if form else None
+
+
+def _is_everything(match: Match) -> bool:
+    """True for a match that holds for every request."""
+    return match in (Match(where=match.where), Match(TextMatch("prefix", "/"), where=match.where))
+
+
+def _match(form: MatchForm, where: str) -> Match:
+    return Match(
+        text_match(form.path) if form.path else None,
+        form.method or "",
+        form.named("headers"),
+        form.named("cookies"),
+        form.named("query"),
+        _pairs(form.source),
+        form.source_namespace,
+        form.grpc.service if form.grpc else "",
+        form.grpc.method if form.grpc else "",
+        where,
+    )
+
+
+def _timeout(form: int | TimeoutForm | None, where: str) -> Timeout | None:
+    return Timeout(form, where=where) if isinstance(form, int) else _policy(Timeout, form, where)
+
+
+def _retry(form: int | RetryForm | None, where: str) -> Retry | None:
+    if form is None or isinstance(form, int):
+        return None if form is None else Retry(form, where=where)
+    return Retry(form.attempts, tuple(map(str, form.conditions or ())), form.backoff, where)
+
+
+def _fault(form: FaultForm | None, where: str) -> Fault | None:
+    if form is None:
+        return None
+    delay = Delay(form.delay.duration, form.delay.percent) if form.delay else None
+    return Fault(delay, Abort(form.abort.status, form.abort.percent) if form.abort else None, where)
+
+
+def _headers(form: HeadersForm | None, where: str) -> Headers | None:
+    return Headers(_change(form.request), _change(form.response), where) if form else None
+
+
+def _change(form: HeaderChangeForm | None) -> HeaderChange:
+    return HeaderChange(_pairs(form.set), _pairs(form.add), tuple(form.remove or ())) if form else HeaderChange()
+
+
+def _session_affinity(form: SessionAffinityForm | None, where: str) -> SessionAffinity | None:
+    if form is None:
+        return None
+    if form.cookie:
+        return SessionAffinity("cookie", form.cookie.name, form.cookie.ttl, form.cookie.path, where)
+    if form.header:
+        return SessionAffinity("header", form.header, where=where)
+    return (
+        SessionAffinity("query", form.query, where=where) if form.query else SessionAffinity("source-ip", where=where)
+    )

@@ -233,9 +233,9 @@ def test_words_that_old_yaml_reads_as_booleans_are_text(project: Path) -> None:
         (["--query", "q=a b"], "MSH170", "q=a%20b"),
         (["--header", "na me: x"], "MSH119", "na me"),
         (["--header", "x: a\x01b"], "MSH170", "control character"),
-        (["--source", "-a=b"], "MSH108", "--source"),
-        (["--source", "a=b c"], "MSH108", "--source"),
-        (["--source-namespace", "Shop_1"], "MSH108", "--source-namespace"),
+        (["--source", "-a=b"], "MSH006", "--source"),
+        (["--source", "a=b c"], "MSH006", "--source"),
+        (["--source-namespace", "Shop_1"], "MSH006", "--source-namespace"),
     ],
 )
 def test_a_request_that_nobody_can_send_is_refused(project: Path, arguments: list[str], code: str, said: str) -> None:
@@ -274,3 +274,22 @@ def test_the_pinned_versions_are_those_that_the_routing_core_answers_for() -> No
     first = versions.proxy("istio", "1.29.6"), versions.proxy("istio", "1.30.3")
     assert first == (proxies.ENVOY_1_38, proxies.ENVOY_1_38)
     assert versions.proxy("istio", "1.30.4-rc.1") is proxies.ENVOY_1_38_4
+
+
+def test_a_code_is_explained_with_its_remedy_and_example_and_needs_no_stack(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "MSH131")
+    assert code == 0
+    assert out.startswith("MSH131 Feature not available")
+    assert "What to do: " in out and "mirror: {version: v2}" in out
+
+
+def test_codes_are_explained_as_json_and_an_alias_says_what_reports_use_now(tmp_path: Path) -> None:
+    old, new = explained(tmp_path, "MSH101", "MSH001")["codes"]
+    assert (old["code"], old["now"], new["now"]) == ("MSH101", "MSH001", "MSH001")
+    assert old["meaning"] == new["meaning"] and old["remedy"] and old["example"]
+
+
+def test_a_code_that_there_is_not_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "MSH13l")
+    assert (code, out) == (2, "")
+    assert err.startswith("There is no code MSH13l. Did you mean MSH")

@@ -1,67 +1,63 @@
-"""Every diagnostic of traffic is raised by its example in docs/diagnostics/examples.yaml; reports read well."""
+"""Every diagnostic of traffic is raised by its example in operate/examples.yaml; reports read well."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-import yaml
 
-from components.apps import bookinfo
-from components.diagnostics import CATALOGUE, ConfigurationError, Diagnostic, errors, nearest, ordered, render
-from components.diagnostics.codes import TRAFFIC
-from components.traffic import compile_routes, parse
-from components.traffic.model import Mesh
+from components.diagnostics import CATALOGUE, ConfigurationError, Diagnostic, codes, errors, nearest, ordered, render
+from operate import docs, explain
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "diagnostics" / "examples.yaml"
+ROOT = Path(__file__).resolve().parents[3]
 ELSEWHERE = {"MSH155", "MSH163", "MSH166", "MSH167", "MSH170"}
 """Raised by `meshup explain`, and by a look at the cluster (stacks/patches.py), and tested there."""
+EXAMPLES = {code: example for code in CATALOGUE if (example := explain.example_of(code))}
 
 
-def examples() -> dict[str, dict[str, Any]]:
-    return cast("dict[str, dict[str, Any]]", yaml.safe_load(EXAMPLES.read_text()))
+@pytest.mark.parametrize("code", [code for code in CATALOGUE if code.startswith("MSH1") and code not in ELSEWHERE])
+def test_every_code_of_traffic_has_an_example(code: str) -> None:
+    assert code in EXAMPLES
 
 
-def diagnostics_of(example: dict[str, Any]) -> list[Diagnostic]:
-    services = bookinfo.services("bookinfo")
-    routes, faults = parse(example["traffic"], "meshup:traffic", services)
-    mesh: Mesh = "linkerd" if example.get("mesh") == "linkerd" else "istio"
-    return [*faults, *compile_routes(routes, mesh, services).diagnostics]
-
-
-@pytest.mark.parametrize("code", [entry.code for entry in TRAFFIC if entry.code not in ELSEWHERE])
+@pytest.mark.parametrize("code", EXAMPLES)
 def test_the_example_of_a_code_raises_it_and_nothing_else_that_refuses(code: str) -> None:
-    found = diagnostics_of(examples()[code])
-    assert code in {diagnostic.code for diagnostic in found}, render(found)
-    assert {diagnostic.code for diagnostic in errors(found)} <= {code}, render(found)
+    diagnostics = docs.example_diagnostics(EXAMPLES[code])
+    assert code in {diagnostic.code for diagnostic in diagnostics}, render(diagnostics)
+    assert {diagnostic.code for diagnostic in errors(diagnostics)} <= {code}, render(diagnostics)
 
 
 def test_a_report_of_many_faults_has_an_end_and_says_how_many_there_are() -> None:
-    report = render([Diagnostic("MSH101", f"meshup:traffic.k{n}", n, "Wrong.") for n in range(2_000)])
+    report = render([Diagnostic("MSH001", f"meshup:traffic.k{n}", n, "Wrong.") for n in range(2_000)])
     assert report.startswith("meshup found 2000 faults.")
-    assert report.count("error MSH101") == 500
+    assert report.count("error MSH001") == 500
     assert "1500 more" in report
 
 
 def test_nothing_that_a_user_wrote_controls_the_terminal_or_fails_to_be_printed() -> None:
-    report = render([Diagnostic("MSH101", "meshup:traffic.\x1b[2J", "\x1b", "Wrong: \ud800\x07.", "\x1b")])
+    report = render([Diagnostic("MSH001", "meshup:traffic.\x1b[2J", "\x1b", "Wrong: \ud800\x07.", "\x1b")])
     assert report.isascii()
     assert all(character.isprintable() or character == "\n" for character in report)
 
 
-def test_there_is_no_example_without_a_code() -> None:
-    assert set(examples()) <= {entry.code for entry in TRAFFIC}
+def test_every_code_that_the_code_base_raises_is_in_the_catalogue_and_no_other_is() -> None:
+    files = [file for folder in ("components", "stacks", "operate") for file in (ROOT / folder).rglob("*.py")]
+    texts = [file.read_text() for file in files if file.name != "codes.py"]
+    assert {code for text in texts for code in re.findall(r'"(MSH\d{3})"', text)} == set(CATALOGUE)
 
 
-def test_codes_are_unique_and_belong_to_their_area() -> None:
-    from components.diagnostics import codes  # noqa: PLC0415 -- the areas by name
+def test_every_entry_of_the_catalogue_is_complete_and_in_an_area() -> None:
+    for code, entry in CATALOGUE.items():
+        assert re.fullmatch(r"MSH[0-3]\d\d", code) and code[:4] in codes.AREAS
+        assert all(text and text == text.strip() for text in (entry.title, entry.meaning, entry.remedy)), code
+    assert sorted(CATALOGUE) == list(CATALOGUE)
+    assert set(re.findall(r"^MSH\d+", codes.ENTRIES, re.MULTILINE)) == set(CATALOGUE)
 
-    areas = {"0": codes.CONFIGURATION, "1": codes.TRAFFIC, "2": codes.IDENTITY, "3": codes.MESH}
-    listed = [entry.code for area in areas.values() for entry in area]
-    assert len(listed) == len(set(listed)) == len(CATALOGUE)
-    assert all(entry.code.startswith(f"MSH{digit}") for digit, area in areas.items() for entry in area)
-    assert all(entry.title and entry.meaning and entry.remedy for entry in CATALOGUE.values())
+
+def test_an_alias_stands_for_a_code_that_there_is_and_is_none_itself() -> None:
+    assert set(codes.ALIASES.values()) <= set(CATALOGUE)
+    assert not set(codes.ALIASES) & set(CATALOGUE)
 
 
 def test_the_report_lists_all_faults_errors_first_and_each_once() -> None:
@@ -83,7 +79,7 @@ def test_the_report_of_warnings_alone_does_not_refuse() -> None:
     "value", [float("nan"), {1: object()}, "\x1b[31m", 10**5000, "x" * 5000, {"a": {"b"}}], ids=range(6)
 )
 def test_any_value_is_shown_in_one_readable_line(value: object) -> None:
-    text = render([Diagnostic("MSH101", "a", value, "wrong")])
+    text = render([Diagnostic("MSH001", "a", value, "wrong")])
     assert "\x1b" not in text
     assert max(len(line) for line in text.splitlines()) <= 130
 
@@ -104,7 +100,7 @@ def test_the_exception_carries_the_report() -> None:
 
 
 def test_paths_with_huge_numbers_sort() -> None:
-    assert ordered([Diagnostic("MSH101", f"a[{'9' * 5000}]", 1, "m")])
+    assert ordered([Diagnostic("MSH001", f"a[{'9' * 5000}]", 1, "m")])
 
 
 @pytest.mark.parametrize(
