@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, render
+from components.meshes.targets import PLANES
 from components.traffic import Compilation
 from components.traffic.evaluate import Request, request_from
 from components.traffic.model import Mesh
@@ -135,7 +136,7 @@ def compiled(
     wanted = getattr(chosen, target).version
     source, _ = charts.inspect(chosen.charts, target, parts.CHARTS[target](chosen), wanted)
     version = wanted or source.version or versions.PINNED[target]
-    return compilation, versions.proxy(target, version), [*errors(found), *errors(said)]
+    return compilation, PLANES[target].proxy(version), [*errors(found), *errors(said)]
 
 
 def _only_stack(directory: Path) -> str:

@@ -11,8 +11,9 @@ import yaml
 from components.apps import bookinfo
 from components.diagnostics import CATALOGUE, Diagnostic, render
 from components.diagnostics.codes import ALIASES, AREAS
-from components.traffic import Service, compile_routes, parse
-from components.traffic.capability import FEATURES, MATRIX, TARGETS
+from components.meshes.targets import TARGETS
+from components.traffic import Service, capability, compile_routes, parse
+from components.traffic.capability import FEATURES
 from components.traffic.manifests import match_text
 from components.traffic.model import Mesh
 from operate import explain
@@ -49,12 +50,9 @@ def matrix() -> str:
     head = " | ".join(target.title for target in TARGETS)
     lines = [f"| feature | {head} |", f"| --- |{' --- |' * len(TARGETS)}"]
     notes: dict[str, int] = {}
-    for feature in FEATURES:
-        cells: list[str] = []
-        for target in TARGETS:
-            reason = MATRIX[feature.name][target.name]
-            cells.append(f"no [{notes.setdefault(reason, len(notes) + 1)}]" if reason else "yes")
-        lines.append(f"| {feature.title} | {' | '.join(cells)} |")
+    for title, reasons in capability.matrix(FEATURES, TARGETS):
+        cells = [f"no [{notes.setdefault(why, len(notes) + 1)}]" if why else "yes" for why in reasons]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     lines.append("")
     lines += [f"{number}. {reason}" for reason, number in notes.items()]
     return "\n".join(lines)
@@ -69,7 +67,7 @@ def example_diagnostics(example: dict[str, Any]) -> list[Diagnostic]:
     """What meshup says to an example of operate/examples.yaml."""
     routes, faults = parse(example["traffic"], "meshup:traffic", known_services())
     mesh: Mesh = "linkerd" if example.get("mesh") == "linkerd" else "istio"
-    return [*faults, *compile_routes(routes, mesh, known_services()).diagnostics]
+    return [*faults, *compile_routes(routes, mesh, TARGETS, known_services()).diagnostics]
 
 
 def _example(file: Path) -> str:
@@ -79,7 +77,7 @@ def _example(file: Path) -> str:
     lines = ["```yaml", text.rstrip(), "```", "", "| mesh | request | goes to | objects |", "| --- | --- | --- | --- |"]
     for mesh in ("istio", "linkerd"):
         routes, _ = parse(config["meshup:traffic"], "meshup:traffic", known_services())
-        compilation = compile_routes(routes, mesh, known_services())
+        compilation = compile_routes(routes, mesh, TARGETS, known_services())
         if not compilation.planned:
             codes = ", ".join(sorted({diagnostic.code for diagnostic in compilation.diagnostics}))
             lines.append(f"| {mesh} | refused: {codes} | | |")

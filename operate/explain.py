@@ -21,12 +21,12 @@ from components.diagnostics import CATALOGUE, ConfigurationError, Diagnostic, ne
 from components.diagnostics.codes import ALIASES
 from components.diagnostics.validation import validate
 from components.traffic import Compilation, patterns
-from components.traffic.compile import Planned
 from components.traffic.evaluate import Decision, Request, evaluate, policies
 from components.traffic.grammar import TOKEN, TOKEN_ALLOWED, DnsLabel, Labels
 from components.traffic.manifests import match_text
 from components.traffic.model import Rule
 from components.traffic.proxies import Proxy
+from components.traffic.targets import Planned
 
 Explanation = dict[str, Any]
 

@@ -50,9 +50,9 @@ def deliver(traffic: Compilation, mode: Literal["objects", "release"], owner: st
         services = len({(route["namespace"], route["host"]) for route in traffic.summaries.values()})
         message = f"The routes of {services} Services are {len(traffic.objects)} resources."
         note = Diagnostic("MSH027", KEY, mode, message, severity="info")
-        return Delivery(traffic.objects), [note] if services > MANY_SERVICES else []
+        return Delivery(traffic.manifests), [note] if services > MANY_SERVICES else []
     # The transformation of the stack annotates resources. Objects inside a Helm release bypass it.
-    objects = tuple({**item, "metadata": with_owner(item["metadata"], owner)} for item in traffic.objects)
+    objects = tuple({**item, "metadata": with_owner(item["metadata"], owner)} for item in traffic.manifests)
     prefix = release_prefix(owner)
     diagnostics: list[Diagnostic] = []
     for release in component.releases(list(objects), prefix):

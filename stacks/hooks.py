@@ -12,6 +12,7 @@ import pulumi
 
 from components.helm import RELEASE_TYPE
 from components.manifests import Manifest, ObjectRef, object_ref
+from components.meshes.targets import traffic_object
 from components.traffic.component import with_helm_ownership
 from stacks import delivery, ownership, transition
 from stacks.cluster import Cluster, ClusterError
@@ -110,12 +111,12 @@ def manager_of(fields: Iterable[Mapping[str, Any]]) -> str:
     return next((name for name in names if name.startswith("pulumi-")), "pulumi-kubernetes")
 
 
-def objects_of(inputs: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+def objects_of(inputs: Mapping[str, Any] | None) -> list[Manifest]:
     """Return the objects that a resource delivers by its inputs: those of a release of routes, or itself."""
     if not inputs:
         return []
     if "chart" not in inputs:
-        return [inputs]
+        return [dict(inputs)]
     values = cast("Mapping[str, Any]", inputs.get("values") or {})
     return [json.loads(item) for item in values.get("objects", {}).values()]
 
@@ -129,7 +130,7 @@ def _route_hook(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> Cal
 
     def move(args: pulumi.ResourceHookArgs) -> None:
         nonlocal done
-        old, new = (objects_of(side) for side in (args.old_inputs, args.new_inputs))
+        old, new = (map(traffic_object, objects_of(side)) for side in (args.old_inputs, args.new_inputs))
         if done or not transition.lost(old, new):
             return
         try:
@@ -154,7 +155,7 @@ def _move(cluster: Cluster, plan: Plan, claims: Claims, owner: str) -> None:
         for item in cluster.objects(api_version, kind, namespace)
         if ownership.owner_of(item["metadata"]) in {owner, *claims.former}
     ]
-    steps = transition.transition(wanted, live)
+    steps = transition.transition(*([traffic_object(item) for item in side] for side in (wanted, live)))
     metadata_of: dict[ObjectRef, Manifest] = {object_ref(item): item["metadata"] for item in live}
     for item in (*steps.added, *steps.moved):
         metadata = metadata_of.get(object_ref(item))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from components.diagnostics import Diagnostic, errors
 from components.manifests import Manifest, ObjectRef, object_ref
+from components.meshes.targets import TARGETS
 from components.namespace import MeshNamespaceArgs
 from components.traffic import Compilation, compile_routes, parse
 from components.traffic.model import CLUSTER_DOMAIN, Mesh
@@ -108,7 +109,7 @@ def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation,
     services = [service for app in _apps(settings, {}) for service in app.services]
     domain = settings.linkerd.cluster_domain if target == "linkerd" else CLUSTER_DOMAIN
     routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain)
-    traffic = compile_routes(routes, target, services, settings.mtls)
+    traffic = compile_routes(routes, target, TARGETS, services, settings.mtls)
     return traffic, [*diagnostics, *traffic.diagnostics]
 
 

@@ -13,6 +13,7 @@ from components.diagnostics import ConfigurationError, errors, render
 from components.gateway_api import GatewayApi
 from components.manifests import Manifest
 from components.namespace import MeshNamespace, MeshNamespaceArgs
+from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, kubeconfig, parts, plan, settings, state, traffic_file
 from stacks.cluster import Cluster, ClusterError, ClusterView
@@ -162,7 +163,8 @@ def _traffic(planned: Plan, options: Options, _: Made) -> Registered:
     objects, prefix = planned.delivery.objects, planned.delivery.release_prefix
     if not (objects or planned.patches):
         return Registered(())
-    args: TrafficArgs = {"objects": list(objects), "patches": list(planned.patches)}
+    after = dependencies(planned.traffic.objects)
+    args: TrafficArgs = {"objects": list(objects), "after": after, "patches": list(planned.patches)}
     if prefix:
         args["release"] = prefix
     return Registered((Traffic("traffic", args, options()),))

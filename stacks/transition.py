@@ -4,12 +4,13 @@ Pulumi changes destinations (subsets, per-version Services) before the routes th
 ones. For those that go, it is the wrong way round: docs/decisions/0003-subsets-and-routes.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from components.manifests import Manifest, ObjectRef, object_ref
-from components.traffic.component import ROUTE_KINDS, Destination, destinations
+from components.meshes.istio.destination_rule import with_subsets_of
+from components.traffic import TrafficObject
+from components.traffic.objects import Subset
 
 
 @dataclass(frozen=True)
@@ -27,62 +28,33 @@ class Transition:
     removed: tuple[ObjectRef, ...] = ()
 
 
-def offered(item: Mapping[str, Any]) -> set[Destination]:
-    """Return the destinations that are there because of an object."""
-    metadata, spec = item["metadata"], cast("Mapping[str, Any]", item.get("spec") or {})
-    match item["kind"]:
-        case "DestinationRule":
-            return {(str(spec["host"]), name) for name in _subsets(spec)}
-        case "Service":
-            return {(f"{metadata['name']}.{metadata['namespace']}", "")}
-        case "ServiceEntry":
-            return {(host, "") for host in cast("list[str]", spec.get("hosts") or [])}
-        case _:
-            return set()
-
-
-def named(item: Mapping[str, Any]) -> set[Destination]:
-    """Return the destinations that an object sends requests to; none for an object that is no route."""
-    if item["kind"] not in ROUTE_KINDS:
-        return set()
-    return set(destinations(item.get("spec"), item["metadata"]["namespace"]))
-
-
-def lost(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> set[Destination]:
+def lost(old: Iterable[TrafficObject], new: Iterable[TrafficObject]) -> set[Subset]:
     """Return the destinations that objects offer no longer."""
-    return _all(offered, old) - _all(offered, new)
+    return _offered(old) - _offered(new)
 
 
-def transition(planned: Sequence[Manifest], live: Sequence[Manifest]) -> Transition:
+def transition(planned: Sequence[TrafficObject], live: Sequence[TrafficObject]) -> Transition:
     """Decide what to write before destinations go.
 
     Args:
         planned: The traffic of the stack, as it is to be.
         live: The traffic of the stack, as it is in the cluster.
     """
-    now, wanted = {object_ref(item): item for item in live}, {object_ref(item): item for item in planned}
+    now, wanted = ({object_ref(item.manifest): item for item in side} for side in (live, planned))
     going = lost(live, planned)
-    stuck = [object_ref(item) for item in live if named(item) & going]
-    moved = tuple(wanted[item] for item in stuck if item in wanted)
-    needed = _all(named, moved) - _all(offered, live)
+    stuck = [ref for ref, item in now.items() if item.names & going]
+    moved = [wanted[ref] for ref in stuck if ref in wanted]
+    needed = {name for item in moved for name in item.names} - _offered(live)
     return Transition(
-        added=tuple(_with_subsets_of(now.get(object_ref(item)), item) for item in planned if offered(item) & needed),
-        moved=moved,
-        removed=tuple(item for item in stuck if item not in wanted),
+        added=tuple(
+            with_subsets_of(now[ref].manifest, item.manifest) if ref in now else item.manifest
+            for ref, item in wanted.items()
+            if item.offers & needed
+        ),
+        moved=tuple(item.manifest for item in moved),
+        removed=tuple(ref for ref in stuck if ref not in wanted),
     )
 
 
-def _with_subsets_of(old: Manifest | None, new: Manifest) -> Manifest:
-    """The new form of an object with the subsets that only the old one has."""
-    if old is None or new["kind"] != "DestinationRule":
-        return new
-    subsets: dict[str, Any] = _subsets(cast("Manifest", old.get("spec") or {})) | _subsets(new["spec"])
-    return {**new, "spec": {**new["spec"], "subsets": list(subsets.values())}}
-
-
-def _subsets(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {subset["name"]: subset for subset in cast("list[dict[str, Any]]", spec.get("subsets") or [])}
-
-
-def _all(function: Any, items: Iterable[Mapping[str, Any]]) -> set[Destination]:
-    return {found for item in items for found in function(item)}
+def _offered(items: Iterable[TrafficObject]) -> set[Subset]:
+    return {subset for item in items for subset in item.offers}

@@ -5,10 +5,7 @@ A comment `renovate: datasource=... depName=...` before a line lets Renovate rai
 
 import re
 
-from components.traffic import proxies
 from components.traffic.model import Mesh
-
-_NUMBER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 
 Minor = tuple[int, int]
 """Major and minor version; of Linkerd's edge releases year and month."""
@@ -28,20 +25,6 @@ LINKERD_SUPPORTED: tuple[Minor, Minor] = ((2026, 6), (2026, 12))
 from 2.20 (edge-26.6.3) on."""
 
 PINNED: dict[Mesh, str] = {"istio": ISTIO, "linkerd": LINKERD}
-
-_PROXIES: dict[Mesh, tuple[tuple[tuple[int, int, int], proxies.Proxy], ...]] = {
-    "istio": (
-        ((1, 31, 0), proxies.ENVOY_1_39),
-        ((1, 30, 4), proxies.ENVOY_1_38_4),
-        ((1, 30, 0), proxies.ENVOY_1_38),
-        ((1, 29, 7), proxies.ENVOY_1_38_4),
-        ((1, 29, 0), proxies.ENVOY_1_38),
-    ),
-    "linkerd": (((2026, 6, 0), proxies.LINKERD),),
-}
-"""First version of each mesh with each proxy, newest first. Istio 1.29, 1.30 and 1.31 build on Envoy 1.37, 1.38 and
-1.39 (istio/test-infra, jobs of istio/proxy); 1.29.7 and 1.30.4 have the fixes of Envoy 1.38.4
-(ISTIO-SECURITY-2026-006)."""
 
 # renovate: datasource=github-releases depName=kubernetes-sigs/gateway-api
 GATEWAY_API = "v1.5.1"
@@ -103,14 +86,3 @@ def kubernetes(mesh: str, version: str) -> tuple[Minor, Minor]:
     if not known:
         return min(first for first, _ in ranges.values()), max(last for _, last in ranges.values())
     return ranges[max(known)]
-
-
-def proxy(mesh: Mesh, version: str) -> proxies.Proxy:
-    """Return how the proxies of a mesh of a version read requests.
-
-    As those of the pinned version do where the version says nothing, and for a development build: the embedded cluster
-    has one, and its Envoy reads as that of the pinned version (docs/embedded-envoy.md).
-    """
-    found = None if version.endswith("-dev") else _NUMBER.match(version)
-    number = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
-    return next((proxy for first, proxy in _PROXIES[mesh] if first <= number), proxies.PROXIES[mesh][0])

@@ -6,6 +6,17 @@ the docstrings of components/traffic/parse.py and components/traffic/compile.py 
 
 from .compile import Compilation, compile_routes
 from .model import Port, Route, Service, Version
+from .objects import TrafficObject, dependencies
 from .parse import parse
 
-__all__ = ["Compilation", "Port", "Route", "Service", "Version", "compile_routes", "parse"]
+__all__ = [
+    "Compilation",
+    "Port",
+    "Route",
+    "Service",
+    "TrafficObject",
+    "Version",
+    "compile_routes",
+    "dependencies",
+    "parse",
+]

@@ -1,66 +1,18 @@
-"""What each target can express: one matrix of features by targets, as data.
+"""What can be asked for, and what each target refuses: one matrix of features by targets.
 
-Refusals, the table in docs/traffic.md and a test per cell are all derived from `MATRIX`. A cell is "" for yes, or the
-reason why not. Sources: Istio 1.30.3, Gateway API v1.5.1 (standard channel), Linkerd edge-26.8.3, as gathered in the
-project's reference documents on traffic management and on what Linkerd was observed to do; what was observed holds.
+A target names the features that it can't express, with the reason (`Target.refusals`). Refusals, the table in
+docs/traffic.md and a test for each cell come from that. The features below are those of routes; `Feature`, `refused`
+and `matrix` serve whatever else targets are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Protocol, TypeVar
 
-from .model import SCHEME_PORTS, Api, Match, Mesh, Redirect, Route, Rule, TextMatch, TextMatchKind
-
-TargetName = Literal["virtual-service", "istio-route", "linkerd-route", "service-profile"]
-EXACT_OR_REGEX: tuple[TextMatchKind, ...] = ("exact", "regex")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An API on a mesh that routes can be compiled to.
-
-    Attributes:
-        name: Key of the matrix.
-        title: For people.
-        mesh: The mesh that reads it.
-        api: The value of `api` in the configuration that asks for it.
-        api_version: apiVersion of the object that carries the rules.
-        limits: True where the Gateway API's limits on rules and matches hold.
-        header_kinds: The kinds of comparison that it has for headers; others are written as regular expressions.
-        query_kinds: The same for query parameters.
-    """
-
-    name: TargetName
-    title: str
-    mesh: Mesh
-    api: Api
-    api_version: str
-    limits: bool = False
-    header_kinds: tuple[TextMatchKind, ...] = EXACT_OR_REGEX
-    query_kinds: tuple[TextMatchKind, ...] = EXACT_OR_REGEX
-
-
-VIRTUAL_SERVICE = Target(
-    "virtual-service",
-    "Istio VirtualService",
-    "istio",
-    "istio",
-    "networking.istio.io/v1",
-    header_kinds=("exact", "prefix", "regex", "present"),
-)
-ISTIO_ROUTE = Target(
-    "istio-route", "Istio HTTPRoute", "istio", "gateway-api", "gateway.networking.k8s.io/v1", limits=True
-)
-LINKERD_ROUTE = Target(
-    "linkerd-route", "Linkerd HTTPRoute", "linkerd", "gateway-api", "gateway.networking.k8s.io/v1", limits=True
-)
-SERVICE_PROFILE = Target(
-    "service-profile", "Linkerd ServiceProfile", "linkerd", "service-profile", "linkerd.io/v1alpha2"
-)
-TARGETS: tuple[Target, ...] = (VIRTUAL_SERVICE, ISTIO_ROUTE, LINKERD_ROUTE, SERVICE_PROFILE)
-"""In the order in which `api: auto` tries those of a mesh."""
+from ..diagnostics import Diagnostic
+from .model import SCHEME_PORTS, Match, Redirect, Route, Rule, TextMatch
 
 HTTP_RETRY = ("5xx", "gateway-error")
 CONNECTION_RETRY = ("connect-failure", "refused-stream", "reset")
@@ -68,24 +20,70 @@ GRPC_RETRY = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted"
 CONSERVATIVE_REDIRECTS = (301, 302)
 SECOND = 1000
 
+Subject = TypeVar("Subject")
 Uses = Callable[[Route], Iterator[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """Something that a route may ask for.
+@dataclass(frozen=True)
+class Feature(Generic[Subject]):
+    """Something that may be asked for.
 
     Attributes:
         name: Key of the matrix.
         title: For people.
-        uses: Yields the configuration paths at which a route asks for it.
+        uses: Yields the configuration paths at which a subject asks for it.
         example: A route that uses it, as raw configuration of the Service `reviews` (versions v1, v2).
+        remedy: What to do about a refusal, where it is not the general advice.
+        special_case_of: A feature that a subject asks for too, at the same path. Where that one is refused, so is this.
     """
 
     name: str
     title: str
-    uses: Uses
-    example: dict[str, object]
+    uses: Callable[[Subject], Iterator[str]]
+    example: Mapping[str, object]
+    remedy: str = "Remove it, or choose a mesh and 'api' that can."
+    special_case_of: str = ""
+
+
+class Refusing(Protocol):
+    """What may refuse a feature: a target."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def refusals(self) -> Mapping[str, str]:
+        """What it can't do: name of the feature -> reason."""
+        ...
+
+
+def refused(
+    features: Iterable[Feature[Subject]], subject: Subject, target: Refusing, targets: Sequence[Refusing]
+) -> Iterator[Diagnostic]:
+    """Find what a target can't do of a subject.
+
+    Args:
+        features: All features of such subjects.
+        subject: What asks for them, such as a route.
+        target: Where it is compiled to.
+        targets: All targets, to name those that can.
+    """
+    for feature in features:
+        reason = target.refusals.get(feature.name)
+        if not reason or feature.special_case_of in target.refusals:
+            continue
+        others = ", ".join(other.title for other in targets if feature.name not in other.refusals)
+        for where in feature.uses(subject):
+            message = f"{target.title} can't do this. {reason}"
+            yield Diagnostic("MSH131", where, feature.title, message, others and f"on {others}", feature.remedy)
+
+
+def matrix(features: Iterable[Feature[Subject]], targets: Sequence[Refusing]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the title of each feature with a cell for each target: "" for yes, or the reason why not."""
+    for feature in features:
+        yield feature.title, [target.refusals.get(feature.name, "") for target in targets]
 
 
 def _each(test: Callable[[Rule], object], where: Callable[[Rule], str]) -> Uses:
@@ -203,7 +201,7 @@ def _profile_rule(**keys: object) -> dict[str, object]:
     return {"rules": [keys]}
 
 
-FEATURES: tuple[Feature, ...] = (
+FEATURES: tuple[Feature[Route], ...] = (
     Feature("split", "Weighted backends (versions, other Services)", _to_versions, {"split": {"v1": 90, "v2": 10}}),
     Feature("path-exact", "Match: exact path", _path("exact"), _profile_rule(match={"path": {"exact": "/a"}})),
     Feature("path-prefix", "Match: path prefix", _path("prefix"), _profile_rule(match={"path": {"prefix": "/a"}})),
@@ -246,6 +244,7 @@ FEATURES: tuple[Feature, ...] = (
         "Timeout of each attempt",
         _each(lambda rule: rule.timeout and rule.timeout.per_try, lambda rule: f"{rule.where}.timeout.perTry"),
         _rule(timeout={"perTry": "500ms"}, retries=2),
+        remedy="Set only the timeout of the request.",
     ),
     Feature("retries", "Retries: attempts", _retry(lambda rule: rule.retry and rule.retry.attempts), _rule(retries=2)),
     Feature(
@@ -259,6 +258,7 @@ FEATURES: tuple[Feature, ...] = (
         "Retries: as many as the budget allows (no attempts)",
         _retry(lambda rule: rule.retry and rule.retry.attempts is None),
         {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20}},
+        remedy="Set 'attempts'.",
     ),
     Feature(
         "retry-status",
@@ -293,8 +293,15 @@ FEATURES: tuple[Feature, ...] = (
         "Fault: delay",
         _fault("delay"),
         _rule(fault={"delay": {"duration": "2s", "percent": 10}}),
+        remedy="Send a share of the requests to a slow backend by weight, or use mesh: istio.",
     ),
-    Feature("fault-abort", "Fault: abort", _fault("abort"), _rule(fault={"abort": {"status": 503, "percent": 10}})),
+    Feature(
+        "fault-abort",
+        "Fault: abort",
+        _fault("abort"),
+        _rule(fault={"abort": {"status": 503, "percent": 10}}),
+        remedy="Send a share of the requests to a failing backend by weight, or use mesh: istio.",
+    ),
     Feature(
         "mirror",
         "Mirroring",
@@ -325,6 +332,8 @@ FEATURES: tuple[Feature, ...] = (
         "Rewrite: prefix of every path",
         _each(_rewrites_every_path, lambda rule: f"{rule.rewrite.where}.prefix" if rule.rewrite else rule.where),
         _rule(rewrite={"prefix": "/v2"}),
+        remedy="Leave 'api' out: on Istio meshup then takes a VirtualService.",
+        special_case_of="rewrite-prefix",
     ),
     Feature("rewrite-host", "Rewrite: host", _rewrite("host"), _rule(rewrite={"host": "example.com"})),
     Feature(
@@ -347,12 +356,16 @@ FEATURES: tuple[Feature, ...] = (
         "Redirect: to the same address (nothing but a status)",
         _redirect(lambda redirect, called: not redirect.path and redirect.same_place(called)),
         {"rules": [{"redirect": {"status": 302}, "match": {"path": "/a"}}]},
+        remedy="Add 'path', 'host', 'scheme' or 'port', so that the redirect leads elsewhere.",
+        special_case_of="redirect",
     ),
     Feature(
         "redirect-scheme-port",
         "Redirect: to the port of the scheme (80, 443) at the same host",
         _redirect(_port_left_out),
         {"rules": [{"redirect": {"scheme": "https"}, "match": {"path": "/a"}}]},
+        remedy="Add 'host', or a 'port' that is not the one of the scheme.",
+        special_case_of="redirect",
     ),
     Feature(
         "circuit-breaker",
@@ -365,6 +378,7 @@ FEATURES: tuple[Feature, ...] = (
         "Circuit breaking: longest ejection",
         _breaker(("max_ejection",), ".maxEjection"),
         {"split": {"v1": 100}, "circuitBreaker": {"consecutiveErrors": 5, "maxEjection": "60s"}},
+        remedy="Remove 'maxEjection'.",
     ),
     Feature(
         "breaker-interval",
@@ -413,6 +427,7 @@ FEATURES: tuple[Feature, ...] = (
             "rateLimit",
         ),
         {"rateLimit": {"requests": 10, "per": "60s"}},
+        remedy="Remove 'burst' and choose a number of requests that is whole for one second.",
     ),
     Feature(
         "retry-budget",
@@ -425,6 +440,7 @@ FEATURES: tuple[Feature, ...] = (
         "Retry budget: time that it looks back",
         _policy(lambda route: route.retry_budget and route.retry_budget.ttl, "retryBudget.ttl"),
         {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20, "ttl": "10s"}},
+        remedy="Remove 'ttl'.",
     ),
     Feature(
         "egress-http",
@@ -450,189 +466,3 @@ FEATURES: tuple[Feature, ...] = (
         {},
     ),
 )
-
-_ONLY_CONDITION = "A ServiceProfile matches only path and method."
-_NO_FILTERS = "A ServiceProfile changes no requests and answers none."
-_NO_STANDARD_RETRY = (
-    "HTTPRoute has no retries in the standard channel of the Gateway API (v1.5.1); Istio applies its own default."
-)
-_NO_FAULT = "The mesh has no fault injection."
-_DROPPED = "Linkerd drops the whole route without a word when it has this filter (observed)."
-_PORT_KEPT = "Istio leaves the port of a scheme out, and Envoy then keeps the port that was called (observed)."
-_PRESENT_RETRIES = (
-    "A DestinationRule of Istio 1.30 counts the requests that are under way, and looks back at no others."
-)
-_NO_PROFILE_POLICY = "A ServiceProfile with routes switches the circuit breaker of its Service off."
-
-_REFUSED: dict[str, dict[TargetName, str]] = {
-    "split": {"service-profile": "A ServiceProfile with routes switches the weights of HTTPRoutes off (observed)."},
-    "headers": {"service-profile": _ONLY_CONDITION},
-    "cookies": {"service-profile": _ONLY_CONDITION},
-    "query": {"service-profile": _ONLY_CONDITION},
-    "source": {
-        "istio-route": "HTTPRoute has no match on the source workload.",
-        "linkerd-route": "HTTPRoute has no match on the source workload.",
-        "service-profile": _ONLY_CONDITION,
-    },
-    "source-namespace": {
-        "istio-route": "HTTPRoute has no match on the namespace of the source.",
-        "linkerd-route": "HTTPRoute has no match on the namespace of the source.",
-        "service-profile": _ONLY_CONDITION,
-    },
-    "grpc": {"service-profile": "A ServiceProfile does not know gRPC status; its retries would go by HTTP status."},
-    "timeout-per-try": {
-        "istio-route": "Without retries, Istio takes backendRequest for the timeout of the whole request.",
-        "service-profile": "A ServiceProfile has one timeout for all attempts together.",
-    },
-    "retries": {
-        "istio-route": _NO_STANDARD_RETRY,
-        "service-profile": "A ServiceProfile retries as long as its budget lasts; it does not count attempts.",
-    },
-    "retries-off": {"istio-route": _NO_STANDARD_RETRY},
-    "retries-by-budget": {
-        "virtual-service": "Istio counts attempts; a budget only limits them further.",
-        "istio-route": _NO_STANDARD_RETRY,
-        "linkerd-route": "Retries of a route are counted on Linkerd; only a ServiceProfile has a budget.",
-    },
-    "retry-status": {
-        "istio-route": _NO_STANDARD_RETRY,
-        "service-profile": "A ServiceProfile retries every 5xx.",
-    },
-    "retry-connection": {
-        "istio-route": _NO_STANDARD_RETRY,
-        "linkerd-route": "Linkerd retries on HTTP and gRPC status only.",
-        "service-profile": "Linkerd retries on HTTP status only.",
-    },
-    "retry-grpc": {
-        "istio-route": _NO_STANDARD_RETRY,
-        "service-profile": "A ServiceProfile retries on HTTP status only.",
-    },
-    "retry-backoff": {
-        "istio-route": _NO_STANDARD_RETRY,
-        "linkerd-route": "The back-off of Linkerd is fixed (25 to 250 ms).",
-        "service-profile": "The back-off of Linkerd is fixed.",
-    },
-    "fault-delay": {
-        "istio-route": "HTTPRoute has no fault injection.",
-        "linkerd-route": _NO_FAULT,
-        "service-profile": _NO_FAULT,
-    },
-    "fault-abort": {
-        "istio-route": "HTTPRoute has no fault injection.",
-        "linkerd-route": _NO_FAULT,
-        "service-profile": _NO_FAULT,
-    },
-    "mirror": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
-    "headers-request": {"service-profile": _NO_FILTERS},
-    "headers-response": {"service-profile": _NO_FILTERS},
-    "rewrite-path": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
-    "rewrite-prefix": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
-    "rewrite-root": {
-        "istio-route": "Istio joins the prefix and the path without a slash: GET /items becomes /v2items "
-        "(istio/istio#54920).",
-        "linkerd-route": _DROPPED,
-        "service-profile": _NO_FILTERS,
-    },
-    "rewrite-host": {"linkerd-route": _DROPPED, "service-profile": _NO_FILTERS},
-    "redirect": {"service-profile": _NO_FILTERS},
-    "redirect-status": {
-        "linkerd-route": "Linkerd reads Gateway API 1.2.1, which has 301 and 302 only.",
-        "service-profile": _NO_FILTERS,
-    },
-    "redirect-same-address": {
-        "virtual-service": "The webhook of istiod refuses a redirect that changes nothing but the status.",
-        "linkerd-route": "Linkerd does not redirect to the address that was asked for: the request goes to the "
-        "Service.",
-        "service-profile": _NO_FILTERS,
-    },
-    "redirect-scheme-port": {
-        "virtual-service": _PORT_KEPT,
-        "istio-route": _PORT_KEPT,
-        "service-profile": _NO_FILTERS,
-    },
-    "circuit-breaker": {"service-profile": _NO_PROFILE_POLICY},
-    "breaker-max-ejection": {
-        "virtual-service": "A DestinationRule has no limit for the time of an ejection.",
-        "istio-route": "A DestinationRule has no limit for the time of an ejection.",
-        "service-profile": _NO_PROFILE_POLICY,
-    },
-    "breaker-interval": {
-        "linkerd-route": "Linkerd counts failures in a row as they come, for each endpoint alone.",
-        "service-profile": _NO_PROFILE_POLICY,
-    },
-    "pool": {
-        "linkerd-route": "Linkerd has no limits of connections and pending requests.",
-        "service-profile": "Linkerd has no limits of connections and pending requests.",
-    },
-    "load-balancing": {
-        "linkerd-route": "Linkerd always balances by the observed latency (EWMA).",
-        "service-profile": "Linkerd always balances by the observed latency (EWMA).",
-    },
-    "session-affinity": {
-        "linkerd-route": "Linkerd has no session affinity.",
-        "service-profile": "Linkerd has no session affinity.",
-    },
-    "rate-limit-shape": {
-        "linkerd-route": "Linkerd limits a whole number of requests a second, without a burst.",
-        "service-profile": "Linkerd limits a whole number of requests a second, without a burst.",
-    },
-    "retry-budget": {"linkerd-route": "The budget of a ServiceProfile does not hold for the retries of an HTTPRoute."},
-    "retry-budget-ttl": {
-        "virtual-service": _PRESENT_RETRIES,
-        "istio-route": _PRESENT_RETRIES,
-        "linkerd-route": "The budget of a ServiceProfile does not hold for the retries of an HTTPRoute.",
-    },
-    "egress-tls": {
-        "linkerd-route": "On Linkerd a TLS host needs a TLSRoute of a version that the standard channel does not "
-        "serve.",
-        "service-profile": "On Linkerd a TLS host needs a TLSRoute of a version that the standard channel does "
-        "not serve.",
-    },
-    "headless": {
-        "linkerd-route": "Linkerd takes no route on a headless Service.",
-        "service-profile": "Linkerd takes no route on a headless Service.",
-    },
-}
-
-MATRIX: dict[str, dict[TargetName, str]] = {
-    feature.name: {target.name: _REFUSED.get(feature.name, {}).get(target.name, "") for target in TARGETS}
-    for feature in FEATURES
-}
-"""Feature -> target -> "" for yes, or the reason why not."""
-
-REMEDIES: dict[str, str] = {
-    "fault-delay": "Send a share of the requests to a slow backend by weight, or use mesh: istio.",
-    "fault-abort": "Send a share of the requests to a failing backend by weight, or use mesh: istio.",
-    "retries-by-budget": "Set 'attempts'.",
-    "rewrite-root": "Leave 'api' out: on Istio meshup then takes a VirtualService.",
-    "redirect-same-address": "Add 'path', 'host', 'scheme' or 'port', so that the redirect leads elsewhere.",
-    "redirect-scheme-port": "Add 'host', or a 'port' that is not the one of the scheme.",
-    "retry-budget-ttl": "Remove 'ttl'.",
-    "breaker-max-ejection": "Remove 'maxEjection'.",
-    "rate-limit-shape": "Remove 'burst' and choose a number of requests that is whole for one second.",
-    "timeout-per-try": "Set only the timeout of the request.",
-}
-"""What to do about a refusal, where it is not the general advice."""
-
-
-_LOOP = "Envoy answers it with the same redirect again: a client that follows it is in a loop."
-REDIRECTED_AGAIN: dict[TargetName, str] = {
-    "virtual-service": _LOOP,
-    "istio-route": _LOOP,
-    "linkerd-route": "Linkerd does not redirect to the address that was asked for: the request goes to the Service.",
-    "service-profile": "",
-}
-"""What a target does with a request for the address that its own redirect leads to (Linkerd:
-linkerd/http/route/src/http/filter/redirect.rs)."""
-QUERY_DROPPED: dict[TargetName, bool] = {
-    "virtual-service": False,
-    "istio-route": False,
-    "linkerd-route": True,
-    "service-profile": False,
-}
-"""Whether a redirect to a path drops the query of the request (the same file; Envoy keeps it)."""
-
-
-def targets_for(mesh: Mesh, api: Api) -> list[Target]:
-    """The targets that `api` allows on a mesh, best first. Empty if the mesh does not have the API."""
-    return [target for target in TARGETS if target.mesh == mesh and api in ("auto", target.api)]

@@ -12,26 +12,13 @@ from dataclasses import replace
 from operator import itemgetter
 
 from ..diagnostics import Diagnostic
-from . import capability, istio, linkerd, patterns
-from .capability import (
-    FEATURES,
-    GRPC_RETRY,
-    LINKERD_ROUTE,
-    MATRIX,
-    QUERY_DROPPED,
-    REDIRECTED_AGAIN,
-    REMEDIES,
-    SECOND,
-    SERVICE_PROFILE,
-    Target,
-)
+from . import patterns
+from .capability import FEATURES, SECOND, refused
 from .durations import LONGEST_DURATION, duration_text
-from .gateway_api import MOST_MATCHES_IN_ALL, MOST_RULES, matches_in_all, route_kind
-from .grammar import DNS_LABEL
-from .manifests import version_service_name
-from .model import Destination, Egress, Match, Redirect, Rewrite, Route, Rule, Service, TextMatch, Version
-from .overlap import EVERY_PATH, Earlier, covers, method_of, path_matches, path_of
-from .precedence import Inversion, every_path, inversions
+from .model import Egress, Match, Redirect, Rewrite, Route, Rule, TextMatch, Version
+from .overlap import EVERY_PATH, Earlier, covers, path_matches, path_of
+from .precedence import Inversion, inversions
+from .targets import Target
 from .witness import request_text
 
 LONGEST_MILLISECONDS = 99_999
@@ -364,67 +351,22 @@ def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
         )
 
 
-def _tcp_host(egress: Egress) -> Diagnostic:
-    return Diagnostic(
-        "MSH159",
-        egress.where,
-        egress.host,
-        f"Istio sends every connection on port {egress.port} from this namespace, which no other Service takes, to "
-        f"{egress.host}.",
-        severity="warning",
-    )
-
-
-_REFUSED = {
-    target.name: [(feature, reason) for feature in FEATURES if (reason := MATRIX[feature.name][target.name])]
-    for target in capability.TARGETS
-}
-"""What each target can't do."""
-
-
-def check_target(route: Route, target: Target) -> Iterator[Diagnostic]:
-    """What a target can't do of a route."""
-    for feature, reason in _REFUSED[target.name]:
-        for where in feature.uses(route):
-            others = [t.title for t in capability.TARGETS if not MATRIX[feature.name][t.name]]
-            yield Diagnostic(
-                "MSH131",
-                where,
-                feature.title,
-                f"{target.title} can't do this. {reason}",
-                f"on {', '.join(others)}" if others else "",
-                REMEDIES.get(feature.name, "Remove it, or choose a mesh and 'api' that can."),
-            )
-    yield from _check_redirects_on(route, target)
-    if target.limits:
-        yield from _check_limits(route, target)
-        yield from _check_version_services(route)
-        yield from _check_order(route, target)
-    if every_path(route, target) != EVERY_PATH:
+def check_target(route: Route, target: Target, targets: Sequence[Target]) -> Iterator[Diagnostic]:
+    """What a target can't do of a route. `targets` are all that there are."""
+    yield from refused(FEATURES, route, target, targets)
+    if target.redirected_again:
+        yield from _check_redirects_on(route, target)
+    if target.every_path(route) != EVERY_PATH:
         for rule in route.rules:
             if rule.rewrite and rule.rewrite.prefix and not rule.matches:
                 yield _prefix_not_clear(rule, rule.rewrite)
-    if target.mesh == "istio":
-        if istio.has_policy(route):
-            yield from _check_policies_met(route)
-        yield from (_tcp_host(egress) for egress in route.egress if egress.protocol == "TCP")
-    if target == LINKERD_ROUTE:
-        yield from _check_linkerd(route)
-    if target == SERVICE_PROFILE:
-        yield from _check_budget(route)
-        if route.rules and len(route.service.ports) > 1:
-            yield Diagnostic(
-                "MSH161",
-                route.where,
-                route.port.number,
-                f"The ServiceProfile holds for all {len(route.service.ports)} ports of '{route.service.name}', not for "
-                f"port {route.port.number} alone.",
-                severity="warning",
-            )
+    yield from _check_order(route, target)
+    yield from target.plane.check(route)
+    yield from target.check(route)
 
 
 def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
-    """What a target does with a redirect that leads back to its own rule, and with the query of one to a path."""
+    """What a target does with a redirect that leads back to its own rule."""
     earlier: list[Match] = []
     for rule in route.rules:
         redirect, matches = rule.redirect, rule.matches or (Match(),)
@@ -434,17 +376,8 @@ def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
                 redirect.where,
                 redirect.path or None,
                 f"The rule '{rule.name}' takes the request for {redirect.path or 'the same address'} too. "
-                f"{REDIRECTED_AGAIN[target.name]}",
+                f"{target.redirected_again}",
                 remedy="Redirect elsewhere, or put a rule with backends for that path before it.",
-                severity="warning",
-            )
-        if redirect and redirect.path and QUERY_DROPPED[target.name]:
-            yield Diagnostic(
-                "MSH165",
-                f"{redirect.where}.path",
-                redirect.path,
-                f"{target.title} leaves the query of the request out of the new address; Istio keeps it.",
-                remedy="Nothing needs to be done if no client sends a query there.",
                 severity="warning",
             )
         earlier.extend(matches)
@@ -470,109 +403,16 @@ def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[
     return any(not any(covers(other, match) for other in earlier) for match in again)
 
 
-def _check_budget(route: Route) -> Iterator[Diagnostic]:
-    retried = any(rule.retry and rule.retry.attempts is None for rule in route.rules)
-    if retried and route.retry_budget is None:
-        yield Diagnostic(
-            "MSH154",
-            route.where,
-            None,
-            "A ServiceProfile retries within its budget, and no budget is set.",
-            remedy="Add 'retryBudget'.",
-        )
-    if route.retry_budget and not retried:
-        yield Diagnostic(
-            "MSH158",
-            route.retry_budget.where,
-            None,
-            "The budget limits nothing: Linkerd retries what it is told to, and no rule retries."
-            + ("" if route.rules else " Without rules there is no ServiceProfile that could hold it."),
-            remedy="Add a rule with 'retries: {conditions: [5xx]}', or remove 'retryBudget'.",
-            severity="warning" if route.rules else "error",
-        )
-
-
-def _check_limits(route: Route, target: Target) -> Iterator[Diagnostic]:
-    if len(route.rules) <= MOST_RULES and matches_in_all(route.rules) <= MOST_MATCHES_IN_ALL:
-        return
-    parts = [rules for _, _, rules in linkerd.grouped(route)] if target == LINKERD_ROUTE else [list(route.rules)]
-    for rules in parts:
-        counted = (("rules", len(rules), MOST_RULES), ("matches", matches_in_all(rules), MOST_MATCHES_IN_ALL))
-        for what, count, most in counted:
-            if count > most:
-                yield Diagnostic(
-                    "MSH132",
-                    f"{route.where}.rules",
-                    count,
-                    f"One {route_kind(route, target.mesh)} takes at most {most} {what}.",
-                    f"at most {most} {what}",
-                    "Join rules that have the same backends into one with several matches, or use api: istio.",
-                )
-
-
-def _check_version_services(route: Route) -> Iterator[Diagnostic]:
-    for service in versioned(route):
-        if not service.selector:
-            yield Diagnostic(
-                "MSH138",
-                route.where,
-                service.name,
-                f"It is not known which pods the Service '{service.name}' selects. A Service for each version would "
-                "select by the labels of the version alone, in every application of the namespace.",
-                remedy="Add 'selector' with the labels that the Service selects.",
-            )
-        for version in service.versions:
-            name = version_service_name(Destination(service, route.port, version))
-            if not DNS_LABEL.fullmatch(name) or not name[0].isalpha():
-                yield Diagnostic(
-                    "MSH133",
-                    route.where,
-                    name,
-                    "The Service of the version can't have this name.",
-                    "a DNS label that begins with a letter, at most 63 characters",
-                    "Shorten the name of the version.",
-                )
-
-
-def _check_policies_met(route: Route) -> Iterator[Diagnostic]:
-    """Istio takes the policies of the Service that a request goes to, not of the one that was called."""
-    live = [backend for rule in route.rules for backend in rule.backends if backend.weight]
-    elsewhere = [backend for backend in live if backend.destination.service.host != route.service.host]
-    if not elsewhere:
-        return
-    nowhere = len(elsewhere) == len(live) and len(route.service.ports) == 1
-    others = {backend.destination.service.name: backend for backend in reversed(elsewhere)}
-    for name, backend in others.items():
-        yield Diagnostic(
-            "MSH157",
-            backend.where,
-            name,
-            f"Istio applies the policies of '{name}' to requests that go there, not those of '{route.service.name}'"
-            + (", and all requests go to other Services." if nowhere else "."),
-            remedy=f"Declare circuit breaking, load balancing, affinity or retry budget at '{name}'"
-            + ("." if nowhere else " too, if it should have them."),
-            severity="error" if nowhere else "warning",
-        )
-
-
-def versioned(route: Route) -> list[Service]:
-    """The Services of which a route names versions, once each, in order of first use."""
-    found: dict[tuple[str, str], Service] = {}
-    for rule in route.rules:
-        for destination in (*(b.destination for b in rule.backends), *(m.destination for m in rule.mirrors)):
-            if destination.version:
-                found.setdefault((destination.service.namespace, destination.service.name), destination.service)
-    return list(found.values())
-
-
 def _check_order(route: Route, target: Target) -> Iterator[Diagnostic]:
-    inverted = inversions(route, target)
-    yield from (_inversion(inversion, target) for inversion in inverted)
-    if target == LINKERD_ROUTE and _ranks_methods(route):
-        known = {(inversion.earlier.index, inversion.later.index) for inversion in inverted}
-        for other in inversions(route, target, other_linkerd=True):
-            if (other.earlier.index, other.later.index) not in known:
-                yield _version_dependent(other)
+    known: set[tuple[int, int]] = set()
+    for number, ranking in enumerate(target.rankings(route)):
+        for inversion in inversions(route, target, ranking):
+            rules = (inversion.earlier.index, inversion.later.index)
+            if number == 0:
+                yield _inversion(inversion, target)
+            elif rules not in known:
+                yield _version_dependent(inversion, target)
+            known.add(rules)
 
 
 def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
@@ -582,9 +422,9 @@ def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
             "MSH135",
             later.where,
             later.name,
-            f"The rules '{earlier.name}' and '{later.name}' have different policies, so Linkerd keeps them in two "
-            f"objects. For `{request_text(inversion.request)}`, which both match, the older object wins, whichever "
-            "that is.",
+            f"The rules '{earlier.name}' and '{later.name}' have different policies, so {target.plane.title} keeps "
+            f"them in two objects. For `{request_text(inversion.request)}`, which both match, the older object wins, "
+            "whichever that is.",
             remedy="Give both the same timeout and retries, or matches that exclude each other.",
         )
     return Diagnostic(
@@ -597,77 +437,14 @@ def _inversion(inversion: Inversion, target: Target) -> Diagnostic:
     )
 
 
-def _ranks_methods(route: Route) -> bool:
-    """True if some matches ask for a method and some for headers or query parameters: what the versions differ in."""
-    matches = [match for rule in route.rules for match in rule.matches]
-    return any(method_of(match) for match in matches) and any(m.headers or m.cookies or m.query for m in matches)
-
-
-def _version_dependent(inversion: Inversion) -> Diagnostic:
+def _version_dependent(inversion: Inversion, target: Target) -> Diagnostic:
     earlier, later = inversion.earlier.rule, inversion.later.rule
     return Diagnostic(
         "MSH156",
         later.where,
         later.name,
-        f"'{earlier.name}' ({earlier.where}) comes first on the pinned Linkerd; other versions would prefer "
-        f"'{later.name}' for `{request_text(inversion.request)}`.",
+        f"'{earlier.name}' ({earlier.where}) comes first on the pinned {target.plane.title}; other versions would "
+        f"prefer '{later.name}' for `{request_text(inversion.request)}`.",
         remedy="Give them matches that exclude each other, such as the same header in both.",
         severity="warning",
     )
-
-
-def _check_linkerd(route: Route) -> Iterator[Diagnostic]:
-    groups = linkerd.grouped(route)
-    if len(groups) > 1:
-        names = ", ".join(name for name, _, _ in groups)
-        yield Diagnostic(
-            "MSH136",
-            f"{route.where}.rules",
-            None,
-            f"Linkerd keeps timeouts and retries for a whole route object: the rules become {len(groups)} objects "
-            f"({names}).",
-            remedy="Nothing needs to be done.",
-            severity="info",
-        )
-    kind = route_kind(route, "linkerd")
-    if kind == "GRPCRoute":
-        yield Diagnostic(
-            "MSH168",
-            f"{route.where}.rules",
-            route.port.number,
-            f"The rules become a GRPCRoute, because port {route.port.number} is declared to be gRPC. Linkerd then "
-            "serves the port as HTTP/2 and takes POST only: other requests get 404, callers with HTTP/1 no answer.",
-            remedy="Nothing needs to be done if all callers of the port are gRPC clients.",
-            severity="info",
-        )
-    if route.rules and route.port.app_protocol not in linkerd.APP_PROTOCOLS:
-        yield Diagnostic(
-            "MSH169",
-            route.where,
-            route.port.app_protocol,
-            f"Linkerd does not know appProtocol '{route.port.app_protocol}'. If the Service '{route.service.name}' has "
-            f"it at port {route.port.number}, connections are forwarded as they are, and no rule holds.",
-            "in the Service, one of " + ", ".join(name for name in linkerd.APP_PROTOCOLS if name),
-            f"Write 'kubernetes.io/h2c' in the Service, or leave appProtocol out and name the port "
-            f"'{route.port.app_protocol.rpartition('/')[2]}'.",
-            severity="warning",
-        )
-    for rule in route.rules:
-        if not (rule.retry and rule.retry.attempts):
-            continue
-        grpc = [condition for condition in rule.retried if condition in GRPC_RETRY]
-        if grpc and kind == "HTTPRoute":
-            yield Diagnostic(
-                "MSH137",
-                rule.retry.where,
-                grpc,
-                "Linkerd retries on a gRPC status only in a GRPCRoute, and this route is an HTTPRoute.",
-                remedy="Give all rules of the route matches on 'grpc', change no response headers, retry on no HTTP "
-                "status"
-                + (
-                    "."
-                    if route.port.grpc
-                    else f", and declare that port {route.port.number} serves gRPC only: a GRPCRoute shuts out all "
-                    "other callers of the port."
-                ),
-            )

@@ -1,54 +1,59 @@
-"""Routes -> Kubernetes objects, for either mesh.
+"""Routes -> Kubernetes objects, for any mesh.
 
 Interface::
 
-    compile_routes(routes, mesh="istio" | "linkerd", services=(), mtls="strict" | "permissive") -> Compilation
+    compile_routes(routes, mesh, targets, services=(), mtls="strict" | "permissive") -> Compilation
 
-`Compilation.objects` are plain manifests (camelCase, explicit namespace, label `app.kubernetes.io/managed-by:
-meshup`) in the order in which they are to be created: what others refer to first, so destinations before the routes
-that name them; remove them in the reverse order. The same routes give the same bytes. `patches` are annotations for
-Services that somebody else owns (Linkerd's circuit breaking). `summaries` is the stack output `trafficSplits`. If any
-diagnostic is an error, there are no objects.
+`Compilation.objects` are manifests (camelCase, explicit namespace, label `app.kubernetes.io/managed-by: meshup`) in the
+order in which they are to be created: what others refer to first, so destinations before the routes that name them;
+remove them in the reverse order. The same routes give the same bytes. `patches` are annotations for Services that
+somebody else owns (Linkerd's circuit breaking). `summaries` is the stack output `trafficSplits`. If any diagnostic is
+an error, there are no objects.
 
 `api: auto` takes the first target of the mesh that can express the route; the choice and its reason are in the summary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..diagnostics import ConfigurationError, Diagnostic, errors, ordered
-from . import gateway_api, istio, linkerd, patterns
-from .capability import ISTIO_ROUTE, LINKERD_ROUTE, SERVICE_PROFILE, VIRTUAL_SERVICE, Target, targets_for
-from .checks import check_route, check_routes, check_target, versioned
-from .gateway_api import Style
-from .manifests import Manifest, match_text, reference
-from .model import Backend, Destination, Egress, Match, Mesh, Mtls, Route, Rule, Service
+from . import patterns
+from .checks import check_route, check_routes, check_target
+from .gateway_api import version_services
+from .manifests import Manifest, match_text
+from .model import Backend, Destination, Match, Mtls, Route, Rule, Service
+from .objects import Objects, Reader, TrafficObject
 from .overlap import covers
-from .precedence import every_path
+from .targets import Planned, Target, by_service, place, readers, versioned
 
 DEFAULT_RULE = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What routes come to.
+    """Result of compiling routes.
 
     Attributes:
-        objects: The manifests, in order of creation.
+        objects: In order of creation.
         patches: Partial Services (name, namespace, annotations) to merge into Services that exist.
         summaries: By route: what it does and which objects do it; plain camelCase data.
         diagnostics: Errors (then there are no objects), warnings and notes.
         planned: Each route as it was compiled, with its target; for `explain`.
     """
 
-    objects: tuple[Manifest, ...] = ()
+    objects: tuple[TrafficObject, ...] = ()
     patches: tuple[Manifest, ...] = ()
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     diagnostics: tuple[Diagnostic, ...] = ()
     planned: tuple[Planned, ...] = ()
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """The objects as plain data."""
+        return tuple(item.manifest for item in self.objects)
 
     def refuse(self) -> None:
         """Raises ConfigurationError with all diagnostics if any of them is an error."""
@@ -56,29 +61,19 @@ class Compilation:
             raise ConfigurationError(self.diagnostics)
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A route with the target that it is compiled to.
-
-    Attributes:
-        route: The route, with the catch-all rule that was added if it had none.
-        target: Where it goes.
-        reason: Why there, one sentence.
-    """
-
-    route: Route
-    target: Target
-    reason: str
-
-
 def compile_routes(
-    routes: Sequence[Route], mesh: Mesh, services: Iterable[Service] = (), mtls: Mtls = "strict"
+    routes: Sequence[Route],
+    mesh: str,
+    targets: Sequence[Target],
+    services: Iterable[Service] = (),
+    mtls: Mtls = "strict",
 ) -> Compilation:
     """Compiles routes for a mesh. Raises nothing; faults are in the result's diagnostics.
 
     Args:
         routes: What `parse` gave.
         mesh: The mesh of the stack.
+        targets: All targets that there are (components.meshes.targets.TARGETS); a refusal names those that can.
         services: The Services that the stack brings; a per-version Service that is among them is not made again.
         mtls: Whether the mesh admits callers without mutual TLS; Linkerd's rate limits must say it again.
     """
@@ -91,7 +86,7 @@ def compile_routes(
                 complete, notes = _with_catch_all(route)
                 found.extend(notes)
                 found.extend(check_route(complete))
-                plan, faults = _choose(complete, mesh)
+                plan, faults = _choose(complete, mesh, targets)
             except patterns.TooMuchWork as error:
                 if not any(fault.code == "MSH162" for fault in found):
                     found.append(_too_much(route, error))
@@ -102,15 +97,16 @@ def compile_routes(
             if plan:
                 planned.append(plan)
     found.extend(_mixed_targets(planned))
-    found.extend(_other_breakers(planned))
+    for plane in {plan.target.plane for plan in planned}:
+        found.extend(plane.check_all([plan.route for plan in planned]))
     if errors(found):
         return Compilation(diagnostics=ordered(found))
-    writer = _Writer(planned, known, mtls)
-    found.extend(writer.write())
+    objects = _write(planned, readers(targets), known, mtls)
+    found.extend(objects.diagnostics)
     if errors(found):
         return Compilation(diagnostics=ordered(found))
-    summaries = {plan.route.key: _summary(plan, writer.names.get(plan.route.key, [])) for plan in planned}
-    return Compilation(tuple(writer.objects), tuple(writer.patches.values()), summaries, ordered(found), tuple(planned))
+    summaries = {plan.route.key: _summary(plan, objects.names[plan.route.key]) for plan in planned}
+    return Compilation(objects.listed(), tuple(objects.patches.values()), summaries, ordered(found), tuple(planned))
 
 
 def _too_much(route: Route, error: patterns.TooMuchWork) -> Diagnostic:
@@ -150,24 +146,24 @@ def _with_catch_all(route: Route) -> tuple[Route, list[Diagnostic]]:
     return replace(route, rules=(*route.rules, rest)), [note]
 
 
-def _choose(route: Route, mesh: Mesh) -> tuple[Planned | None, list[Diagnostic]]:
-    """The target of a route, and what is to be said about it."""
-    candidates = targets_for(mesh, route.api)
+def _choose(route: Route, mesh: str, targets: Sequence[Target]) -> tuple[Planned | None, list[Diagnostic]]:
+    """The target of a route, and the diagnostics."""
+    ours = [target for target in targets if target.mesh == mesh]
+    candidates = [target for target in ours if route.api in ("auto", target.api)]
     if not candidates:
-        apis = sorted({target.api for target in targets_for(mesh, "auto")})
         return None, [
             Diagnostic(
                 "MSH129",
                 f"{route.where}.api",
                 route.api,
-                f"{mesh.capitalize()} does not read this API.",
-                f"one of auto, {', '.join(apis)}",
+                f"{ours[0].plane.title} does not read this API.",
+                f"one of auto, {', '.join(sorted({target.api for target in ours}))}",
                 "Leave 'api' out: meshup takes the API that can express the rules.",
             )
         ]
     refused: list[tuple[Target, list[Diagnostic]]] = []
     for target in candidates:
-        found = list(check_target(route, target))
+        found = list(check_target(route, target, targets))
         if not errors(found):
             return Planned(route, target, _reason(route, target, refused)), found
         refused.append((target, found))
@@ -179,30 +175,19 @@ def _reason(route: Route, target: Target, refused: list[tuple[Target, list[Diagn
     if route.api != "auto":
         return f"api: {route.api} asks for it."
     if not refused:
-        return f"{target.title} can express all of it and is the first choice on {target.mesh.capitalize()}."
+        return f"{target.title} can express all of it and is the first choice on {target.plane.title}."
     reasons = "; ".join(f"{other.title} can't: {errors(found)[0].path}" for other, found in refused)
     return f"{target.title} can express all of it ({reasons})."
 
 
 def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
-    """Routes for two ports of one Service in two APIs: one would shadow the other."""
-    first: dict[tuple[str, str], Planned] = {}
-    for plan in planned:
-        # A ServiceProfile takes the circuit breaker from its Service as well, whatever route declares it.
-        if not plan.route.rules and not (plan.target == LINKERD_ROUTE and plan.route.circuit_breaker):
-            continue
-        owner = first.setdefault((plan.route.service.namespace, plan.route.service.name), plan)
-        if owner is not plan and owner.target == plan.target == SERVICE_PROFILE:
-            yield Diagnostic(
-                "MSH161",
-                plan.route.where,
-                plan.route.key,
-                f"'{owner.route.key}' makes a ServiceProfile for {plan.route.service.host} already; it holds for every "
-                "port.",
-                "one ServiceProfile for a Service",
-                f"Put the rules of both into '{owner.route.key}'.",
-            )
-        elif owner.target != plan.target:
+    """Routes for two ports of one Service in two APIs, or in one that does not tell ports apart."""
+    for plans in by_service(plan for plan in planned if plan.target.governs(plan.route)).values():
+        owner = plans[0]
+        for plan in plans[1:]:
+            if owner.target == plan.target:
+                yield from plan.target.check_beside(owner.route, plan.route)
+                continue
             yield Diagnostic(
                 "MSH128",
                 plan.route.where,
@@ -213,218 +198,52 @@ def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
             )
 
 
-def _other_breakers(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
-    """Circuit breakers that Linkerd does not look at for requests which another Service's route sends there.
-
-    The policy of the Service that clients call holds for all backends of its routes (policy-controller, outbound http).
-    """
-    breakers = {plan.route.service.host: plan.route for plan in planned if plan.route.circuit_breaker}
+def _write(planned: Sequence[Planned], read: Mapping[str, Reader], known: Sequence[Service], mtls: Mtls) -> Objects:
+    """Make the objects of all routes, in order of creation."""
+    objects = Objects({plan.route.key: plan.route.where for plan in planned}, read)
+    _write_version_services(planned, known, objects)
+    for plane in {plan.target.plane for plan in planned}:
+        plane.write(planned, objects, mtls)
+    together: dict[Hashable, list[Route]] = {}
     for plan in planned:
-        if plan.target != LINKERD_ROUTE:
-            continue
-        for rule in plan.route.rules:
-            for backend in rule.backends:
-                other = breakers.get(backend.destination.service.host)
-                if other and other.service.host != plan.route.service.host:
-                    called = plan.route.service.name
-                    yield Diagnostic(
-                        "MSH157",
-                        backend.where,
-                        other.service.name,
-                        f"Linkerd counts failures by the circuit breaker of the Service that clients call: requests "
-                        f"to '{called}' do not meet that of '{other.service.name}'.",
-                        remedy=f"Declare a circuit breaker at '{called}' too, if it should have one.",
-                        severity="warning",
+        if plan.route.rules:
+            together.setdefault((plan.target, plan.target.shared_by(plan.route)), []).append(plan.route)
+    for plan in planned:
+        routes = together.pop((plan.target, plan.target.shared_by(plan.route)), ())
+        for item in plan.target.write(routes) if routes else ():
+            objects.add(item, [route.key for route in routes])
+    for plan in planned:
+        # What decides where a request goes stands first in the outputs.
+        order = {kind: number for number, kind in enumerate(plan.target.kinds)}
+        objects.names[plan.route.key].sort(key=lambda name: order.get(name.split("/", 1)[0], len(order)))
+    return objects
+
+
+def _write_version_services(planned: Sequence[Planned], known: Sequence[Service], objects: Objects) -> None:
+    existing = {place(service): service for service in (*known, *(plan.route.service for plan in planned))}
+    users: dict[tuple[str, str], tuple[Service, list[str]]] = {}
+    for plan in planned:
+        for service in versioned(plan.route) if plan.target.version_services else ():
+            users.setdefault(place(service), (service, []))[1].append(plan.route.key)
+    for service, keys in users.values():
+        for item in version_services(service):
+            name = item["metadata"]["name"]
+            other = existing.get((service.namespace, name))
+            if other is None:
+                objects.add(item, keys)
+            elif dict(other.selector) != item["spec"]["selector"] or not (
+                {port.number for port in service.ports} <= {port.number for port in other.ports}
+            ):
+                objects.diagnostics.append(
+                    Diagnostic(
+                        "MSH126",
+                        objects.where[keys[0]],
+                        name,
+                        f"The Service of a version of '{service.name}' would be '{name}', and another Service "
+                        "with other pods or ports has that name.",
+                        remedy="Rename the version.",
                     )
-
-
-class _Writer:
-    """Collects the objects of all routes: each once, in order of creation."""
-
-    def __init__(self, planned: Sequence[Planned], known: Sequence[Service], mtls: Mtls) -> None:
-        self.planned = planned
-        self.mtls: Mtls = mtls
-        services = (*known, *(plan.route.service for plan in planned))
-        self.known = {(service.namespace, service.name): service for service in services}
-        self.objects: list[Manifest] = []
-        self.patches: dict[tuple[str, str], Manifest] = {}
-        self.names: dict[str, list[str]] = {}
-        self.owners: dict[str, str] = {}
-        self.faults: list[Diagnostic] = []
-
-    def write(self) -> list[Diagnostic]:
-        """Makes all objects; returns the faults."""
-        self._services()
-        self._destination_rules()
-        self._limits()
-        self._egress()
-        self._routes()
-        for names in self.names.values():
-            names.sort(key=_leading)
-        return self.faults
-
-    def _add(self, item: Manifest, *keys: str) -> None:
-        """Adds an object for routes. Two different objects of one name are a fault."""
-        name = reference(item)
-        owner = self.owners.setdefault(name, keys[0])
-        if owner == keys[0] and name not in self.names.get(owner, []):
-            self.objects.append(item)
-        elif item not in self.objects:
-            self.faults.append(
-                Diagnostic(
-                    "MSH127",
-                    self._where(keys[0]),
-                    name,
-                    f"'{owner}' and '{keys[0]}' both make an object {name}, with different contents.",
-                    remedy="Rename a rule, a version or a Service.",
                 )
-            )
-        for key in keys:
-            if name not in self.names.setdefault(key, []):
-                self.names[key].append(name)
-
-    def _where(self, key: str) -> str:
-        return next(plan.route.where for plan in self.planned if plan.route.key == key)
-
-    def _users(self) -> dict[tuple[str, str], tuple[Service, list[Planned]]]:
-        """Every Service that a route governs or names a version of, with those routes; its own routes first."""
-        found: dict[tuple[str, str], tuple[Service, list[Planned]]] = {}
-        for plan in self.planned:
-            service = plan.route.service
-            found.setdefault((service.namespace, service.name), (service, []))[1].append(plan)
-        for plan in self.planned:
-            for service in versioned(plan.route):
-                users = found.setdefault((service.namespace, service.name), (service, []))[1]
-                if plan not in users:
-                    users.append(plan)
-        return found
-
-    def _services(self) -> None:
-        done: dict[tuple[str, str], list[str]] = {}
-        services: dict[tuple[str, str], Service] = {}
-        for plan in self.planned:
-            if plan.target.limits:
-                for service in versioned(plan.route):
-                    place = (service.namespace, service.name)
-                    services[place] = service
-                    done.setdefault(place, []).append(plan.route.key)
-        for place, service in services.items():
-            for item in gateway_api.version_services(service):
-                name = item["metadata"]["name"]
-                existing = self.known.get((service.namespace, name))
-                if existing is None:
-                    self._add(item, *done[place])
-                elif dict(existing.selector) != item["spec"]["selector"] or not (
-                    {port.number for port in service.ports} <= {port.number for port in existing.ports}
-                ):
-                    self.faults.append(
-                        Diagnostic(
-                            "MSH126",
-                            self._where(done[place][0]),
-                            name,
-                            f"The Service of a version of '{service.name}' would be '{name}', and another Service "
-                            "with other pods or ports has that name.",
-                            remedy="Rename the version.",
-                        )
-                    )
-
-    def _destination_rules(self) -> None:
-        for service, plans in self._users().values():
-            own = [plan for plan in plans if plan.route.service == service]
-            if not any(plan.target.mesh == "istio" for plan in plans):
-                self._breaker(own)
-                continue
-            owner = next((plan for plan in own if istio.has_policy(plan.route)), None)
-            if owner or any(plan.target == VIRTUAL_SERVICE and plan.route.rules for plan in plans):
-                item = istio.destination_rule(service, owner.route if owner else None)
-                if len(item["spec"]) > 1:
-                    self._add(item, *(plan.route.key for plan in plans))
-            if owner:
-                self._version_rules(owner, plans)
-
-    def _version_rules(self, owner: Planned, plans: Sequence[Planned]) -> None:
-        """Behind an HTTPRoute a version is a Service of its own, and Istio looks for the policies of that one.
-
-        Every known version gets them, so that weights can move between versions without a further object.
-        """
-        service = owner.route.service
-        users = [plan for plan in plans if plan.target == ISTIO_ROUTE and service in versioned(plan.route)]
-        for version in service.versions if users else ():
-            name = gateway_api.version_service_name(Destination(service, owner.route.port, version))
-            item = istio.backend_rule(name, service.namespace, owner.route)
-            self._add(item, owner.route.key, *(plan.route.key for plan in users))
-
-    def _breaker(self, own: Sequence[Planned]) -> None:
-        for plan in own:
-            breaker = plan.route.circuit_breaker
-            if breaker:
-                service = plan.route.service
-                patch = linkerd.service_patch(service, linkerd.breaker_annotations(breaker))
-                self.patches[service.namespace, service.name] = patch
-                self.names.setdefault(plan.route.key, []).append(reference(patch))
-
-    def _limits(self) -> None:
-        for plan in self.planned:
-            limit = plan.route.rate_limit
-            if not limit:
-                continue
-            if plan.target.mesh == "istio":
-                self._add(istio.rate_limit(plan.route, limit), plan.route.key)
-            else:
-                for item in linkerd.rate_limit(plan.route, limit, self.mtls):
-                    self._add(item, plan.route.key)
-
-    def _egress(self) -> None:
-        by_namespace: dict[str, list[tuple[Planned, Egress]]] = {}
-        for plan in self.planned:
-            for egress in plan.route.egress:
-                by_namespace.setdefault(plan.route.service.namespace, []).append((plan, egress))
-        for namespace, wanted in by_namespace.items():
-            hosts = list({(egress.host, egress.port): egress for _, egress in reversed(wanted)}.values())
-            hosts.sort(key=lambda egress: (egress.host, egress.port))
-            write = istio.egress if wanted[0][0].target.mesh == "istio" else linkerd.egress
-            keys = list(dict.fromkeys(plan.route.key for plan, _ in wanted))
-            for item in write(namespace, hosts):
-                self._add(item, *keys)
-
-    def _routes(self) -> None:
-        virtual: dict[tuple[str, str], list[Planned]] = {}
-        for plan in self.planned:
-            if plan.target == VIRTUAL_SERVICE and plan.route.rules:
-                virtual.setdefault((plan.route.service.namespace, plan.route.service.name), []).append(plan)
-        for plan in self.planned:
-            route = plan.route
-            if not route.rules:
-                continue
-            if plan.target == VIRTUAL_SERVICE:
-                plans = virtual.pop((route.service.namespace, route.service.name), None)
-                if plans:
-                    item = istio.virtual_service(route.service, [each.route for each in plans])
-                    self._add(item, *(each.route.key for each in plans))
-                continue
-            if plan.target == SERVICE_PROFILE:
-                self._add(linkerd.service_profile(route), route.key)
-                continue
-            for grant in gateway_api.reference_grants(route, plan.target.mesh):
-                self._add(grant, route.key)
-            if plan.target == LINKERD_ROUTE:
-                items = linkerd.route_objects(route)
-            else:
-                style = Style(every_path=every_path(route, plan.target))
-                kind = gateway_api.route_kind(route, "istio")
-                name = gateway_api.route_name(route)
-                items = [gateway_api.route_object(route, route.rules, name, kind=kind, style=style)]
-            for item in items:
-                self._add(item, route.key)
-
-
-_LEADING = ("VirtualService", "HTTPRoute", "GRPCRoute", "ServiceProfile", "DestinationRule")
-
-
-def _leading(name: str) -> int:
-    """What decides where a request goes stands first in the outputs."""
-    kind = name.split("/", 1)[0]
-    return _LEADING.index(kind) if kind in _LEADING else len(_LEADING)
 
 
 def _summary(plan: Planned, objects: list[str]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
@@ -31,62 +30,17 @@ LARGEST_RECORD = 900_000
 MaxSecretSize); real records were found a tenth larger than computed, since they hold the chart too."""
 
 
-Destination = tuple[str, str]
-"""A host and a subset of it; or "Service.namespace", or the host of a ServiceEntry, and ""."""
-
-
 class TrafficArgs(TypedDict):
     """Arguments of `Traffic`."""
 
     objects: list[dict[str, Any]]
-    """Manifests in order of creation: what others name comes first (components.traffic.Compilation.objects)."""
+    """Manifests in order of creation: what others name comes first (components.traffic.Compilation.manifests)."""
+    after: NotRequired[list[list[int]]]
+    """For each object, the positions of those that it waits for (components.traffic.dependencies)."""
     patches: NotRequired[list[dict[str, Any]]]
     """Partial Services: annotations for Services that exist and that somebody else makes. Each is a resource."""
     release: NotRequired[str]
     """What the names of the Helm releases begin with. Without it, every object is a resource of its own."""
-
-
-def dependencies(objects: list[Manifest]) -> list[list[int]]:
-    """Return, for each manifest, the positions of the earlier ones that it names.
-
-    A VirtualService must not name a subset before its DestinationRule is there, nor an HTTPRoute a Service: for that
-    moment, the requests would fail. Only what an object really names is waited for, so that routes of different
-    Services are created side by side.
-    """
-    by_host: dict[str, list[int]] = {}
-    result: list[list[int]] = []
-    for position, item in enumerate(objects):
-        names = {host for host, _ in destinations(item.get("spec"), item["metadata"]["namespace"])}
-        result.append(sorted({earlier for name in names for earlier in by_host.get(name, [])}))
-        for host in _defined(item):
-            by_host.setdefault(host, []).append(position)
-    return result
-
-
-def _defined(item: Manifest) -> list[str]:
-    metadata = item["metadata"]
-    if item["kind"] == "DestinationRule":
-        return [item["spec"]["host"]]
-    return [f"{metadata['name']}.{metadata['namespace']}"] if item["kind"] == "Service" else []
-
-
-def destinations(value: Any, namespace: str) -> Iterator[Destination]:
-    """Find what a spec names, anywhere in it.
-
-    Args:
-        value: The spec, or a part of it.
-        namespace: That of the object, for a backend or a parent that names none.
-    """
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        if isinstance(fields.get("host"), str):
-            yield fields["host"], str(fields.get("subset") or "")
-        if isinstance(fields.get("name"), str):
-            yield f"{fields['name']}.{fields.get('namespace') or namespace}", ""
-        value = list(fields.values())
-    if isinstance(value, list):
-        for entry in cast("list[Any]", value):
-            yield from destinations(entry, namespace)
 
 
 def release_of(item: Manifest, prefix: str) -> str:
@@ -161,7 +115,7 @@ class Traffic(pulumi.ComponentResource):
         if "release" in args:
             self._register_releases(name, args["objects"], args["release"])
         else:
-            self._register_objects(name, args["objects"])
+            self._register_objects(name, args["objects"], args.get("after", []))
         for patch in args.get("patches", []):
             metadata = patch["metadata"]
             role = f"{metadata['namespace']}-{metadata['name']}-servicepatch"
@@ -178,10 +132,12 @@ class Traffic(pulumi.ComponentResource):
             if not is_route:
                 first.append(made)
 
-    def _register_objects(self, name: str, objects: list[Manifest]) -> None:
+    def _register_objects(self, name: str, objects: list[Manifest], after: list[list[int]]) -> None:
         made: list[pulumi.Resource] = []
-        for item, named in zip(objects, dependencies(objects), strict=True):
-            after = [made[position] for position in named]
+        for number, item in enumerate(objects):
             metadata = item["metadata"]
+            positions = after[number] if after else []
             role = f"{metadata['namespace']}-{metadata['name']}-{item['kind'].lower()}"
-            made.append(register(f"{name}-{role}", item, pulumi.ResourceOptions(parent=self, depends_on=after)))
+            # Numbers of a program in another language arrive as floats.
+            options = pulumi.ResourceOptions(parent=self, depends_on=[made[int(position)] for position in positions])
+            made.append(register(f"{name}-{role}", item, options))

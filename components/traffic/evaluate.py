@@ -12,15 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from . import patterns
-from .capability import SERVICE_PROFILE, VIRTUAL_SERVICE
-from .compile import Planned
 from .durations import duration_text
-from .gateway_api import GRPC_READINGS, route_kind
 from .manifests import cookie_pattern, match_text, written_as
 from .model import Match, Redirect, Request, Route, Rule, TextMatch, TextMatchKind
 from .overlap import Named, method_of, path_matches, path_of, text_matches
-from .precedence import Atom, atoms, ranked
-from .proxies import PROXIES, Proxy
+from .precedence import atoms, ranked
+from .proxies import Proxy
+from .targets import Atom, CallReading, Planned, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +68,17 @@ def evaluate(plan: Planned, request: Request, proxy: Proxy | None = None) -> Dec
         TooMuchWork: It takes too many steps.
     """
     with patterns.counted():
-        return _evaluate(plan, request, proxy or PROXIES[plan.target.mesh][0])
+        return _evaluate(plan, request, proxy or plan.target.plane.pinned)
 
 
 def _evaluate(plan: Planned, request: Request, reading: Proxy) -> Decision:
     decision = _decide(plan, request, reading)
-    others = [(other.title, other, request) for other in PROXIES[plan.target.mesh] if other is not reading]
+    others = [(other.title, other, request) for other in plan.target.plane.known_proxies() if other is not reading]
     crumbs = [value for name, value in request.headers if name == "cookie"]
     if reading.joins_http2_cookies and len(crumbs) > 1:
         rest = tuple(pair for pair in request.headers if pair[0] != "cookie")
         joined = replace(request, headers=(*rest, ("cookie", "; ".join(crumbs))))
-        others.append(("HTTP/2, where Envoy joins the Cookie headers", reading, joined))
+        others.append((f"HTTP/2, where {reading.name} joins the Cookie headers", reading, joined))
     elsewhere: list[tuple[str, str]] = []
     for title, other, asked in others:
         rule = _decide(plan, asked, other).rule
@@ -90,44 +88,43 @@ def _evaluate(plan: Planned, request: Request, reading: Proxy) -> Decision:
 
 
 def _decide(plan: Planned, request: Request, proxy: Proxy) -> Decision:
-    route = plan.route
+    route, target = plan.route, plan.target
     asked = replace(request, path=proxy.path(request.path))
-    order = ranked(atoms(route, plan.target), route, plan.target, asked.path)
+    order = ranked(atoms(route, target), route, target, asked.path)
     named = (*asked.headers, *asked.query, *asked.source)
     length = len(asked.path) + sum(len(name) + len(value) for name, value in named)
     patterns.work().take(len(order) * (1 + length // 64))
+    reading = target.call_reading(route)
     passed: dict[str, str] = {}
     for position, atom in enumerate(order):
-        failed = _failed(atom.match, asked, plan, proxy)
+        failed = _failed(atom.match, asked, target, reading, proxy)
         if failed:
             passed.setdefault(atom.rule.name, failed)
             continue
-        also = [other.rule.name for other in order[position + 1 :] if not _failed(other.match, asked, plan, proxy)]
-        reason = _reason(plan, atom, [name for name in also if name != atom.rule.name])
+        rest = order[position + 1 :]
+        also = [other.rule.name for other in rest if not _failed(other.match, asked, target, reading, proxy)]
+        what = "gRPC call" if reading and reading.exclusive else "request"
+        why = "is preferred by the mesh to" if target.rankings(route) else "stands before"
+        reason = _reason(atom, [name for name in also if name != atom.rule.name], what, why)
         if asked.path != request.path:
-            reason += f" Envoy reads the path as {asked.path}."
+            reason += f" {proxy.name} reads the path as {asked.path}."
         shares = tuple((backend.destination.label_for(route.service), backend.weight) for backend in atom.rule.backends)
         passed.pop(atom.rule.name, None)
         return Decision(atom.rule, reason, shares, policies(route, atom.rule), tuple(passed.items()))
     return Decision(None, "No rule matches: the answer is 404.", passed=tuple(passed.items()))
 
 
-def _reason(plan: Planned, atom: Atom, also: Sequence[str]) -> str:
+def _reason(atom: Atom, also: Sequence[str], what: str, why: str) -> str:
     names = ", ".join(f"'{name}'" for name in dict.fromkeys(also))
     condition = match_text((atom.match,))
-    what = "gRPC call" if _takes_calls_only(plan) else "request"
     text = f"It takes every {what}." if condition == "all" else f"The request meets {condition}."
-    if not also:
-        return text
-    ordered = plan.target in (VIRTUAL_SERVICE, SERVICE_PROFILE)
-    why = "stands before" if ordered else "is preferred by the mesh to"
-    return f"{text} It {why} {names}, which would match too."
+    return f"{text} It {why} {names}, which would match too." if also else text
 
 
-def _failed(match: Match, request: Request, plan: Planned, proxy: Proxy) -> str:
+def _failed(match: Match, request: Request, target: Target, reading: CallReading | None, proxy: Proxy) -> str:
     """The first condition that a request does not meet, in words, or ""."""
-    target = plan.target
-    if failed := _call_failed(match, request, plan) if _is_grpc(plan, match) else _path_failed(match, request):
+    is_call = reading if match.grpc_service or (reading and reading.exclusive) else None
+    if failed := _call_failed(match, request, is_call) if is_call else _path_failed(match, request):
         return failed
     headers = proxy.headers(request.headers)
     parameters = proxy.parameters(request.query)
@@ -155,31 +152,16 @@ def _path_failed(match: Match, request: Request) -> str:
     return f"method is not {method}" if method and method != request.method else ""
 
 
-def _takes_calls_only(plan: Planned) -> bool:
-    """True if the object that carries the rules takes nothing but gRPC calls."""
-    mesh = plan.target.mesh
-    return plan.target.limits and GRPC_READINGS[mesh].exclusive and route_kind(plan.route, mesh) == "GRPCRoute"
-
-
-def _is_grpc(plan: Planned, match: Match) -> bool:
-    return bool(match.grpc_service) or _takes_calls_only(plan)
-
-
-def _call_failed(match: Match, request: Request, plan: Planned) -> str:
-    """The part of a gRPC call that a request does not have, in words, or "". Each object asks for other parts."""
-    kind = route_kind(plan.route, plan.target.mesh) if plan.target.limits else plan.target.name
-    if kind == "HTTPRoute":
-        return _path_failed(match, request)
-    exclusive = _takes_calls_only(plan)
-    if request.method != "POST" and (exclusive or kind != "GRPCRoute"):
+def _call_failed(match: Match, request: Request, reading: CallReading) -> str:
+    """The part of a gRPC call that a request does not have, in words, or ""."""
+    if reading.post_only and request.method != "POST":
         return "method is not POST"
     call = request.path.split("/")[1:]
     if len(call) < 2:  # noqa: PLR2004 -- service and method
         return "path is not that of a gRPC call"
     if match.grpc_service and call[0] != match.grpc_service:
         return f"gRPC service is not {match.grpc_service}"
-    # Linkerd looks at the first two segments; the others compare the whole path.
-    method = call[1] if exclusive else "/".join(call[1:])
+    method = call[1] if reading.exclusive else "/".join(call[1:])
     return f"gRPC method is not {match.grpc_method}" if match.grpc_method and method != match.grpc_method else ""
 
 

@@ -1,4 +1,4 @@
-"""Routes -> HTTPRoute and GRPCRoute (gateway.networking.k8s.io/v1) with per-version Services, for either mesh.
+"""Routes -> HTTPRoute and GRPCRoute (gateway.networking.k8s.io/v1) with per-version Services, for any mesh.
 
 Gateway API v1.5.1, standard channel; for Linkerd only what version 1.2.1 had (matches, filters, backendRefs), because
 Linkerd ignores a resource with a field that it does not know. The parent is the Service that clients call, with group
@@ -7,29 +7,20 @@ Linkerd ignores a resource with a field that it does not know. The parent is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from ..diagnostics import Diagnostic
 from . import patterns
-from .capability import EXACT_OR_REGEX, GRPC_RETRY
+from .capability import GRPC_RETRY
 from .durations import duration_text
+from .grammar import DNS_LABEL
 from .manifests import Manifest, all_headers, manifest, version_service_name, written_as
-from .model import (
-    Backend,
-    Destination,
-    HeaderChange,
-    Match,
-    Mesh,
-    Mirror,
-    Redirect,
-    Rewrite,
-    Route,
-    Rule,
-    Service,
-    TextMatch,
-)
+from .model import Backend, Destination, HeaderChange, Match, Mirror, Redirect, Rewrite, Route, Rule, Service, TextMatch
+from .objects import Subset, TrafficObject
 from .overlap import EVERY_PATH, method_of, path_of
+from .targets import EXACT_OR_REGEX, CallReading, Target, versioned
 
 API_VERSION = "gateway.networking.k8s.io/v1"
 GRANT_API_VERSION = "gateway.networking.k8s.io/v1beta1"
@@ -44,111 +35,222 @@ _WHOLE = 100
 _PATH_TYPES = {"exact": "Exact", "prefix": "PathPrefix", "regex": "RegularExpression"}
 
 
+REFUSALS = {
+    "source": "HTTPRoute has no match on the source workload.",
+    "source-namespace": "HTTPRoute has no match on the namespace of the source.",
+}
+"""What no mesh can do with an HTTPRoute."""
+
+
 @dataclass(frozen=True, slots=True)
-class Style:
-    """How a mesh wants routes written.
+class RouteDialect:
+    """How a mesh wants routes written, and what it makes of a GRPCRoute.
 
     Attributes:
-        every_path: A condition on no particular path.
-        timeouts: Whether rules carry `timeouts`; on Linkerd annotations do.
+        timeouts: Whether rules carry `timeouts`, which a GRPCRoute does not have; else annotations do.
         rust: Whether patterns are for Rust's regex crate, with anchors: Linkerd looks for the first match and only then
             asks whether it is the whole text, so `a|ab` would not take `ab`.
+        grpc_exclusive: Whether a GRPCRoute takes the whole port: HTTP/2 only, and of that only POST to a path of at
+            least two segments. Otherwise it is a condition on the path, for any method.
+        grpc_response_headers: Whether a GRPCRoute changes response headers.
     """
 
-    every_path: TextMatch = EVERY_PATH
-    timeouts: bool = True
-    rust: bool = False
+    timeouts: bool
+    rust: bool
+    grpc_exclusive: bool
+    grpc_response_headers: bool
 
     def pattern(self, pattern: str) -> str:
         """The pattern as the mesh wants it."""
         return f"^(?:{patterns.rust(pattern)})$" if self.rust else pattern
 
-
-LINKERD = Style(timeouts=False, rust=True)
+    def needs_http(self, rule: Rule) -> bool:
+        """True if a GRPCRoute can't carry the rule."""
+        if rule.redirect or rule.rewrite or (rule.timeout and self.timeouts):
+            return True
+        if rule.headers and not rule.headers.response.empty and not self.grpc_response_headers:
+            return True
+        return any(condition not in GRPC_RETRY for condition in rule.retried)
 
 
 @dataclass(frozen=True, slots=True)
-class GrpcReading:
-    """What a mesh makes of a GRPCRoute.
+class RoutePart:
+    """The rules of a route that one object carries, its name, and the annotations that hold for all of them."""
 
-    Attributes:
-        exclusive: It takes the whole port: HTTP/2 only, and of that only POST to a path of at least two segments.
-            Otherwise it is a condition on the path, for any method.
-        timeouts: Whether a timeout can stand beside it.
-        response_headers: Whether it changes response headers.
-    """
-
-    exclusive: bool
-    timeouts: bool
-    response_headers: bool
+    name: str
+    rules: Sequence[Rule]
+    annotations: Mapping[str, str]
 
 
-GRPC_READINGS: dict[Mesh, GrpcReading] = {
-    "istio": GrpcReading(exclusive=False, timeouts=False, response_headers=True),
-    "linkerd": GrpcReading(exclusive=True, timeouts=True, response_headers=False),
-}
-"""Istio 1.30 (pilot/pkg/config/kube/gateway, createGRPCURIMatch). Linkerd edge-26.8.3: policy-controller,
-grpc/src/outbound.rs and outbound/grpc.rs (a port with a GRPCRoute is gRPC; annotations carry timeouts; a
-ResponseHeaderModifier is declined), linkerd2-proxy, outbound/src/sidecar.rs (gRPC is served as HTTP/2 without
-detection) and linkerd/http/route/src/grpc/match.rs (POST)."""
+def _read_service(item: Manifest) -> TrafficObject:
+    metadata = item["metadata"]
+    return TrafficObject(item, offers=frozenset({(f"{metadata['name']}.{metadata['namespace']}", "")}))
 
 
-def route_kind(route: Route, mesh: Mesh) -> RouteKind:
-    """GRPCRoute if every condition is one on gRPC and nothing needs HTTPRoute; else HTTPRoute.
-
-    A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted. Where it would
-    shut out other callers of the port, the port must be declared to be gRPC.
-    """
-    matches = [match for rule in route.rules for match in rule.matches]
-    if not any(match.grpc_service for match in matches):
-        return "HTTPRoute"
-    if any(not match.grpc_service and (match.path or match.method or match.query) for match in matches):
-        return "HTTPRoute"
-    reading = GRPC_READINGS[mesh]
-    if reading.exclusive and not route.port.grpc:
-        return "HTTPRoute"
-    return "HTTPRoute" if any(_needs_http(rule, reading) for rule in route.rules) else "GRPCRoute"
+def _read_route(item: Manifest) -> TrafficObject:
+    """A route sends requests to its backends and mirrors. It holds for its parents, so it names these too."""
+    spec: dict[str, Any] = item.get("spec") or {}
+    references: list[dict[str, Any]] = [*(spec.get("parentRefs") or ())]
+    for rule in spec.get("rules") or ():
+        references += rule.get("backendRefs") or ()
+        filters: list[dict[str, Any]] = rule.get("filters") or []
+        references += [entry["requestMirror"]["backendRef"] for entry in filters if "requestMirror" in entry]
+    home = item["metadata"]["namespace"]
+    names: set[Subset] = {(f"{one['name']}.{one.get('namespace') or home}", "") for one in references}
+    return TrafficObject(item, names=frozenset(names))
 
 
-def _needs_http(rule: Rule, reading: GrpcReading) -> bool:
-    if rule.redirect or rule.rewrite or (rule.timeout and not reading.timeouts):
-        return True
-    if rule.headers and not rule.headers.response.empty and not reading.response_headers:
-        return True
-    return any(condition not in GRPC_RETRY for condition in rule.retried)
+READERS = {"Service": _read_service, "HTTPRoute": _read_route, "GRPCRoute": _read_route}
+"""How the destinations of an object are read."""
+
+
+class GatewayApiTarget(Target):
+    """Routes of the Gateway API on a mesh."""
+
+    api = "gateway-api"
+    api_version = API_VERSION
+    kinds = ("HTTPRoute", "GRPCRoute", "DestinationRule")
+    version_services = True
+    readers = READERS
+    dialect: RouteDialect
+
+    def kind(self, route: Route) -> RouteKind:
+        """GRPCRoute if every condition is one on gRPC and nothing needs HTTPRoute; else HTTPRoute.
+
+        A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted. Where it
+        would shut out other callers of the port, the port must be declared to be gRPC.
+        """
+        matches = [match for rule in route.rules for match in rule.matches]
+        if not any(match.grpc_service for match in matches):
+            return "HTTPRoute"
+        if any(not match.grpc_service and (match.path or match.method or match.query) for match in matches):
+            return "HTTPRoute"
+        if self.dialect.grpc_exclusive and not route.port.grpc:
+            return "HTTPRoute"
+        return "HTTPRoute" if any(self.dialect.needs_http(rule) for rule in route.rules) else "GRPCRoute"
+
+    def parts(self, route: Route) -> list[RoutePart]:
+        """The rules by the object that carries them."""
+        return [RoutePart(route_name(route), route.rules, {})]
+
+    def groups(self, route: Route) -> Sequence[Sequence[Rule]]:
+        """The rules of each object."""
+        return [part.rules for part in self.parts(route)]
+
+    def call_reading(self, route: Route) -> CallReading | None:
+        """A GRPCRoute is compared as gRPC, an HTTPRoute by path and method."""
+        exclusive = self.dialect.grpc_exclusive
+        return CallReading(exclusive, exclusive) if self.kind(route) == "GRPCRoute" else None
+
+    def check(self, route: Route) -> Iterator[Diagnostic]:
+        """Check the limits of the API, and the Services of versions."""
+        for part in self.parts(route):
+            matches = sum(max(1, len(rule.matches)) for rule in part.rules)
+            for what, count, most in (
+                ("rules", len(part.rules), MOST_RULES),
+                ("matches", matches, MOST_MATCHES_IN_ALL),
+            ):
+                if count > most:
+                    yield Diagnostic(
+                        "MSH132",
+                        f"{route.where}.rules",
+                        count,
+                        f"One {self.kind(route)} takes at most {most} {what}.",
+                        f"at most {most} {what}",
+                        "Join rules that have the same backends into one with several matches, or use api: istio.",
+                    )
+        for service in versioned(route):
+            yield from _check_version_services(route, service)
+
+    def write(self, routes: Sequence[Route]) -> Iterator[Manifest]:
+        """Write the routes, after the leave to name Services of other namespaces."""
+        for route in routes:
+            kind = self.kind(route)
+            yield from _reference_grants(route, kind)
+            parent = {"group": "", "kind": "Service", "name": route.service.name, "port": route.port.number}
+            for part in self.parts(route):
+                rules = [self._rule(rule, route, kind) for rule in part.rules]
+                spec = {"parentRefs": [parent], "rules": rules}
+                yield manifest(
+                    API_VERSION, kind, part.name, route.service.namespace, spec, annotations=part.annotations
+                )
+
+    def _rule(self, rule: Rule, route: Route, kind: RouteKind) -> Manifest:
+        written: Manifest = {}
+        if kind == "HTTPRoute":
+            written["matches"] = [self._http_match(match, route) for match in rule.matches or (Match(),)]
+        elif rule.matches:
+            written["matches"] = [self._grpc_match(match) for match in rule.matches]
+        filters = _filters(rule, route)
+        if filters:
+            written["filters"] = filters
+        if rule.backends:
+            written["backendRefs"] = [_backend(backend, route) for backend in rule.backends]
+        if self.dialect.timeouts and rule.timeout and rule.timeout.request is not None:
+            written["timeouts"] = {"request": duration_text(rule.timeout.request)}
+        return written
+
+    def _http_match(self, match: Match, route: Route) -> Manifest:
+        path = path_of(match)
+        if path == EVERY_PATH:
+            path = self.every_path(route)
+        value = self.dialect.pattern(path.value) if path.kind == "regex" else path.value
+        written: Manifest = {"path": {"type": _PATH_TYPES[path.kind], "value": value}}
+        method = method_of(match)
+        if method:
+            written["method"] = method
+        written.update(self._headers(match))
+        if match.query:
+            written["queryParams"] = [self._named(name, condition) for name, condition in match.query]
+        return written
+
+    def _grpc_match(self, match: Match) -> Manifest:
+        if not match.grpc_service:
+            return self._headers(match)
+        method: Manifest = {"type": "Exact", "service": match.grpc_service}
+        if match.grpc_method:
+            method["method"] = match.grpc_method
+        return {"method": method, **self._headers(match)}
+
+    def _headers(self, match: Match) -> Manifest:
+        headers = [self._named(name, condition) for name, condition in all_headers(match)]
+        return {"headers": headers} if headers else {}
+
+    def _named(self, name: str, condition: TextMatch) -> Manifest:
+        """A condition by name. The Gateway API has only exact and regular expressions here."""
+        written = written_as(condition, EXACT_OR_REGEX)
+        if written.kind == "exact":
+            return {"type": "Exact", "name": name, "value": written.value}
+        return {"type": "RegularExpression", "name": name, "value": self.dialect.pattern(written.value)}
+
+
+def _check_version_services(route: Route, service: Service) -> Iterator[Diagnostic]:
+    if not service.selector:
+        yield Diagnostic(
+            "MSH138",
+            route.where,
+            service.name,
+            f"It is not known which pods the Service '{service.name}' selects. A Service for each version would "
+            "select by the labels of the version alone, in every application of the namespace.",
+            remedy="Add 'selector' with the labels that the Service selects.",
+        )
+    for version in service.versions:
+        name = version_service_name(Destination(service, route.port, version))
+        if not DNS_LABEL.fullmatch(name) or not name[0].isalpha():
+            yield Diagnostic(
+                "MSH133",
+                route.where,
+                name,
+                "The Service of the version can't have this name.",
+                "a DNS label that begins with a letter, at most 63 characters",
+                "Shorten the name of the version.",
+            )
 
 
 def route_name(route: Route) -> str:
     """The name of the route object; with the port where the Service has several."""
     several = len(route.service.ports) > 1
     return f"{route.service.name}-{route.port.number}" if several else route.service.name
-
-
-def route_object(
-    route: Route,
-    rules: Iterable[Rule],
-    name: str,
-    *,
-    kind: RouteKind,
-    style: Style,
-    annotations: dict[str, str] | None = None,
-) -> Manifest:
-    """One HTTPRoute or GRPCRoute for some rules of a route.
-
-    Args:
-        route: The route.
-        rules: Its rules that this object carries.
-        name: Name of the object.
-        kind: What `route_kind` says of the whole route.
-        style: How the mesh wants it written.
-        annotations: Linkerd's policies of these rules.
-    """
-    parent = {"group": "", "kind": "Service", "name": route.service.name, "port": route.port.number}
-    spec = {
-        "parentRefs": [parent],
-        "rules": [_rule(rule, route, kind, style) for rule in rules],
-    }
-    return manifest(API_VERSION, kind, name, route.service.namespace, spec, annotations=annotations)
 
 
 def version_services(service: Service) -> list[Manifest]:
@@ -170,9 +272,8 @@ def _version_service(service: Service, destination: Destination) -> Manifest:
     return manifest("v1", "Service", version_service_name(destination), service.namespace, spec)
 
 
-def reference_grants(route: Route, mesh: Mesh) -> list[Manifest]:
+def _reference_grants(route: Route, kind: RouteKind) -> list[Manifest]:
     """Leave for the route to name Services of other namespaces, one object for each such Service."""
-    kind = route_kind(route, mesh)
     home = route.service.namespace
     grants: dict[tuple[str, str], Manifest] = {}
     for rule in route.rules:
@@ -188,60 +289,6 @@ def reference_grants(route: Route, mesh: Mesh) -> list[Manifest]:
             name = f"{home}-{route_name(route)}-to-{target}"
             grants[namespace, target] = manifest(GRANT_API_VERSION, "ReferenceGrant", name, namespace, spec)
     return list(grants.values())
-
-
-def _rule(rule: Rule, route: Route, kind: RouteKind, style: Style) -> Manifest:
-    written: Manifest = {}
-    if kind == "HTTPRoute":
-        written["matches"] = [_http_match(match, style) for match in rule.matches or (Match(),)]
-    elif rule.matches:
-        written["matches"] = [_grpc_match(match, style) for match in rule.matches]
-    filters = _filters(rule, route)
-    if filters:
-        written["filters"] = filters
-    if rule.backends:
-        written["backendRefs"] = [_backend(backend, route) for backend in rule.backends]
-    if style.timeouts and rule.timeout and rule.timeout.request is not None:
-        written["timeouts"] = {"request": duration_text(rule.timeout.request)}
-    return written
-
-
-def _http_match(match: Match, style: Style) -> Manifest:
-    path = path_of(match)
-    if path == EVERY_PATH:
-        path = style.every_path
-    value = style.pattern(path.value) if path.kind == "regex" else path.value
-    written: Manifest = {"path": {"type": _PATH_TYPES[path.kind], "value": value}}
-    method = method_of(match)
-    if method:
-        written["method"] = method
-    headers = all_headers(match)
-    if headers:
-        written["headers"] = [_named(name, condition, style) for name, condition in headers]
-    if match.query:
-        written["queryParams"] = [_named(name, condition, style) for name, condition in match.query]
-    return written
-
-
-def _grpc_match(match: Match, style: Style) -> Manifest:
-    written: Manifest = {}
-    if match.grpc_service:
-        method: Manifest = {"type": "Exact", "service": match.grpc_service}
-        if match.grpc_method:
-            method["method"] = match.grpc_method
-        written["method"] = method
-    headers = all_headers(match)
-    if headers:
-        written["headers"] = [_named(name, condition, style) for name, condition in headers]
-    return written
-
-
-def _named(name: str, condition: TextMatch, style: Style) -> Manifest:
-    """A condition by name. The Gateway API has only exact and regular expressions here."""
-    written = written_as(condition, EXACT_OR_REGEX)
-    if written.kind == "exact":
-        return {"type": "Exact", "name": name, "value": written.value}
-    return {"type": "RegularExpression", "name": name, "value": style.pattern(written.value)}
 
 
 def _backend(backend: Backend, route: Route) -> Manifest:
@@ -315,8 +362,3 @@ def _mirror(mirror: Mirror, route: Route) -> Manifest:
     else:
         written["fraction"] = {"numerator": round(mirror.percent * _MILLION / _WHOLE), "denominator": _MILLION}
     return written
-
-
-def matches_in_all(rules: Sequence[Rule]) -> int:
-    """How many matches the rules have together, as the API server counts them."""
-    return sum(max(1, len(rule.matches)) for rule in rules)

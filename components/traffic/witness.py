@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote as encoded
 
 from . import patterns
-from .capability import ISTIO_ROUTE, Target
 from .manifests import all_headers
 from .model import Match, Request, TextMatch
 from .overlap import EVERY_PATH, METHOD, PATH, Conditions, Part, conditions_of, method_of, texts_of
+from .proxies import Proxy
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "REPORT")
 """The methods that a match can ask for, common ones first, and one that it can't ask for."""
@@ -21,9 +21,9 @@ _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE",
 _SEGMENT = r"!$&'()*+,:;=@\-0-9A-Z\[\]_a-z~"
 _ESCAPE = r"%(?:2[0-9A-CFa-cf]|3[A-Fa-f]|40|5[B-Eb-e]|60|7[B-DFb-df]|[89A-Fa-f][0-9A-Fa-f])"
 _NO_DOT = rf"(?:[{_SEGMENT}]|{_ESCAPE})"
-ENVOY_PATH = rf"(?:/(?:\.?{_NO_DOT}(?:\.|{_NO_DOT})*|\.\.(?:\.|{_NO_DOT})+)?)+"
-"""The paths that Envoy compares: what `overlap.canonical_path` leaves as it is."""
-_LINKERD_PATH = r"/[!-\"$->@-~]*"
+NORMAL_PATH = rf"(?:/(?:\.?{_NO_DOT}(?:\.|{_NO_DOT})*|\.\.(?:\.|{_NO_DOT})+)?)+"
+"""The paths that `overlap.canonical_path` leaves as they are."""
+_ANY_PATH = r"/[!-\"$->@-~]*"
 _VALUE = r"(?:[!-~](?:[\t -~]*[!-~])?)?"
 _COOKIE = r"[!#-+\--:<-\[\]-~]*"
 _SENT = r"[!-%'-~]*"
@@ -39,15 +39,15 @@ class PathLimit:
 
 
 class Witnesses:
-    """Find requests to the rules of a route on a target.
+    """Find requests to the rules of a route.
 
     Args:
-        target: The target; it says how paths and parameters are compared.
+        proxy: It says how paths and parameters are compared.
         matches: All matches of the route.
     """
 
-    def __init__(self, target: Target, matches: Sequence[Match]) -> None:
-        self.target = target
+    def __init__(self, proxy: Proxy, matches: Sequence[Match]) -> None:
+        self.proxy = proxy
         asked = {method_of(match) for match in matches}
         self._method = next(method for method in _METHODS if method not in asked)
         # Where a match looks at the whole header Cookie, matches on cookies are conditions on it too.
@@ -125,10 +125,10 @@ class Witnesses:
 
     def _domain(self, part: Part) -> str:
         """Return the pattern of the texts that a client can send there."""
-        envoy = self.target == ISTIO_ROUTE
         if part == PATH:
-            return ENVOY_PATH if envoy else _LINKERD_PATH
-        return {"cookie": _COOKIE, "query": _SENT if envoy else _DECODED}.get(part[0], _VALUE)
+            return NORMAL_PATH if self.proxy.normalises_paths else _ANY_PATH
+        query = _DECODED if self.proxy.decodes_parameters else _SENT
+        return {"cookie": _COOKIE, "query": query}.get(part[0], _VALUE)
 
     def _request(self, texts: Mapping[Part, str]) -> Request:
         named = {
@@ -139,7 +139,7 @@ class Witnesses:
         if named["cookie"]:
             headers.append(("cookie", "; ".join(f"{name}={value}" for name, value in named["cookie"])))
         query = named["query"]
-        if self.target != ISTIO_ROUTE:
+        if self.proxy.decodes_parameters:
             query = [(encoded(name, safe=""), encoded(value, safe="-._~!$'()*,;:@/")) for name, value in query]
         namespace = texts.get(("namespace", ""), "")
         return Request(

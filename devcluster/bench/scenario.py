@@ -94,18 +94,19 @@ def compiler(traffic: Mapping[str, object]) -> str:
     return f"""\
 import json, resource, time
 from components.diagnostics import errors
+from components.meshes.targets import TARGETS
 from components.traffic import compile_routes, parse
 traffic = json.loads({json.dumps(json.dumps(traffic))})
 start = time.process_time()
 found, faults = parse(traffic, "meshup:traffic", [])
-compiled = compile_routes(found, mesh="istio")
+compiled = compile_routes(found, "istio", TARGETS)
 seconds = time.process_time() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert not faults, faults[0]
 print(json.dumps({{
     "seconds": seconds,
     "mib": peak / 1024,
-    "objects": list(compiled.objects),
+    "objects": list(compiled.manifests),
     "refused": sorted({{fault.code for fault in errors(compiled.diagnostics)}}),
 }}))
 """

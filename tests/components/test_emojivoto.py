@@ -2,7 +2,7 @@ from typing import Any
 
 from components.apps import emojivoto
 from components.apps.emojivoto import Emojivoto, EmojivotoArgs
-from components.traffic.linkerd import APP_PROTOCOLS
+from components.meshes.linkerd.http_route import APP_PROTOCOLS
 from tests.components.recorder import by_name, recorded
 
 ARGS: EmojivotoArgs = {"registry": "ghcr.io/buoyantio", "tag": "v11"}

@@ -91,7 +91,7 @@ class Bench:
         }
         rules = {
             f'/destination-rule/{item["metadata"]["name"]}"'
-            for item in compilation.objects
+            for item in compilation.manifests
             if item["kind"] == "DestinationRule"
         }
         until(lambda: rules <= _present(rules, self.envoy_has(self.source, "dynamic_active_clusters")))

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from components.apps import bookinfo
 from components.diagnostics import errors
-from components.traffic import Compilation, Service, compile_routes, parse
-from components.traffic.capability import FEATURES, MATRIX, TARGETS
+from components.meshes.targets import TARGETS
+from components.traffic import Compilation, Service, parse
+from components.traffic.capability import FEATURES
 from components.traffic.model import Mesh
 from devcluster.toolchain import Toolbox
 from tests.conftest import nightly
-from tests.unit.traffic.helpers import PATH, SERVICES
+from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
 from tests.unit.traffic.strategies import configurations, edge_configurations, wild_configurations
 from tests.unit.traffic.test_capability import compiled
 
@@ -52,15 +53,15 @@ def strategies(mesh: Mesh) -> Iterator[Example]:
         for api in sorted({target.api for target in TARGETS if target.mesh == mesh}):
             raw = {name: {**body, "api": api} for name, body in traffic.items()}
             if compilation := compilation_of(raw, mesh, bookinfo.services()):
-                yield Example(f"{file.stem} by {api}", mesh, compilation.objects)
+                yield Example(f"{file.stem} by {api}", mesh, compilation.manifests)
 
 
 def cells(mesh: Mesh) -> Iterator[Example]:
     """Every cell of the capability matrix that says yes for a mesh."""
     for target in TARGETS:
         for feature in FEATURES:
-            if target.mesh == mesh and not MATRIX[feature.name][target.name]:
-                yield Example(f"{feature.name} by {target.name}", mesh, compiled(feature, target).objects)
+            if target.mesh == mesh and feature.name not in target.refusals:
+                yield Example(f"{feature.name} by {target.name}", mesh, compiled(feature, target).manifests)
 
 
 def compilation_of(raw: object, mesh: Mesh, services: Sequence[Service]) -> Compilation | None:
@@ -95,7 +96,7 @@ def generated() -> Sequence[Example]:
     """Generated configurations, ordinary and odd ones, compiled for each mesh that can do them: 500, nightly 10,000."""
     number = 10_000 if nightly() else 500
     return [
-        Example(f"generated: {raw!r}", mesh, compilation.objects)
+        Example(f"generated: {raw!r}", mesh, compilation.manifests)
         for raw in drawn(
             st.one_of(configurations(), wild_configurations, edge_configurations()), number, seed_of_this_run()
         )

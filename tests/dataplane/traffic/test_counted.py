@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from components.diagnostics import errors, render
-from components.traffic import Compilation, compile_routes, parse
+from components.traffic import Compilation, parse
 from tests.chance import FALSE_ALARM, met, plausible, plausible_share
 from tests.dataplane.traffic.bench import NAMESPACE, PORT, Bench, host, kubernetes_service, until
 from tests.dataplane.traffic.request_batch import Answer, Sent
+from tests.unit.traffic.helpers import compile_routes
 
 pytestmark = [pytest.mark.dataplane, pytest.mark.usefixtures("routed")]
 
@@ -242,7 +243,7 @@ def routed(bench: Bench) -> Iterator[Compilation]:
     routes, faults = parse(configuration(), "meshup:traffic", [])
     compilation = compile_routes(routes, "istio")
     assert not errors([*faults, *compilation.diagnostics]), render([*faults, *compilation.diagnostics])
-    objects = [*(kubernetes_service(route.service) for route in routes), *compilation.objects]
+    objects = [*(kubernetes_service(route.service) for route in routes), *compilation.manifests]
     try:
         bench.apply(objects)
         bench.until_routed(compilation)

@@ -13,14 +13,15 @@ import pytest
 from hypothesis import strategies as st
 
 from components.diagnostics import errors
-from components.traffic import Compilation, Port, Service, Version, compile_routes, parse
-from components.traffic.compile import Planned
+from components.traffic import Compilation, Port, Service, Version, parse
 from components.traffic.evaluate import Decision, Request, evaluate, request_from
+from components.traffic.targets import Planned
 from tests.conftest import nightly
 from tests.dataplane.traffic import examples
 from tests.dataplane.traffic.bench import NAMESPACE, PORT, Bench, kubernetes_service
 from tests.dataplane.traffic.request_batch import Answer, Sent
 from tests.unit.traffic import strategies
+from tests.unit.traffic.helpers import compile_routes
 from tests.unit.traffic.strategies import NAMES, PATHS, VALUES
 
 pytestmark = pytest.mark.dataplane
@@ -312,7 +313,7 @@ def test_envoy_does_what_explain_predicts(bench: Bench, batch: int) -> None:
     asked = list(pairs(compilation, chosen))
     assert len(asked) >= SETS * REQUESTS
     owners = [kubernetes_service(service) for service in (*services(batch), SUBJECT)]
-    objects = [*owners, *compilation.objects]
+    objects = [*owners, *compilation.manifests]
     try:
         bench.apply(objects)
         bench.until_routed(compilation)

@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from components.apps import bookinfo
-from components.traffic import Compilation, compile_routes, parse
+from components.traffic import Compilation, parse
 from tests.chance import plausible, plausible_share
 from tests.dataplane.traffic import examples
 from tests.dataplane.traffic.bench import NAMESPACE, PORT, Bench, host, kubernetes_service
 from tests.dataplane.traffic.request_batch import Sent
+from tests.unit.traffic.helpers import compile_routes
 
 pytestmark = pytest.mark.dataplane
 
@@ -86,7 +87,7 @@ def strategies(bench: Bench) -> Iterator[Compilation]:
     }
     routes, _ = parse(possible, "meshup:traffic", [])
     compilation = compile_routes(routes, "istio")
-    objects = [*(kubernetes_service(route.service) for route in routes), *compilation.objects]
+    objects = [*(kubernetes_service(route.service) for route in routes), *compilation.manifests]
     try:
         bench.apply(objects)
         bench.until_routed(compilation)

@@ -4,8 +4,9 @@ from typing import Any, cast
 import pytest
 
 from components.apps import bookinfo
+from components.meshes.targets import traffic_object
 from components.namespace import POD_SECURITY_ENFORCE, MeshNamespaceArgs, metadata
-from components.traffic.component import dependencies
+from components.traffic import dependencies
 
 
 def objects(kind: str) -> list[dict[str, Any]]:
@@ -95,4 +96,4 @@ def test_a_route_waits_for_the_destinations_that_it_names_and_for_no_others() ->
         item("HTTPRoute", "b", {"rules": [{"backendRefs": [{"name": "b-v1", "port": 1}]}]}),
         item("HTTPRoute", "c", {"rules": [{"backendRefs": [{"name": "b-v1", "namespace": "other"}]}]}),
     ]
-    assert dependencies(named) == [[], [], [], [0], [2], []]
+    assert dependencies([traffic_object(item) for item in named]) == [[], [], [], [0], [2], []]

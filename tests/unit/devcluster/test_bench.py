@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from components.traffic import compile_routes, parse
+from components.traffic import parse
 from devcluster import paths
 from devcluster.bench import command, measure, runs, scenario
 from devcluster.bench.figures import Failure, Figure, Run, against, collected, document, ratio, rows
@@ -18,6 +18,7 @@ from devcluster.bench.measure import BenchError
 from devcluster.bench.runs import Bench
 from devcluster.progress import Progress
 from devcluster.stack import StackError
+from tests.unit.traffic.helpers import compile_routes
 
 
 def figure(way: str, *seconds: float, work: str = "up", group: str = "install", baseline: str = "kubectl") -> Figure:
@@ -97,7 +98,7 @@ def test_the_generated_routes_compile_without_a_word() -> None:
     found, faults = parse(scenario.routes(3), "meshup:traffic", [])
     compiled = compile_routes(found, mesh="istio")
     assert [*faults, *compiled.diagnostics] == []
-    assert len(compiled.objects) == 6
+    assert len(compiled.manifests) == 6
 
 
 def test_another_weight_changes_only_the_first_route() -> None:

@@ -34,7 +34,7 @@ def test_the_same_traffic_compiles_for_both_meshes() -> None:
         ("linkerd", ["HTTPRoute", "Service", "Service", "Service"]),
     ):
         plan = made(mesh=mesh)
-        assert sorted(item["kind"] for item in plan.traffic.objects) == kinds
+        assert sorted(item["kind"] for item in plan.traffic.manifests) == kinds
         assert plan.traffic.summaries["reviews"]["rules"][0]["backends"] == [
             {"name": "v1", "weight": 90},
             {"name": "v2", "weight": 10},
@@ -149,9 +149,9 @@ def test_the_front_end_of_emojivoto_is_split_over_its_versions_in_any_namespace(
         emojivoto={"namespace": "votes", "webVersions": {"v11": "v11", "v12": "v12"}},
         traffic={"web-svc": {"namespace": "votes", "split": {"v11": 80, "v12": 20}}},
     )
-    assert {item["metadata"]["namespace"] for item in plan.traffic.objects} == {"votes"}
+    assert {item["metadata"]["namespace"] for item in plan.traffic.manifests} == {"votes"}
     if mesh == "linkerd":
-        route = next(item for item in plan.traffic.objects if item["kind"] == "HTTPRoute")
+        route = next(item for item in plan.traffic.manifests if item["kind"] == "HTTPRoute")
         assert route["spec"]["parentRefs"] == [{"group": "", "kind": "Service", "name": "web-svc", "port": 80}]
-        selectors = [item["spec"]["selector"] for item in plan.traffic.objects if item["kind"] == "Service"]
+        selectors = [item["spec"]["selector"] for item in plan.traffic.manifests if item["kind"] == "Service"]
         assert {"app": "web-svc", "version": "v12"} in selectors

@@ -13,11 +13,12 @@ import yaml
 
 from components.diagnostics import errors, render
 from components.diagnostics.validation import Form, keys_of
-from components.traffic import compile_routes, parse
+from components.traffic import parse
 from components.traffic.evaluate import evaluate, request_from
 from components.traffic.grammar import MatchForm, RouteForm, RuleForm
 from components.traffic.model import Mesh
 from operate import docs
+from tests.unit.traffic.helpers import compile_routes
 from tests.unit.traffic.schemas import faults_of_object
 
 STRATEGIES = docs.DOCS / "strategies"
@@ -72,7 +73,7 @@ def test_a_strategy_does_what_its_page_says_or_is_refused(name: str, mesh: Mesh)
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_the_objects_of_a_strategy_are_valid_by_the_real_crds(name: str, mesh: Mesh) -> None:
     routes, _ = parse(strategy(name), "meshup:traffic", docs.known_services())
-    for item in compile_routes(routes, mesh, docs.known_services()).objects:
+    for item in compile_routes(routes, mesh, docs.known_services()).manifests:
         assert not faults_of_object(item)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from components.traffic import proxies
+from components.meshes.istio import proxies
+from components.meshes.targets import PLANES
 from operate import stackfile
 from operate.cli import app
 from stacks import versions
@@ -269,11 +270,11 @@ def test_a_repeated_header_is_read_as_the_version_of_the_mesh_does_and_the_other
 
 def test_the_pinned_versions_are_those_that_the_routing_core_answers_for() -> None:
     for mesh, version in versions.PINNED.items():
-        assert versions.proxy(mesh, version) is proxies.PROXIES[mesh][0]
-    assert versions.proxy("istio", "1.0.0") is versions.proxy("istio", versions.ISTIO), "the embedded cluster's charts"
-    first = versions.proxy("istio", "1.29.6"), versions.proxy("istio", "1.30.3")
+        assert PLANES[mesh].proxy(version) is PLANES[mesh].pinned
+    assert PLANES["istio"].proxy("1.0.0") is PLANES["istio"].proxy(versions.ISTIO), "the embedded cluster's charts"
+    first = PLANES["istio"].proxy("1.29.6"), PLANES["istio"].proxy("1.30.3")
     assert first == (proxies.ENVOY_1_38, proxies.ENVOY_1_38)
-    assert versions.proxy("istio", "1.30.4-rc.1") is proxies.ENVOY_1_38_4
+    assert PLANES["istio"].proxy("1.30.4-rc.1") is proxies.ENVOY_1_38_4
 
 
 def test_a_code_is_explained_with_its_remedy_and_example_and_needs_no_stack(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def compilation(count: int = 2, namespaces: int = 1) -> Compilation:
 
 
 def objects_of(count: int = 2, namespaces: int = 1) -> list[Manifest]:
-    return list(compilation(count, namespaces).objects)
+    return list(compilation(count, namespaces).manifests)
 
 
 def delivered(mode: Any, owner: str = OWNER) -> Delivery:
@@ -49,7 +49,7 @@ def metadata(item: Manifest) -> dict[str, Any]:
 
 
 def test_each_object_is_a_resource_unless_the_stack_says_otherwise() -> None:
-    assert delivery.deliver(compilation(), "objects", OWNER) == (Delivery(compilation().objects), [])
+    assert delivery.deliver(compilation(), "objects", OWNER) == (Delivery(compilation().manifests), [])
     assert settings.load(raw(), "dev")[0].delivery == "objects"
 
 

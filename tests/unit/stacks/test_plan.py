@@ -19,9 +19,9 @@ def test_the_same_configuration_gives_the_same_plan() -> None:
 
 
 def test_another_weight_changes_only_the_virtual_service() -> None:
-    before = planned(raw()).traffic.objects
+    before = planned(raw()).traffic.manifests
     other = raw(traffic={"reviews": {"namespace": "bookinfo", "split": {"v1": 50, "v2": 50}}})
-    after = planned(other).traffic.objects
+    after = planned(other).traffic.manifests
     changed = [old["kind"] for old, new in zip(before, after, strict=True) if old != new]
     assert changed == ["VirtualService"]
 
@@ -29,7 +29,7 @@ def test_another_weight_changes_only_the_virtual_service() -> None:
 @pytest.mark.parametrize(("mtls", "admitted"), [("strict", "all-authenticated"), ("permissive", "all-unauthenticated")])
 def test_a_rate_limit_on_linkerd_admits_whom_the_mesh_admits(mtls: str, admitted: str) -> None:
     limited = {"reviews": {"namespace": "bookinfo", "rateLimit": {"requests": 10}}}
-    objects = planned(raw(mesh="linkerd", mtls=mtls, traffic=limited)).traffic.objects
+    objects = planned(raw(mesh="linkerd", mtls=mtls, traffic=limited)).traffic.manifests
     (server,) = (item for item in objects if item["kind"] == "Server")
     assert server["spec"]["accessPolicy"] == admitted
 

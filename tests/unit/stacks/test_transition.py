@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.manifests import Manifest, object_ref
-from stacks.transition import Transition, lost, named, offered, transition
+from components.meshes.targets import traffic_object
+from stacks import transition as moving
+from stacks.transition import Transition
+
+
+def transition(planned: list[Manifest], live: list[Manifest]) -> Transition:
+    return moving.transition([traffic_object(item) for item in planned], [traffic_object(item) for item in live])
 
 
 def rule(service: str, *subsets: str) -> Manifest:
@@ -86,8 +92,9 @@ def test_a_policy_of_a_destination_alone_loses_nothing() -> None:
     old = rule("a", "v1")
     new = copy.deepcopy(old)
     new["spec"]["trafficPolicy"] = {"connectionPool": {}}
-    assert lost([old], [new]) == set()
-    assert lost([rule("a", "v1", "v2")], [old]) == {("a.shop.svc.cluster.local", "v2")}
+    before, after, wider = map(traffic_object, (old, new, rule("a", "v1", "v2")))
+    assert moving.lost([before], [after]) == set()
+    assert moving.lost([wider], [before]) == {("a.shop.svc.cluster.local", "v2")}
 
 
 VERSIONS = st.lists(st.sampled_from(["v1", "v2", "v3"]), min_size=1, unique=True)
@@ -114,8 +121,8 @@ def test_at_no_moment_a_route_names_what_is_not_there(
     wanted = {object_ref(item): item for item in planned}
 
     def holds() -> None:
-        there = {found for item in now.values() for found in offered(item)}
-        missing = {found for item in now.values() for found in named(item)} - there
+        objects = [traffic_object(item) for item in now.values()]
+        missing = {name for item in objects for name in item.names} - {one for item in objects for one in item.offers}
         assert missing == set()
 
     def deleted(*kinds: str) -> None:

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 
 from components.diagnostics import render
-from components.traffic import compile_routes, parse
-from components.traffic.capability import FEATURES, TARGETS
-from tests.unit.traffic.helpers import PATH, SERVICES
+from components.meshes.targets import TARGETS
+from components.traffic import parse
+from components.traffic.capability import FEATURES
+from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
 from tests.unit.traffic.test_parse import FAULTY
 
 
@@ -28,7 +29,7 @@ def main() -> None:
         for mesh in ("istio", "linkerd"):
             routes, faults = parse(raw, PATH, SERVICES)
             made = compile_routes(routes, mesh, SERVICES)
-            digest.update(json.dumps([made.objects, made.patches, made.summaries]).encode())
+            digest.update(json.dumps([made.manifests, made.patches, made.summaries]).encode())
             digest.update(render([*faults, *made.diagnostics]).encode())
     print(digest.hexdigest())
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from components import traffic
 from components.diagnostics import Diagnostic, render
-from components.traffic import Port, Route, Service, Version, parse
+from components.meshes.targets import TARGETS
+from components.traffic import Compilation, Port, Route, Service, Version, parse
+from components.traffic.model import Mtls
 
 PATH = "meshup:traffic"
 
@@ -33,6 +38,13 @@ def routes_of(raw: object) -> list[Route]:
     routes, diagnostics = parse(raw, PATH, SERVICES)
     assert not diagnostics, render(diagnostics)
     return routes
+
+
+def compile_routes(
+    routes: Sequence[Route], mesh: str, services: Iterable[Service] = (), mtls: Mtls = "strict"
+) -> Compilation:
+    """What routes compile to, with all targets that there are."""
+    return traffic.compile_routes(routes, mesh, TARGETS, services, mtls)
 
 
 def faults_of(raw: object) -> list[Diagnostic]:

@@ -8,24 +8,27 @@ from typing import Any
 import pytest
 
 from components.diagnostics import errors, render
-from components.traffic.capability import FEATURES, MATRIX, TARGETS, Feature, Target
-from components.traffic.compile import Compilation, compile_routes
+from components.meshes.targets import TARGETS
+from components.traffic import Compilation
+from components.traffic.capability import FEATURES, Feature, matrix
+from components.traffic.component import ROUTE_KINDS
 from components.traffic.model import Route
-from tests.unit.traffic.helpers import routes_of
+from components.traffic.targets import Target
+from tests.unit.traffic.helpers import compile_routes, routes_of
 from tests.unit.traffic.schemas import faults_of_object
 
 CELLS = [(feature, target) for feature in FEATURES for target in TARGETS]
-POSSIBLE = [(feature, target) for feature, target in CELLS if not MATRIX[feature.name][target.name]]
+POSSIBLE = [(feature, target) for feature, target in CELLS if feature.name not in target.refusals]
 
 
-def cell_name(value: Feature | Target) -> str:
+def cell_name(value: Feature[Route] | Target) -> str:
     return value.name
 
 
 HEADLESS: dict[str, Any] = {"rules": [{"timeout": "2s"}]}
 
 
-def routes_for(feature: Feature, target: Target) -> list[Route]:
+def routes_for(feature: Feature[Route], target: Target) -> list[Route]:
     """The feature's example, with the API of the target asked for."""
     routes = routes_of({"reviews": {**(feature.example or HEADLESS), "api": target.api}})
     if feature.name == "headless":
@@ -36,17 +39,17 @@ def routes_for(feature: Feature, target: Target) -> list[Route]:
     return routes
 
 
-def compiled(feature: Feature, target: Target) -> Compilation:
+def compiled(feature: Feature[Route], target: Target) -> Compilation:
     return compile_routes(routes_for(feature, target), target.mesh)
 
 
 @pytest.mark.parametrize(("feature", "target"), CELLS, ids=cell_name)
-def test_a_cell_compiles_or_is_refused_at_its_field(feature: Feature, target: Target) -> None:
+def test_a_cell_compiles_or_is_refused_at_its_field(feature: Feature[Route], target: Target) -> None:
     routes = routes_for(feature, target)
     wanted = {where for route in routes for where in feature.uses(route)}
     assert wanted, "the example of the feature does not use it"
     compilation = compile_routes(routes, target.mesh)
-    reason = MATRIX[feature.name][target.name]
+    reason = target.refusals.get(feature.name)
     if reason:
         refused = {
             diagnostic.path
@@ -54,17 +57,30 @@ def test_a_cell_compiles_or_is_refused_at_its_field(feature: Feature, target: Ta
             if diagnostic.code == "MSH131" and reason in diagnostic.message
         }
         assert wanted <= refused, render(compilation.diagnostics)
-        assert not compilation.objects
+        assert not compilation.manifests
     else:
         assert not errors(compilation.diagnostics), render(compilation.diagnostics)
-        assert compilation.objects or compilation.patches
+        assert compilation.manifests or compilation.patches
 
 
 @pytest.mark.parametrize(("feature", "target"), POSSIBLE, ids=cell_name)
-def test_what_a_cell_compiles_to_is_valid_by_the_real_crds(feature: Feature, target: Target) -> None:
+def test_what_a_cell_compiles_to_is_valid_by_the_real_crds(feature: Feature[Route], target: Target) -> None:
     for item in compiled(feature, target).objects:
-        assert not faults_of_object(item)
+        assert not faults_of_object(item.manifest)
+        # Releases of routes come after those of destinations.
+        assert not item.names or item.manifest["kind"] in ROUTE_KINDS
 
 
 def test_every_feature_is_possible_somewhere() -> None:
-    assert all(any(not reason for reason in cells.values()) for cells in MATRIX.values())
+    assert all("" in reasons for _, reasons in matrix(FEATURES, TARGETS))
+
+
+def test_targets_refuse_only_features_that_there_are() -> None:
+    assert {name for target in TARGETS for name in target.refusals} <= {feature.name for feature in FEATURES}
+
+
+@pytest.mark.parametrize("rule", [{"rewrite": {"prefix": "/v2"}}, {"rewrite": {"prefix": "/v2", "host": "a.b"}}])
+def test_a_special_case_of_what_is_refused_is_not_refused_again(rule: dict[str, Any]) -> None:
+    routes = routes_of({"reviews": {"rules": [{**rule, "backends": {"v1": 100}}]}})
+    refused = [fault.path for fault in compile_routes(routes, "linkerd").diagnostics if fault.code == "MSH131"]
+    assert len(refused) == len(set(refused)) == len(rule["rewrite"])

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from components.traffic.capability import ISTIO_ROUTE, LINKERD_ROUTE, VIRTUAL_SERVICE, Target
-from components.traffic.compile import Planned, compile_routes
+from components.meshes.istio.proxies import ENVOY_1_38, ENVOY_1_38_4, ENVOY_1_39
+from components.meshes.istio.targets import ISTIO_ROUTE, VIRTUAL_SERVICE
+from components.meshes.linkerd.proxies import LINKERD_PROXY
+from components.meshes.linkerd.targets import LINKERD_ROUTE
 from components.traffic.evaluate import Request, evaluate, request_from
 from components.traffic.model import Mesh
 from components.traffic.overlap import canonical_path
-from components.traffic.proxies import ENVOY_1_38, ENVOY_1_38_4, ENVOY_1_39, LINKERD, Proxy
-from tests.unit.traffic.helpers import routes_of
+from components.traffic.proxies import Proxy
+from components.traffic.targets import Planned, Target
+from tests.unit.traffic.helpers import compile_routes, routes_of
 
 COOKIE = {"cookies": {"group": "b"}}
 TWO_COOKIES = {"cookies": {"group": "b", "id": "7"}}
@@ -85,7 +88,7 @@ def test_repeated_headers_are_joined_up_to_envoy_1_38(
         said = evaluate(plan, request, ENVOY_1_38).elsewhere
         assert ((ENVOY_1_39.title, each) in said) == (joined != each)
     if name != "x-forwarded-for":
-        assert taken(plan_of(match, LINKERD_ROUTE), request, LINKERD) == each
+        assert taken(plan_of(match, LINKERD_ROUTE), request, LINKERD_PROXY) == each
 
 
 def test_cookie_headers_of_http2_are_joined_by_envoy() -> None:
@@ -121,8 +124,10 @@ def test_text_beyond_ascii_meets_patterns_as_the_proxy_reads_it(
     condition: dict[str, Any], value: str, expected: str
 ) -> None:
     request = request_from("/", headers=[("x", value)])
-    ways = [(target, proxy) for target in (VIRTUAL_SERVICE, ISTIO_ROUTE) for proxy in (ENVOY_1_38, ENVOY_1_38_4)]
-    ways.append((LINKERD_ROUTE, LINKERD))
+    ways: list[tuple[Target, Proxy]] = [
+        (target, proxy) for target in (VIRTUAL_SERVICE, ISTIO_ROUTE) for proxy in (ENVOY_1_38, ENVOY_1_38_4)
+    ]
+    ways.append((LINKERD_ROUTE, LINKERD_PROXY))
     assert "".join(taken(plan_of({"headers": {"x": condition}}, t), request, proxy) for t, proxy in ways) == expected
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.traffic import compile_routes
-from tests.unit.traffic.helpers import routes_of
+from tests.unit.traffic.helpers import compile_routes, routes_of
 
 
 def compiled(raw: object) -> dict[str, Any]:
@@ -14,7 +13,7 @@ def compiled(raw: object) -> dict[str, Any]:
     compilation.refuse()
     return {
         f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}": item
-        for item in compilation.objects
+        for item in compilation.manifests
     }
 
 
@@ -49,7 +48,7 @@ def test_a_change_of_weights_changes_exactly_the_virtual_service() -> None:
 
 def test_destinations_come_before_the_routes_that_name_them() -> None:
     raw = {"reviews": {"split": {"v1": 100}}, "ratings": {"split": {"v1": 100}}}
-    kinds = [item["kind"] for item in compile_routes(routes_of(raw), "istio").objects]
+    kinds = [item["kind"] for item in compile_routes(routes_of(raw), "istio").manifests]
     assert kinds == ["DestinationRule", "DestinationRule", "VirtualService", "VirtualService"]
 
 

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.traffic import compile_routes, parse, patterns
-from components.traffic.capability import ISTIO_ROUTE, LINKERD_ROUTE, VIRTUAL_SERVICE, Target
-from components.traffic.compile import Planned
+from components.meshes.istio.targets import ISTIO_ROUTE, VIRTUAL_SERVICE
+from components.meshes.linkerd.targets import LINKERD_ROUTE
+from components.traffic import parse, patterns
 from components.traffic.evaluate import evaluate, request_from
 from components.traffic.model import Backend, Destination, Match, Request, Route, Rule, TextMatch, Timeout
 from components.traffic.overlap import canonical_path
 from components.traffic.precedence import inversions, outcome
-from components.traffic.witness import ENVOY_PATH, request_text
-from tests.unit.traffic.helpers import PATH, REVIEWS, SERVICES, routes_of
+from components.traffic.targets import Planned, Target
+from components.traffic.witness import NORMAL_PATH, request_text
+from tests.unit.traffic.helpers import PATH, REVIEWS, SERVICES, compile_routes, routes_of
 from tests.unit.traffic.strategies import configurations
 
 
@@ -139,7 +140,7 @@ def test_two_rules_are_refused_just_where_a_request_shows_it(target: Target) -> 
     for smalls in itertools.product(SMALL, repeat=2):
         for outcomes, groups in (((0, 1), (0, 0)), ((0, 0), (0, 0)), ((0, 0), (0, 1))):
             route = small_route(smalls, outcomes, groups)
-            found = inversions(route, target)
+            found = inversions(route, target, target.rankings(route)[0])
             split = groups if target == LINKERD_ROUTE else (0, 0)
             results = tuple(zip(outcomes, groups, strict=True))
             expected = broken(smalls, tuple(results.index(result) for result in results), split, target)
@@ -158,7 +159,7 @@ def test_three_rules_are_refused_just_where_a_request_shows_it(target: Target) -
     step = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 29
     for smalls in itertools.islice(itertools.product(SMALL, repeat=3), 0, None, step):
         route = small_route(smalls, (0, 1, 0), (0, 0, 0))
-        found = inversions(route, target)
+        found = inversions(route, target, target.rankings(route)[0])
         expected = broken(smalls, (0, 1, 0), (0, 0, 0), target)
         assert bool(found) == expected, smalls
         seen[expected] += 1
@@ -171,7 +172,7 @@ def test_three_rules_are_refused_just_where_a_request_shows_it(target: Target) -
 def test_every_refusal_shows_a_request_that_the_target_decides_differently(raw: dict[str, Any], target: Target) -> None:
     for route in parse(raw, PATH, SERVICES)[0]:
         complete = replace(route, rules=(*route.rules, Rule("rest", backends=BACKENDS[0])))
-        for inversion in inversions(complete, target):
+        for inversion in inversions(complete, target, target.rankings(complete)[0]):
             assert inversion.tie or differs(complete, target, inversion.request), request_text(inversion.request)
 
 
@@ -179,7 +180,7 @@ def test_every_refusal_shows_a_request_that_the_target_decides_differently(raw: 
 def test_the_paths_that_envoy_compares_are_those_that_it_leaves_as_they_are(path: str) -> None:
     escapes = path.count("%") == sum(path.upper().count(f"%{code}") for code in ("22", "25", "2F", "5E"))
     if escapes:
-        assert patterns.matches(ENVOY_PATH, path) == (canonical_path(path) == path)
+        assert patterns.matches(NORMAL_PATH, path) == (canonical_path(path) == path)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from components.diagnostics import errors
-from components.traffic import compile_routes
-from tests.unit.traffic.helpers import faults_of, found, routes_of
+from tests.unit.traffic.helpers import compile_routes, faults_of, found, routes_of
 
 
 def test_a_header_that_yaml_reads_as_another_type_is_to_be_put_in_quotes() -> None:
@@ -178,7 +177,7 @@ def test_a_compound_duration_is_written_out_in_the_remedy() -> None:
 def test_split_is_the_short_form_of_one_rule_for_every_request() -> None:
     short = routes_of({"reviews": {"split": {"v1": 90, "v2": 10}}})
     long = routes_of({"reviews": {"rules": [{"name": "split", "backends": {"v1": 90, "v2": 10}}]}})
-    assert compile_routes(short, "istio").objects == compile_routes(long, "istio").objects
+    assert compile_routes(short, "istio").manifests == compile_routes(long, "istio").manifests
 
 
 def test_zero_and_hundred_are_legal_weights() -> None:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
 
 from components.diagnostics import Diagnostic
-from components.traffic import compile_routes, patterns
-from components.traffic.gateway_api import LINKERD
+from components.meshes.linkerd.targets import LINKERD_ROUTE
+from components.traffic import patterns
 from components.traffic.manifests import cookie_pattern, quote
 from components.traffic.model import TextMatch
-from tests.unit.traffic.helpers import routes_of
+from tests.unit.traffic.helpers import compile_routes, routes_of
 
 
 class Rust:
@@ -74,7 +74,7 @@ ODD = "".join(f"\\{chr(code)}" if chr(code) in "[]\\^-&~" else chr(code) for cod
 @example(r"[^\d]|\D", ["a", "é", "1", "٣"])
 @example(r"a|ab", ["ab"])
 def test_what_is_accepted_compiles_in_rust_and_matches_the_same_texts(pattern: str, asked: list[str]) -> None:
-    rust = Rust(LINKERD.pattern(pattern))
+    rust = Rust(LINKERD_ROUTE.dialect.pattern(pattern))
     with contextlib.suppress(patterns.TooMuchWork):
         asked = [*asked, patterns.example([pattern]) or ""]
     for text in asked:
@@ -97,15 +97,15 @@ def test_the_largest_that_is_accepted_compiles_in_rust(part: str, sign: str) -> 
 
     sizes = [size for size in range(25, 4000, 25) if len(written(size)) <= 500 and not patterns.fault(written(size))]
     assert sizes
-    Rust(LINKERD.pattern(written(sizes[-1])))
+    Rust(LINKERD_ROUTE.dialect.pattern(written(sizes[-1])))
 
 
 @given(st.sampled_from(["a", "a.b", "x+y", "a;b", "[", "~ -&&"]), st.text(alphabet="ab.;=x +", max_size=12))
 def test_prefixes_and_cookies_are_written_for_rust_as_they_are_meant(value: str, text: str) -> None:
-    prefix = Rust(LINKERD.pattern(quote(value) + ".*"))
+    prefix = Rust(LINKERD_ROUTE.dialect.pattern(quote(value) + ".*"))
     assert prefix.matches(text) == text.startswith(value)
     both = cookie_pattern((("a", TextMatch("exact", "b")), ("x", TextMatch("prefix", "a"))))
-    assert Rust(LINKERD.pattern(both)).matches(text) == bool(re.fullmatch(both, text))
+    assert Rust(LINKERD_ROUTE.dialect.pattern(both)).matches(text) == bool(re.fullmatch(both, text))
 
 
 def test_linkerds_objects_have_ascii_classes() -> None:
@@ -116,7 +116,7 @@ def test_linkerds_objects_have_ascii_classes() -> None:
     }
     (route,) = [
         item
-        for item in compile_routes(routes_of({"reviews": {"rules": [{"match": where}]}}), "linkerd").objects
+        for item in compile_routes(routes_of({"reviews": {"rules": [{"match": where}]}}), "linkerd").manifests
         if item["kind"] == "HTTPRoute"
     ]
     match = route["spec"]["rules"][0]["matches"][0]
@@ -124,7 +124,7 @@ def test_linkerds_objects_have_ascii_classes() -> None:
     assert match["headers"][0]["value"] == r"^(?:[\-.0-9A-Z_a-z]{1,253})$"
     assert match["queryParams"][0]["value"] == r"^(?:[^\x09\x0a\x0c\x0d ])$"
     timed = [{"match": {"path": {"regex": r"/\d|/x"}}, "timeout": "2s"}]
-    (profile,) = compile_routes(routes_of({"reviews": {"api": "service-profile", "rules": timed}}), "linkerd").objects
+    (profile,) = compile_routes(routes_of({"reviews": {"api": "service-profile", "rules": timed}}), "linkerd").manifests
     assert profile["spec"]["routes"][0]["condition"] == {"pathRegex": "(?:(?:/[0-9]|/x))"}
 
 

@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.diagnostics import errors, render
-from components.traffic import compile_routes, parse, patterns
-from components.traffic.capability import LINKERD_ROUTE, VIRTUAL_SERVICE
-from components.traffic.compile import Planned
+from components.meshes.istio.targets import VIRTUAL_SERVICE
+from components.meshes.linkerd.targets import LINKERD_ROUTE
+from components.traffic import parse, patterns
 from components.traffic.evaluate import Request, evaluate
 from components.traffic.manifests import reference
 from components.traffic.model import Match, Mesh, Route, Rule, TextMatch
 from components.traffic.overlap import PATH_TEXTS, covers, disjoint, path_matches
 from components.traffic.precedence import outcome
-from tests.unit.traffic.helpers import PATH, SERVICES
+from components.traffic.targets import Planned
+from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
 from tests.unit.traffic.schemas import ROOT, faults_of_object
 from tests.unit.traffic.strategies import (
     PATHS,
@@ -55,7 +56,7 @@ def test_any_body_of_a_route_gives_diagnostics_and_never_an_exception(raw: objec
 @given(st.one_of(configurations(), edge_configurations()), meshes)
 def test_two_compilations_of_one_configuration_are_the_same_bytes(raw: dict[str, Any], mesh: Mesh) -> None:
     first, second = (compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES) for _ in range(2))
-    assert json.dumps(first.objects) == json.dumps(second.objects)
+    assert json.dumps(first.manifests) == json.dumps(second.manifests)
     assert json.dumps(first.summaries) == json.dumps(second.summaries)
     assert first.diagnostics == second.diagnostics
 
@@ -74,26 +75,26 @@ def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any]
     routes, faults = parse(raw, PATH, SERVICES)
     assert not faults, render(faults)
     compilation = compile_routes(routes, mesh, SERVICES)
-    assert bool(errors(compilation.diagnostics)) != bool(compilation.objects)
+    assert bool(errors(compilation.diagnostics)) != bool(compilation.manifests)
 
 
 @given(configurations(), meshes)
 def test_every_object_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
     compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
-    for item in compilation.objects:
+    for item in compilation.manifests:
         assert not faults_of_object(item)
 
 
 @given(st.one_of(wild_configurations, edge_configurations()), meshes)
 def test_every_object_of_wild_values_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
-    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).objects:
+    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).manifests:
         assert not faults_of_object(item)
 
 
 @given(st.one_of(configurations(), edge_configurations()), meshes)
 def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh: Mesh) -> None:
     compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
-    names = [reference(item) for item in compilation.objects]
+    names = [reference(item) for item in compilation.manifests]
     assert len(names) == len(set(names))
     listed = {name for summary in compilation.summaries.values() for name in summary["objects"]}
     assert listed == {*names, *(reference(patch) for patch in compilation.patches)}
@@ -101,7 +102,7 @@ def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh
 
 @given(configurations(), meshes)
 def test_the_weights_of_every_compiled_rule_sum_to_100(raw: dict[str, Any], mesh: Mesh) -> None:
-    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).objects:
+    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).manifests:
         rules: list[dict[str, Any]] = item["spec"].get("http") or item["spec"].get("rules") or []
         for rule in rules:
             backends: list[dict[str, Any]] | None = rule.get("route") or rule.get("backendRefs")

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from components.diagnostics import errors, render
-from components.traffic import compile_routes, parse
+from components.traffic import parse
 from components.traffic.compile import Compilation
 from components.traffic.evaluate import evaluate, request_from
 from components.traffic.manifests import reference
 from components.traffic.model import Mesh, Mtls
-from tests.unit.traffic.helpers import PATH, SERVICES, routes_of
+from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes, routes_of
 
 
 def compiled(raw: object, mesh: Mesh) -> Compilation:
@@ -23,7 +23,7 @@ def compiled(raw: object, mesh: Mesh) -> Compilation:
 
 
 def objects(raw: object, mesh: Mesh) -> dict[str, Any]:
-    return {reference(item): item for item in compiled(raw, mesh).objects}
+    return {reference(item): item for item in compiled(raw, mesh).manifests}
 
 
 def codes(raw: object, mesh: Mesh) -> set[str]:
@@ -57,7 +57,7 @@ def test_a_known_service_of_a_version_is_not_made_again() -> None:
 
     existing = service("reviews-v1")
     existing = type(existing)("reviews-v1", "bookinfo", REVIEWS.ports, (), (("app", "reviews"), ("version", "v1")))
-    made = compile_routes(routes_of(SPLIT), "linkerd", [*SERVICES, existing]).objects
+    made = compile_routes(routes_of(SPLIT), "linkerd", [*SERVICES, existing]).manifests
     assert "Service/bookinfo/reviews-v1" not in [reference(item) for item in made]
 
 
@@ -127,7 +127,7 @@ OUTLIER = {"outlierDetection": {"consecutive5xxErrors": 3}}
 
 def policies(raw: object) -> dict[str, Any]:
     """The traffic policies of the DestinationRules on Istio, by name."""
-    rules = [item for item in compiled(raw, "istio").objects if item["kind"] == "DestinationRule"]
+    rules = [item for item in compiled(raw, "istio").manifests if item["kind"] == "DestinationRule"]
     return {item["metadata"]["name"]: item["spec"].get("trafficPolicy") for item in rules}
 
 
@@ -195,7 +195,7 @@ def test_a_wildcard_and_a_host_outside_the_mesh_have_different_names() -> None:
     hosts = [{"host": host, "port": 80, "protocol": "HTTP"} for host in ("*.example.com", "any.example.com")]
     counts: dict[Mesh, int] = {"istio": 2, "linkerd": 3}
     for mesh, count in counts.items():
-        assert len(compiled({"reviews": {"egress": hosts}}, mesh).objects) == count
+        assert len(compiled({"reviews": {"egress": hosts}}, mesh).manifests) == count
 
 
 def test_a_tcp_host_needs_a_port_of_its_own_in_its_namespace() -> None:
@@ -258,7 +258,7 @@ def test_a_grpcroute_stands_only_where_it_shuts_out_no_caller(
     """On Linkerd it makes a port HTTP/2 and POST only, so a port that has other callers gets an HTTPRoute."""
     compilation = compiled(of_port(port, [CALL, *rest], api="gateway-api"), mesh)
     grpc = mesh == "istio" or port == 9000
-    kinds = {item["kind"] for item in compilation.objects if item["kind"].endswith("Route")}
+    kinds = {item["kind"] for item in compilation.manifests if item["kind"].endswith("Route")}
     assert kinds == {"GRPCRoute" if grpc else "HTTPRoute"}
     said = "MSH168" in {diagnostic.code for diagnostic in compilation.diagnostics}
     assert said == (mesh == "linkerd" and grpc)
@@ -376,7 +376,7 @@ def test_envoys_rate_limit_stands_at_the_pods_port_and_has_a_priority() -> None:
 @pytest.mark.parametrize(("mtls", "admitted"), [("strict", "all-authenticated"), ("permissive", "all-unauthenticated")])
 def test_linkerds_server_for_a_rate_limit_admits_whom_the_mesh_admits(mtls: Mtls, admitted: str) -> None:
     routes = routes_of({"reviews": {"rateLimit": {"requests": 60, "per": "2s"}}})
-    made = {reference(item): item for item in compile_routes(routes, "linkerd", SERVICES, mtls).objects}
+    made = {reference(item): item for item in compile_routes(routes, "linkerd", SERVICES, mtls).manifests}
     assert made["Server/bookinfo/reviews-9080"]["spec"]["accessPolicy"] == admitted
 
 
@@ -389,10 +389,10 @@ def test_egress_of_several_routes_of_a_namespace_is_declared_once() -> None:
     host = {"host": "example.com", "port": 80, "protocol": "HTTP"}
     raw = {"reviews": {"egress": [host]}, "ratings": {"egress": [host, {**host, "port": 8080}]}}
     istio = compiled(raw, "istio")
-    assert [reference(item) for item in istio.objects] == ["ServiceEntry/bookinfo/egress-example.com"]
-    assert [port["number"] for port in istio.objects[0]["spec"]["ports"]] == [80, 8080]
+    assert [reference(item) for item in istio.manifests] == ["ServiceEntry/bookinfo/egress-example.com"]
+    assert [port["number"] for port in istio.manifests[0]["spec"]["ports"]] == [80, 8080]
     assert istio.summaries["reviews"]["objects"] == istio.summaries["ratings"]["objects"]
-    linkerd = [reference(item) for item in compiled(raw, "linkerd").objects]
+    linkerd = [reference(item) for item in compiled(raw, "linkerd").manifests]
     assert linkerd[0] == "EgressNetwork/bookinfo/meshup-egress"
     assert len(linkerd) == 3
 
@@ -405,7 +405,7 @@ def test_a_retry_budget_on_linkerd_makes_a_service_profile_named_by_the_host() -
         }
     }
     compilation = compiled(raw, "linkerd")
-    (profile,) = compilation.objects
+    (profile,) = compilation.manifests
     assert profile["metadata"]["name"] == "reviews.bookinfo.svc.cluster.local"
     assert profile["spec"]["routes"][0] == {
         "name": "rule-0",
@@ -637,7 +637,7 @@ def test_every_target_writes_the_port_of_a_redirect_and_explain_says_it(
     targets: list[tuple[Mesh, str]] = [("istio", "istio"), ("istio", "gateway-api"), ("linkerd", "gateway-api")]
     for mesh, api in targets:
         compilation = compiled({"reviews": {"rules": rules, "api": api}}, mesh)
-        (route,) = (item for item in compilation.objects if item["kind"] in ("VirtualService", "HTTPRoute"))
+        (route,) = (item for item in compilation.manifests if item["kind"] in ("VirtualService", "HTTPRoute"))
         if route["kind"] == "VirtualService":
             assert route["spec"]["http"][0]["redirect"]["port"] == port
         else:

@@ -1,0 +1,110 @@
+"""Policies and versions -> DestinationRule (networking.istio.io/v1), Istio 1.30.
+
+One for each Service that has versions or policies, with every known version as a subset, so that a change of weights
+changes exactly the VirtualService.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...traffic.durations import duration_text
+from ...traffic.manifests import Manifest, manifest
+from ...traffic.model import Route, Service
+from ...traffic.objects import WHOLE_HOST, TrafficObject
+
+API_VERSION = "networking.istio.io/v1"
+_LOAD_BALANCER = {"round-robin": "ROUND_ROBIN", "least-request": "LEAST_REQUEST", "random": "RANDOM"}
+
+
+def destination_rule(service: Service, route: Route | None) -> Manifest:
+    """The DestinationRule of a Service: all its versions as subsets, and the policies of its route."""
+    spec: Manifest = {"host": service.host}
+    policy = traffic_policy(route) if route else {}
+    if policy:
+        spec["trafficPolicy"] = policy
+    if service.versions:
+        spec["subsets"] = [{"name": version.name, "labels": dict(version.labels)} for version in service.versions]
+    return manifest(API_VERSION, "DestinationRule", service.name, service.namespace, spec)
+
+
+def backend_rule(name: str, namespace: str, route: Route) -> Manifest:
+    """A DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not the
+    parent.
+    """
+    host = f"{name}.{namespace}.svc.{route.service.domain}"
+    spec = {"host": host, "trafficPolicy": traffic_policy(route)}
+    return manifest(API_VERSION, "DestinationRule", name, namespace, spec)
+
+
+def read_destination_rule(item: Manifest) -> TrafficObject:
+    """Read the destinations of a DestinationRule: its subsets. Routes to the host wait for its policies too."""
+    host = item["spec"]["host"]
+    return TrafficObject(item, offers=frozenset((host, subset) for subset in (WHOLE_HOST, *_subsets(item))))
+
+
+def with_subsets_of(old: Manifest, new: Manifest) -> Manifest:
+    """Return the new form of an object; of a DestinationRule with the subsets that only the old form has."""
+    if new["kind"] != "DestinationRule":
+        return new
+    subsets = _subsets(old) | _subsets(new)
+    return {**new, "spec": {**new["spec"], "subsets": list(subsets.values())}}
+
+
+def _subsets(item: Manifest) -> dict[str, Any]:
+    spec: dict[str, Any] = item.get("spec") or {}
+    return {subset["name"]: subset for subset in spec.get("subsets") or ()}
+
+
+def traffic_policy(route: Route) -> Manifest:
+    """Write the policies of a route that a DestinationRule carries."""
+    policy: Manifest = {}
+    balancer = _load_balancer(route)
+    if balancer:
+        policy["loadBalancer"] = balancer
+    breaker = route.circuit_breaker
+    if breaker:
+        tcp: Manifest = {}
+        http: Manifest = {}
+        for target, key, limit in (
+            (tcp, "maxConnections", breaker.max_connections),
+            (http, "http1MaxPendingRequests", breaker.max_pending_requests),
+            (http, "http2MaxRequests", breaker.max_requests),
+            (http, "maxRequestsPerConnection", breaker.max_requests_per_connection),
+        ):
+            if limit is not None:
+                target[key] = limit
+        pool = {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
+        if pool:
+            policy["connectionPool"] = pool
+        if breaker.consecutive_errors is not None:
+            outlier: Manifest = {"consecutive5xxErrors": breaker.consecutive_errors}
+            if breaker.interval is not None:
+                outlier["interval"] = duration_text(breaker.interval)
+            if breaker.ejection is not None:
+                outlier["baseEjectionTime"] = duration_text(breaker.ejection)
+            if breaker.max_ejection_percent is not None:
+                outlier["maxEjectionPercent"] = breaker.max_ejection_percent
+            policy["outlierDetection"] = outlier
+    if route.retry_budget:
+        policy["retryBudget"] = {"percent": route.retry_budget.percent}
+        if route.retry_budget.min_retries is not None:
+            policy["retryBudget"]["minRetryConcurrency"] = route.retry_budget.min_retries
+    return policy
+
+
+def _load_balancer(route: Route) -> Manifest:
+    if route.load_balancing:
+        return {"simple": _LOAD_BALANCER[route.load_balancing]}
+    session = route.session_affinity
+    if session is None:
+        return {}
+    if session.kind == "cookie":
+        cookie: Manifest = {"name": session.name, "ttl": duration_text(session.ttl) if session.ttl else "0s"}
+        if session.cookie_path:
+            cookie["path"] = session.cookie_path
+        return {"consistentHash": {"httpCookie": cookie}}
+    if session.kind == "source-ip":
+        return {"consistentHash": {"useSourceIp": True}}
+    key = "httpHeaderName" if session.kind == "header" else "httpQueryParameterName"
+    return {"consistentHash": {key: session.name}}

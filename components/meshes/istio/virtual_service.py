@@ -1,0 +1,244 @@
+"""Routes -> VirtualService (networking.istio.io/v1), Istio 1.30: one for each Service, named like it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ...traffic.durations import duration_text
+from ...traffic.manifests import Manifest, all_headers, manifest, quote, written_as
+from ...traffic.model import (
+    Backend,
+    Destination,
+    HeaderChange,
+    Match,
+    Mirror,
+    Port,
+    Redirect,
+    Retry,
+    Rewrite,
+    Route,
+    Rule,
+    Service,
+    TextMatch,
+)
+from ...traffic.objects import TrafficObject
+from ...traffic.targets import EXACT_OR_REGEX, Target, place
+from .data_plane import API_VERSION, ISTIO, LOOP
+
+
+def read_virtual_service(item: Manifest) -> TrafficObject:
+    """Read the destinations of a VirtualService: those of its routes and mirrors."""
+    spec: dict[str, Any] = item.get("spec") or {}
+    destinations: list[dict[str, Any]] = []
+    for http in spec.get("http") or ():
+        parts: list[dict[str, Any]] = [*(http.get("route") or ()), *(http.get("mirrors") or ())]
+        destinations += [part["destination"] for part in parts]
+    return TrafficObject(item, names=frozenset((one["host"], one.get("subset") or "") for one in destinations))
+
+
+_READERS = {"VirtualService": read_virtual_service}
+
+
+class VirtualService(Target):
+    """VirtualServices keep the order of the rules."""
+
+    name = "virtual-service"
+    title = "Istio VirtualService"
+    plane = ISTIO
+    api = "istio"
+    api_version = API_VERSION
+    kinds = ("VirtualService", "DestinationRule")
+    header_kinds = ("exact", "prefix", "regex", "present")
+    redirected_again = LOOP
+    readers = _READERS
+    refusals = ISTIO.refusals | {
+        "retries-by-budget": "Istio counts attempts; a budget only limits them further.",
+        "redirect-same-address": "The webhook of istiod refuses a redirect that changes nothing but the status.",
+    }
+
+    def shared_by(self, route: Route) -> Hashable:
+        """The routes of all ports of a Service are in one object."""
+        return place(route.service)
+
+    def write(self, routes: Sequence[Route]) -> Iterator[Manifest]:
+        """Write the VirtualService of a Service, for the routes of its ports."""
+        service = routes[0].service
+        several = len(service.ports) > 1
+        http: list[Manifest] = []
+        for route in routes:
+            port = route.port if several else None
+            http.extend(_http_route(rule, port, route.port) for rule in route.rules)
+        if several:
+            routed = {route.port.number for route in routes}
+            # Without these, requests to the other ports of the host would find no route and get 404.
+            http.extend(_pass_through(service, port) for port in service.ports if port.number not in routed)
+        spec = {"hosts": [service.host], "http": http}
+        yield manifest(API_VERSION, "VirtualService", service.name, service.namespace, spec)
+
+
+def _http_route(rule: Rule, port: Port | None, called: Port) -> Manifest:
+    route: Manifest = {"name": rule.name}
+    matches = _matches(rule.matches, port)
+    if matches:
+        route["match"] = matches
+    if rule.redirect:
+        route["redirect"] = _redirect(rule.redirect, called)
+    else:
+        route["route"] = [_weighted(backend) for backend in rule.backends]
+    if rule.rewrite:
+        route["rewrite"] = _rewrite(rule.rewrite, rule.matches)
+    if rule.timeout and rule.timeout.request is not None:
+        route["timeout"] = duration_text(rule.timeout.request)
+    if rule.retry:
+        route["retries"] = _retries(rule, rule.retry)
+    if rule.fault:
+        route["fault"] = _fault(rule)
+    if rule.mirrors:
+        route["mirrors"] = [_mirror(mirror) for mirror in rule.mirrors]
+    if rule.headers:
+        changes = {
+            side: change
+            for side, change in (
+                ("request", _change(rule.headers.request)),
+                ("response", _change(rule.headers.response)),
+            )
+            if change
+        }
+        if changes:
+            route["headers"] = changes
+    return route
+
+
+def _pass_through(service: Service, port: Port) -> Manifest:
+    return {
+        "name": f"port-{port.number}",
+        "match": [{"port": port.number}],
+        "route": [{"destination": {"host": service.host, "port": {"number": port.number}}}],
+    }
+
+
+def _destination(destination: Destination) -> Manifest:
+    written: Manifest = {"host": destination.service.host}
+    if destination.version:
+        written["subset"] = destination.version.name
+    if len(destination.service.ports) > 1:
+        written["port"] = {"number": destination.port.number}
+    return written
+
+
+def _weighted(backend: Backend) -> Manifest:
+    return {"destination": _destination(backend.destination), "weight": backend.weight}
+
+
+def _mirror(mirror: Mirror) -> Manifest:
+    return {"destination": _destination(mirror.destination), "percentage": {"value": mirror.percent}}
+
+
+def _matches(matches: Iterable[Match], port: Port | None) -> list[Manifest]:
+    written = [condition for match in matches for condition in _match(match)]
+    if port is None:
+        return written
+    return [{**condition, "port": port.number} for condition in written or [{}]]
+
+
+def _match(match: Match) -> list[Manifest]:
+    """One condition, or two where a prefix of whole segments needs them: VirtualService prefixes count characters."""
+    rest: Manifest = {}
+    if match.method or match.grpc_service:
+        rest["method"] = {"exact": match.method or "POST"}
+    headers = all_headers(match)
+    if headers:
+        rest["headers"] = {name: _string_match(condition) for name, condition in headers}
+    if match.query:
+        rest["queryParams"] = {name: _query_match(condition) for name, condition in match.query}
+    if match.source:
+        rest["sourceLabels"] = dict(match.source)
+    if match.source_namespace:
+        rest["sourceNamespace"] = match.source_namespace
+    if match.grpc_service:
+        kind = "exact" if match.grpc_method else "prefix"
+        return [{"uri": {kind: f"/{match.grpc_service}/{match.grpc_method}"}, **rest}]
+    if match.path is None:
+        return [rest]
+    if match.path.kind == "prefix" and match.path.value != "/":
+        return [{"uri": {"exact": match.path.value}, **rest}, {"uri": {"prefix": match.path.value + "/"}, **rest}]
+    return [{"uri": {match.path.kind: match.path.value}, **rest}]
+
+
+def _string_match(match: TextMatch) -> Manifest:
+    """A header condition. An empty one holds when the header is there."""
+    return {} if match.kind == "present" else {match.kind: match.value}
+
+
+def _query_match(match: TextMatch) -> Manifest:
+    """A query condition: only exact and regex are served."""
+    written = written_as(match, EXACT_OR_REGEX)
+    return {written.kind: written.value}
+
+
+def _retries(rule: Rule, retry: Retry) -> Manifest:
+    written: Manifest = {"attempts": retry.attempts}
+    if not retry.attempts:
+        return written
+    if rule.timeout and rule.timeout.per_try is not None:
+        written["perTryTimeout"] = duration_text(rule.timeout.per_try)
+    written["retryOn"] = ",".join(rule.retried)
+    if retry.backoff is not None:
+        written["backoff"] = duration_text(retry.backoff)
+    return written
+
+
+def _fault(rule: Rule) -> Manifest:
+    written: Manifest = {}
+    if rule.fault and rule.fault.delay:
+        delay = rule.fault.delay
+        written["delay"] = {"fixedDelay": duration_text(delay.duration), "percentage": {"value": delay.percent}}
+    if rule.fault and rule.fault.abort:
+        abort = rule.fault.abort
+        written["abort"] = {"httpStatus": abort.status, "percentage": {"value": abort.percent}}
+    return written
+
+
+def _change(change: HeaderChange) -> Manifest:
+    written: Manifest = {}
+    if change.set:
+        written["set"] = dict(change.set)
+    if change.add:
+        written["add"] = dict(change.add)
+    if change.remove:
+        written["remove"] = list(change.remove)
+    return written
+
+
+def _rewrite(rewrite: Rewrite, matches: Sequence[Match]) -> Manifest:
+    written: Manifest = {}
+    if rewrite.host:
+        written["authority"] = rewrite.host
+    if rewrite.path:
+        written["uriRegexRewrite"] = {"match": "^.*$", "rewrite": rewrite.path.replace("\\", "\\\\")}
+    elif rewrite.prefix:
+        # The checks make sure that there is exactly one match, on a prefix.
+        prefix = matches[0].path.value if matches and matches[0].path else "/"
+        written["uriRegexRewrite"] = _prefix_rewrite(prefix, rewrite.prefix)
+    return written
+
+
+def _prefix_rewrite(prefix: str, replacement: str) -> Manifest:
+    """Replaces a prefix of whole segments without doubling or losing a slash: /a and /a/b become /x and /x/b."""
+    old = "" if prefix == "/" else quote(prefix)
+    new = "" if replacement == "/" else replacement.replace("\\", "\\\\")
+    if not new:
+        return {"match": f"^{old}/?(.*)$", "rewrite": r"/\1"}
+    return {"match": f"^{old}(/.*)?$" if old else "^/(.*)$", "rewrite": rf"{new}\1" if old else rf"{new}/\1"}
+
+
+def _redirect(redirect: Redirect, called: Port) -> Manifest:
+    written: Manifest = {"redirectCode": redirect.status, "port": redirect.port_for(called.number)}
+    if redirect.path:
+        written["uri"] = redirect.path
+    if redirect.host:
+        written["authority"] = redirect.host
+    if redirect.scheme:
+        written["scheme"] = redirect.scheme
+    return written
