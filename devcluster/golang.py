@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from devcluster import artefacts
@@ -21,15 +21,20 @@ from devcluster.progress import Step
 
 _POLL_SECONDS = 0.2
 _LOG_LINES = 15
+_NO_DEBUG_INFORMATION = "-gcflags=all=-dwarf=false"
+"""`-ldflags=-w` alone has the compiler write it and the linker drop it."""
+_HEAP_BYTES = 1200 * 2**20
+"""More than what the largest program needs to be linked: above it, collecting garbage would slow everything down."""
 _MAJOR_SUFFIX = re.compile(r"v[0-9]+")
 
 
 @dataclass(frozen=True)
 class Go:
-    """A Go toolchain that is new enough."""
+    """A Go toolchain that is new enough, and the variables that its compilers get."""
 
     path: Path
     version: tuple[int, ...]
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def default_binary(package: str) -> str:
 
 
 def program_key(program: Program) -> str:
-    """Return the name of a program's content: modules, packages, flags and platform.
+    """Return the name of a program's content: modules, our own sources beside them, packages, flags and platform.
 
     The Go release is left out on purpose. The modules fix what is built; a newer Go must not cost every user a rebuild
     of all tools.
@@ -136,6 +141,7 @@ def program_key(program: Program) -> str:
         (program.folder / "go.sum").read_bytes(),
         json.dumps(dict(program.packages), sort_keys=True),
         program.ldflags,
+        *(source.read_bytes() for source in sorted(program.folder.rglob("*.go"))),
         sys.platform,
         os.uname().machine,
     )
@@ -150,9 +156,24 @@ def files_key(files: ModuleFiles) -> str:
 
 
 def go_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for Go: the user's own proxies and caches, nothing that changes what is built."""
+    """Return the environment for Go: the user's own proxies and caches, nothing that changes what is built.
+
+    Without cgo, so that it is the same with and without a C compiler.
+    """
     kept = {key: value for key, value in environ.items() if key not in ("GOFLAGS", "GOOS", "GOARCH", "GOBIN")}
-    return {**kept, "GOFLAGS": "-mod=readonly", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    return {**kept, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+
+
+def compiler_memory(processes: int, memory: int) -> dict[str, str]:
+    """Return the variables by which compilers collect no garbage while they are small, if there is memory for it.
+
+    Compiling k8s.io/api/core/v1 takes 7.0 instead of 11.3 seconds of processor time (Go 1.26).
+
+    Args:
+        processes: How many compilers run at once.
+        memory: Bytes that are free.
+    """
+    return {"GOGC": "off", "GOMEMLIMIT": str(_HEAP_BYTES)} if memory >= processes * _HEAP_BYTES else {}
 
 
 def find_go(required: tuple[int, ...], cache: Path, lock_file: Path, step: Step, environ: Mapping[str, str]) -> Go:
@@ -195,6 +216,7 @@ def build(program: Program, folder: Path, shop: Workshop) -> None:
         ToolError: The build failed or was stopped; the message names the cause, the log and the way out.
     """
     argv = [str(shop.go.path), "build", "-v", "-trimpath", "-buildvcs=false", f"-ldflags={program.ldflags}"]
+    argv.append(_NO_DEBUG_INFORMATION)
     _run([*argv, "-o", f"{folder}/", *program.packages.values()], program.folder, program.name, shop)
     for name, package in program.packages.items():
         (folder / default_binary(package)).rename(folder / name)
@@ -286,7 +308,7 @@ def _install_go(folder: Path, lock_file: Path, environ: Mapping[str, str]) -> No
 
 
 def _run(argv: list[str], cwd: Path, name: str, shop: Workshop, *, stdout: Path | None = None) -> None:
-    environ = go_environment(os.environ)
+    environ = go_environment({**shop.go.variables, **os.environ})
     log = shop.log
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors, (stdout or Path(os.devnull)).open("wb") as output:

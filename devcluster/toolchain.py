@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def workers(cores: int, memory: int, pieces: int) -> int:
     """Return how many builds run at once: Go fills the cores by itself, but links on one; each may need 3 GiB."""
     by_cores = 1 if cores < 2 else 2 if cores < 8 else 3  # noqa: PLR2004 - the steps are explained above
     return max(1, min(by_cores, memory // _BYTES_PER_BUILD, pieces))
+
+
+def by_module(pieces: Iterable[Piece]) -> list[list[Piece]]:
+    """Return the pieces in groups that may be made side by side, those that cost most first.
+
+    Pieces of one module share most of their packages: side by side, each run of Go would compile them for itself.
+    """
+    groups: dict[Path, list[Piece]] = {}
+    for piece in sorted(pieces, key=lambda piece: -piece.cost):
+        groups.setdefault(piece.folder, []).append(piece)
+    return sorted(groups.values(), key=lambda group: -sum(piece.cost for piece in group))
 
 
 def plugin_launcher(python: Path, repository: Path) -> str:
@@ -177,12 +189,14 @@ class Toolbox:
             lock_file = self.repository / "tools" / "go" / "requirements.txt"
             go = golang.find_go(required, self.cache, lock_file, step, self._environ)
             step.remark = ".".join(map(str, go.version))
-        # The longest first, so that the others fill the time beside it.
-        ordered = sorted(entries, key=lambda entry: -entry.piece.cost)
+        modules = by_module([entry.piece for entry in entries])
         stop = threading.Event()
-        count = workers(os.cpu_count() or 1, psutil.virtual_memory().available, len(ordered))
+        cores, memory = os.cpu_count() or 1, psutil.virtual_memory().available
+        count = workers(cores, memory, len(modules))
+        # Each build has as many compilers as there are cores.
+        go = replace(go, variables=golang.compiler_memory(count * cores, memory))
         with ThreadPoolExecutor(count, thread_name_prefix="build") as pool:
-            running = [pool.submit(self._make_one, entry.piece, go, progress, stop) for entry in ordered]
+            running = [pool.submit(self._make_all, pieces, go, progress, stop) for pieces in modules]
             try:
                 done, _ = wait(running, return_when=FIRST_EXCEPTION)
             finally:
@@ -191,6 +205,11 @@ class Toolbox:
                 pool.shutdown(wait=True, cancel_futures=True)
         for future in done:
             future.result()
+
+    def _make_all(self, pieces: Sequence[Piece], go: golang.Go, progress: Progress, stop: threading.Event) -> None:
+        for piece in pieces:
+            if not stop.is_set():
+                self._make_one(piece, go, progress, stop)
 
     def _make_one(self, piece: Piece, go: golang.Go, progress: Progress, stop: threading.Event) -> None:
         tools = ", ".join(piece.packages) if isinstance(piece, Program) else piece.module

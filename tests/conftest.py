@@ -35,12 +35,6 @@ ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
 """Has Pulumi write the state once, in the end, and not twice for every resource, which is most of the work of an `up`
 (docs/decisions/0002-scale.md). For tests in which nobody kills Pulumi: to them it makes no difference."""
 
-
-def nightly() -> bool:
-    """Whether hypothesis' profile asks for many examples: then tests take the time for more cases."""
-    return os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-
-
 # What takes longest begins first; what is not here needs no cluster and fills the time in which the others wait.
 _LONGEST_FIRST = (
     "dataplane/traffic",
@@ -56,6 +50,11 @@ _LONGEST_FIRST = (
 
 # It destroys its mesh, so it has one of its own.
 _OWN_MESH = ("test_make_up.py",)
+
+
+def nightly() -> bool:
+    """Whether hypothesis' profile asks for many examples: then tests take the time for more cases."""
+    return os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

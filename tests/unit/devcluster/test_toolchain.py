@@ -187,6 +187,21 @@ def test_builds_run_side_by_side_as_cores_and_memory_allow(cores: int, memory: i
     assert toolchain.workers(cores, memory, pieces) == count
 
 
+def test_compilers_keep_their_garbage_only_where_there_is_memory_for_all_of_them() -> None:
+    assert golang.compiler_memory(4, 24 * GIB)["GOGC"] == "off"
+    assert golang.compiler_memory(4, 4 * GIB) == {}
+
+
+def test_programs_of_one_module_are_built_one_after_the_other_and_the_longest_first() -> None:
+    pieces = [entry.piece for entry in catalogue.catalogue(REPOSITORY / "tools")]
+    groups = toolchain.by_module(pieces)
+    assert sorted(piece.name for group in groups for piece in group) == sorted(piece.name for piece in pieces)
+    assert [len({piece.folder for piece in group}) for group in groups] == [1] * len(groups)
+    assert len({group[0].folder for group in groups}) == len(groups)
+    for costs in (*([piece.cost for piece in group] for group in groups), [sum(p.cost for p in g) for g in groups]):
+        assert costs == sorted(costs, reverse=True)
+
+
 def test_the_machines_own_iptables_is_used(tmp_path: Path) -> None:
     for name in ("iptables", "iptables-save", "iptables-restore"):
         script(tmp_path / "sbin", name, "v1.8.9")

@@ -1,0 +1,3 @@
+module meshup.invalid/tools/pulumi/zxcvbn
+
+go 1.26.0
