@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from .apps.bookinfo import Bookinfo, BookinfoArgs
     from .apps.emojivoto import Emojivoto, EmojivotoArgs
     from .gateway_api import GatewayApi, GatewayApiArgs
+    from .mesh_namespace import MeshNamespace, MeshNamespaceArgs
     from .meshes.istio.component import Istio, IstioArgs
     from .meshes.istio.mutual_tls import MutualTls, MutualTlsArgs
     from .meshes.linkerd.component import Linkerd, LinkerdArgs
     from .meshes.linkerd.viz import Viz, VizArgs
-    from .namespace import MeshNamespace, MeshNamespaceArgs
     from .traffic.component import Traffic, TrafficArgs
 
 __all__ = [
@@ -47,7 +47,7 @@ _MODULES = {
     "GatewayApi": "gateway_api",
     "Istio": "meshes.istio.component",
     "Linkerd": "meshes.linkerd.component",
-    "MeshNamespace": "namespace",
+    "MeshNamespace": "mesh_namespace",
     "MutualTls": "meshes.istio.mutual_tls",
     "Traffic": "traffic.component",
     "Viz": "meshes.linkerd.viz",

@@ -19,13 +19,13 @@ Names are snake_case in Python and camelCase in a configuration. The arguments o
 package host of Pulumi passes a mapping with snake_case keys, whole numbers as floats, and enum members.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, cast
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Strict
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic.alias_generators import to_camel
 from pydantic_core import core_schema
 
@@ -48,7 +48,8 @@ class _AnyValue:
         return core_schema.any_schema()
 
 
-Deferred = Annotated[pulumi.Input[str], _AnyValue()]
+# pydantic can't resolve the forward reference in pulumi.Input[str], which is the same.
+Deferred = Annotated[str | Awaitable[str] | pulumi.Output[str], _AnyValue()]
 """A text that may be known only at deployment."""
 
 
@@ -85,6 +86,15 @@ class Arguments(BaseModel):
 
     exclusive: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of keys of which only one may be set."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler.resolve_ref_schema(handler(schema))
+        if cls.exclusive:
+            made["not"] = {"anyOf": [{"required": list(pair)} for pair in cls.exclusive]}
+        return made
 
     @classmethod
     def of(cls, args: Self | Mapping[str, Any]) -> Self:

@@ -12,18 +12,23 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import Annotated, Any, cast
 
 import pulumi
+from pydantic import Strict
 
+from .arguments import Arguments
 from .diagnostics import Diagnostic
 from .manifests import Manifest, register
+from .meshes.interface import GatewayApiRange
+from .scalars import FilePath
 
-RANGES: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
-    "istio": ((1, 4, 0), (1, 5, 1)),
-    "linkerd": ((1, 2, 1), (1, 5, 1)),
-}
-"""Oldest and newest bundle that a mesh takes. Istio 1.30: pkg/config/schema/gatewayapi/minimumversions.go."""
+# renovate: datasource=github-releases depName=kubernetes-sigs/gateway-api
+GATEWAY_API = "v1.5.1"
+"""The version inside what every mesh takes (`Mesh.gateway_api`)."""
+
+GATEWAY_API_DIGEST = "894a8ac09eb8e3585c673ebaf2abe49fe2b5e07276d1dc14f505f3f996819c53"
+"""SHA-256 over the objects of its standard channel (`digest`)."""
 
 GUARD = "safe-upgrades.gateway.networking.k8s.io"
 """The ValidatingAdmissionPolicy of bundles since 1.5.0: no older bundle, no experimental one over a standard one."""
@@ -35,20 +40,32 @@ _KINDS = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAd
 _PATH = "meshup:gatewayApi"
 
 
-class GatewayApiArgs(TypedDict):
+class GatewayApiSettings(Arguments):
+    """The bundle of the Gateway API."""
+
+    install: bool | None = None
+    """`false` never installs it; `true` does so even where neither the mesh nor a route needs it."""
+    manifest: FilePath | None = None
+    """A file, or a directory of YAML files. Without it: `gateway-api` in the charts' directory, else the project's
+    release."""
+
+
+class GatewayApiArgs(Arguments):
     """Arguments of `GatewayApi`."""
 
-    objects: list[dict[str, Any]]
+    objects: Annotated[tuple[dict[str, Any], ...], Strict(False)]
     """The objects of the bundle, as `parse` returns them."""
 
 
-def parse(documents: Iterable[Any], path: str, version: str, pinned: str) -> tuple[list[Manifest], list[Diagnostic]]:
+def parse(
+    documents: Iterable[Any], path: str, version: str = GATEWAY_API, pinned: str = GATEWAY_API_DIGEST
+) -> tuple[list[Manifest], list[Diagnostic]]:
     """Check that a bundle is the pinned one.
 
     Args:
         documents: What its YAML documents hold.
         path: Where they come from, for the report.
-        version: The pinned version, such as v1.5.1.
+        version: The pinned version.
         pinned: The digest of its standard channel, as `digest` returns it.
 
     Returns:
@@ -86,12 +103,17 @@ def is_part(name: str) -> bool:
 
 
 def existing(
-    mesh: str, crds: Sequence[Mapping[str, Any]], guards: Sequence[Mapping[str, Any]], is_ours: Mapping[str, bool]
+    mesh: str,
+    taken: GatewayApiRange,
+    crds: Sequence[Mapping[str, Any]],
+    guards: Sequence[Mapping[str, Any]],
+    is_ours: Mapping[str, bool],
 ) -> tuple[bool, list[Diagnostic]]:
     """Decide whether a bundle on the cluster serves.
 
     Args:
-        mesh: `istio` or `linkerd`.
+        mesh: The name of the mesh.
+        taken: Which bundles it takes.
         crds: Metadata of all CustomResourceDefinitions of the cluster.
         guards: Metadata of all its ValidatingAdmissionPolicies.
         is_ours: By name, whether an object belongs to this stack.
@@ -109,10 +131,8 @@ def existing(
     lacking = [name for name in _NEEDED if name not in there]
     if lacking:
         message = f"The bundle on the cluster lacks {', '.join(lacking)}."
-        return False, [
-            Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{_dotted(RANGES[mesh][1])}")
-        ]
-    oldest, newest = RANGES[mesh]
+        return False, [Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{_dotted(taken.newest)}")]
+    oldest, newest = taken.oldest, taken.newest
     allowed = f"{_dotted(oldest)} to {_dotted(newest)}, standard channel"
     found: list[Diagnostic] = []
     for name in _NEEDED:
@@ -130,10 +150,13 @@ def existing(
 class GatewayApi(pulumi.ComponentResource):
     """The bundle on a cluster that has none. What depends on it finds every route kind served."""
 
-    def __init__(self, name: str, args: GatewayApiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: GatewayApiArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("meshup:index:GatewayApi", name, {}, opts)
+        args = GatewayApiArgs.of(args)
         crds: list[pulumi.Resource] = []
-        for item in args["objects"]:
+        for item in args.objects:
             body = {key: value for key, value in item.items() if key != "status"}
             # The guard comes last and goes first, so that it never stands in the way of its own bundle.
             after = [] if _is_crd(item) else list(crds)

@@ -9,12 +9,14 @@ The facts behind the choices are those of the Pulumi Kubernetes provider 4.34:
 * A None in the values deletes the default of the chart. So there is none, unless a user writes one in `values`.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+
+from .arguments import Arguments
+from .scalars import FilePath, Repository
 
 RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 """Pulumi's type token of a Helm release."""
@@ -22,13 +24,16 @@ DEFAULT_TIMEOUT = 300
 """Seconds that a release may take to become ready, if nothing else is set."""
 
 
-class ChartSource(TypedDict):
-    """Where charts come from: `directory`, else `repository`, else the repository of the mesh's own project."""
+class ChartSource(Arguments):
+    """Where the charts come from. Empty, they come from the project of the mesh."""
 
-    directory: NotRequired[str]
-    """A directory with one sub-directory per chart, such as DIRECTORY/base."""
-    repository: NotRequired[str]
-    """An HTTP repository (`https://...`) or an OCI registry (`oci://...`)."""
+    exclusive = (("directory", "repository"),)
+
+    directory: FilePath | None = None
+    """A directory with one sub-directory per chart, such as `DIRECTORY/base`. The version is that of the charts. A
+    relative path starts at the project."""
+    repository: Repository | None = None
+    """`https://HOST/PATH`, an HTTP chart repository, or `oci://HOST/PATH`, a registry."""
 
 
 class HelmRelease(TypedDict):
@@ -52,11 +57,11 @@ class HelmRelease(TypedDict):
     """Seconds that Helm waits for the objects of the release to be ready."""
 
 
-def located(source: ChartSource, default_repository: str, chart: str) -> dict[str, str]:
+def chart_location(source: ChartSource, default_repository: str, chart: str) -> dict[str, str]:
     """Return `chart` and, for an HTTP repository, `repository` of a HelmRelease."""
-    if "directory" in source:
-        return {"chart": f"{source['directory'].rstrip('/')}/{chart}"}
-    repository = source.get("repository", default_repository).rstrip("/")
+    if source.directory is not None:
+        return {"chart": f"{source.directory.rstrip('/')}/{chart}"}
+    repository = (source.repository or default_repository).rstrip("/")
     if repository.startswith("oci://"):
         return {"chart": f"{repository}/{chart}"}
     return {"chart": chart, "repository": repository}
@@ -66,7 +71,7 @@ def chart_release(
     chart: str, source: ChartSource, default_repository: str, *, version: str, namespace: str, values: dict[str, Any]
 ) -> HelmRelease:
     """Return the release of a chart of a mesh. Its name and role are the chart's, until the mesh says otherwise."""
-    place = located(source, default_repository, chart)
+    place = chart_location(source, default_repository, chart)
     release: HelmRelease = {
         "role": chart,
         "name": chart,
@@ -82,15 +87,19 @@ def chart_release(
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge values as Helm does: mappings key by key, anything else by the last layer that has it."""
+    """Merge values as Helm does: mappings key by key, anything else by the last layer that has it.
+
+    The mappings of the result are its own. Anything else is that of the layer, which may be an Output.
+    """
     result: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            old = result.get(key)
-            if isinstance(old, dict) and isinstance(value, Mapping):
-                result[key] = merged(cast("dict[str, Any]", old), cast("Mapping[str, Any]", value))
+            if isinstance(value, Mapping):
+                old = result.get(key)
+                below: tuple[dict[str, Any], ...] = (cast("dict[str, Any]", old),) if isinstance(old, dict) else ()
+                result[key] = merged(*below, cast("Mapping[str, Any]", value))
             else:
-                result[key] = copy.deepcopy(value)
+                result[key] = value
     return result
 
 

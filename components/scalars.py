@@ -6,12 +6,14 @@ A value that one of them would drop with a line in its log, or refuse half-way t
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from kubernetes.utils import quantity as kubernetes_quantity
-from pydantic import AfterValidator
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import core_schema
 
 from .diagnostics.validation import refused
 
@@ -41,8 +43,22 @@ _LONGEST_URL = 2048
 _LONGEST_PATTERN = 1024
 
 
-def _checked(check: Callable[[str], str]) -> Any:
-    return AfterValidator(check)
+@dataclass(frozen=True)
+class _Checked:
+    """Metadata of a text: the function that checks it, and what the JSON Schema says of it."""
+
+    check: Callable[[str], str]
+    pattern: str = ""
+    longest: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        pattern = {"pattern": f"^({self.pattern})$"} if self.pattern else {}
+        return {**handler(schema), **pattern, **({} if self.longest is None else {"maxLength": self.longest})}
 
 
 def _dns_label(value: str) -> str:
@@ -257,25 +273,25 @@ def amount(quantity: str) -> Decimal:
     return cast("Any", kubernetes_quantity).parse_quantity(quantity)
 
 
-Name = Annotated[str, _checked(_dns_label)]
-SecretName = Annotated[str, _checked(_dns_subdomain)]
-ReleaseName = Annotated[str, _checked(_release)]
-Revision = Annotated[str, _checked(_revision)]
-Version = Annotated[str, _checked(_exact_version)]
-Text = Annotated[str, _checked(_not_empty)]
-FilePath = Annotated[str, _checked(_path)]
-Tag = Annotated[str, _checked(_image_tag)]
-Registry = Annotated[str, _checked(_registry)]
-Repository = Annotated[str, _checked(_repository)]
-HttpUrl = Annotated[str, _checked(_http_url)]
-Endpoint = Annotated[str, _checked(_endpoint)]
-ClusterDomain = Annotated[str, _checked(_domain(121, "of a cluster"))]
+Name = Annotated[str, _Checked(_dns_label, DNS_LABEL.pattern)]
+SecretName = Annotated[str, _Checked(_dns_subdomain, _DNS_NAME.pattern, _LONGEST_DNS_NAME)]
+ReleaseName = Annotated[str, _Checked(_release, DNS_LABEL.pattern, _LONGEST_RELEASE)]
+Revision = Annotated[str, _Checked(_revision, DNS_LABEL.pattern, _LONGEST_RELEASE - len("istiod-"))]
+Version = Annotated[str, _Checked(_exact_version, EXACT_VERSION.pattern)]
+Text = Annotated[str, _Checked(_not_empty)]
+FilePath = Annotated[str, _Checked(_path)]
+Tag = Annotated[str, _Checked(_image_tag, _IMAGE_TAG.pattern)]
+Registry = Annotated[str, _Checked(_registry, _REGISTRY.pattern, _LONGEST_PATH_PART)]
+Repository = Annotated[str, _Checked(_repository, "(https?|oci)://.+", _LONGEST_URL)]
+HttpUrl = Annotated[str, _Checked(_http_url, "https?://.+", _LONGEST_URL)]
+Endpoint = Annotated[str, _Checked(_endpoint)]
+ClusterDomain = Annotated[str, _Checked(_domain(121, "of a cluster"))]
 """SERVICE.NAMESPACE.svc.DOMAIN is a DNS name, and two labels of it may have 63 characters."""
-TrustDomain = Annotated[str, _checked(_domain(121, "of identities"))]
-Networks = Annotated[str, _checked(_cidrs)]
-Ports = Annotated[str, _checked(_ports)]
-LogLevel = Annotated[str, _checked(_log_level)]
-ProxyLogLevel = Annotated[str, _checked(_proxy_log_level)]
-HostPattern = Annotated[str, _checked(_host_pattern)]
-Quantity = Annotated[str, _checked(_quantity)]
-Bytes = Annotated[str, _checked(_bytes)]
+TrustDomain = Annotated[str, _Checked(_domain(121, "of identities"))]
+Networks = Annotated[str, _Checked(_cidrs)]
+Ports = Annotated[str, _Checked(_ports)]
+LogLevel = Annotated[str, _Checked(_log_level)]
+ProxyLogLevel = Annotated[str, _Checked(_proxy_log_level)]
+HostPattern = Annotated[str, _Checked(_host_pattern)]
+Quantity = Annotated[str, _Checked(_quantity, _QUANTITY.pattern, _LONGEST_RELEASE)]
+Bytes = Annotated[str, _Checked(_bytes, _QUANTITY.pattern, _LONGEST_RELEASE)]

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, render
+from components.meshes import MESHES
 from components.meshes.targets import PLANES
 from components.traffic import Compilation
 from components.traffic.evaluate import Request, request_from
@@ -18,7 +19,7 @@ from components.traffic.model import Mesh
 from components.traffic.proxies import Proxy
 from operate import explain as explaining
 from operate import stackfile
-from stacks import charts, parts, plan, settings, traffic_file, versions
+from stacks import charts, plan, settings, traffic_file
 
 REFUSED = 1
 """Exit code when the configuration has a fault."""
@@ -133,9 +134,10 @@ def compiled(
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
     compilation, said = plan.compiled(chosen, target)
     # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
-    wanted = getattr(chosen, target).version
-    source, _ = charts.inspect(chosen.charts, target, parts.CHARTS[target](chosen), wanted)
-    version = wanted or source.version or versions.PINNED[target]
+    read = MESHES[target]
+    wanted = read.wanted_version(chosen)
+    source, _ = charts.inspect(chosen.charts, read, read.charts(chosen), wanted)
+    version = wanted or source.version or read.versions.pinned
     return compilation, PLANES[target].proxy(version), [*errors(found), *errors(said)]
 
 

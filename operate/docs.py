@@ -16,7 +16,7 @@ from components.traffic import Service, capability, compile_routes, parse
 from components.traffic.capability import FEATURES
 from components.traffic.manifests import match_text
 from components.traffic.model import Mesh
-from operate import explain
+from operate import explain, reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -37,7 +37,7 @@ def pages(docs: Path) -> dict[Path, str]:
     found = {docs / "diagnostics.md": diagnostics_page()}
     for file in (docs / "traffic.md", *sorted((docs / "strategies").glob("*.md"))):
         found[file] = _BLOCK.sub(lambda block: _block(block[1], docs), file.read_text())
-    return found
+    return found | reference.pages(docs)
 
 
 def _block(name: str, docs: Path) -> str:
@@ -60,7 +60,7 @@ def matrix() -> str:
 
 def known_services() -> list[Service]:
     """The Services that the examples may name."""
-    return bookinfo.services("bookinfo")
+    return bookinfo.services()
 
 
 def example_diagnostics(example: dict[str, Any]) -> list[Diagnostic]:

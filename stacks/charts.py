@@ -13,10 +13,9 @@ from typing import Any, cast
 
 from components.diagnostics import Diagnostic, nearest
 from components.helm import ChartSource, HelmRelease
+from components.meshes.interface import Mesh
 from components.scalars import EXACT_VERSION
 from stacks import files
-from stacks.settings import ChartSettings
-from stacks.versions import unsupported
 
 _PATH = "meshup:charts.directory"
 _SECONDS = 10
@@ -37,50 +36,63 @@ class Charts:
 
 
 def inspect(
-    settings: ChartSettings, mesh: str, names: Sequence[str], wanted: str | None
+    settings: ChartSource, mesh: Mesh[Any], names: Sequence[str], wanted: str | None
 ) -> tuple[Charts, list[Diagnostic]]:
     """Look at the chart source of a stack.
 
     Args:
         settings: `meshup:charts`.
-        mesh: `istio` or `linkerd`.
-        names: The charts that the mesh needs, which are also the names of the sub-directories.
+        mesh: The mesh.
+        names: The charts that it needs, which are also the names of the sub-directories.
         wanted: The version that the configuration asks for, if it does.
 
     Returns:
         What is known, and the faults.
     """
-    if settings.repository is not None:
-        return Charts({"repository": settings.repository}), []
-    if settings.directory is None:
-        return Charts(), []
+    written = settings.directory
+    if settings.repository is not None or written is None:
+        return Charts(settings), []
     try:
-        directory = files.located(settings.directory)
+        directory = files.located(written)
     except files.UnreadableError as error:
-        return Charts(), [Diagnostic("MSH301", _PATH, settings.directory, f"There is no such directory: {error}.")]
-    source: ChartSource = {"directory": str(directory)}
+        return Charts(), [Diagnostic("MSH301", _PATH, written, f"There is no such directory: {error}.")]
+    source = settings.model_copy(update={"directory": str(directory)})
     if not files.is_directory(directory):
-        return Charts(source), [Diagnostic("MSH301", _PATH, settings.directory, "There is no such directory.")]
+        return Charts(source), [Diagnostic("MSH301", _PATH, written, "There is no such directory.")]
     found: list[Diagnostic] = []
     versions: dict[str, str] = {}
     for name in names:
-        version = _version(directory, name, settings.directory, found)
+        version = _version(directory, name, written, found)
         if version is not None:
             versions[name] = version
             if wanted is not None and version != wanted:
                 message = f"The chart {name} has version {version}, and the configuration asks for {wanted}."
-                found.append(Diagnostic("MSH304", _PATH, settings.directory, message, wanted))
+                found.append(Diagnostic("MSH304", _PATH, written, message, wanted))
     if wanted is None and len(set(versions.values())) > 1:
         listed = ", ".join(f"{name} {version}" for name, version in versions.items())
         message = f"The charts are not of one version: {listed}."
-        found.append(Diagnostic("MSH304", _PATH, settings.directory, message, "charts of one version"))
+        found.append(Diagnostic("MSH304", _PATH, written, message, "charts of one version"))
     # A version that the configuration names is judged with it, wherever the charts come from (stacks/settings.py).
     for name, version in versions.items() if wanted is None else ():
-        allowed = unsupported(mesh, version)
+        allowed = mesh.versions.unsupported(version)
         if allowed:
             message = f"meshup does not support version {version} of the chart {name}."
-            found.append(Diagnostic("MSH306", _PATH, settings.directory, message, allowed))
+            found.append(Diagnostic("MSH306", _PATH, written, message, allowed))
     return Charts(source, next(iter(versions.values()), "")), found
+
+
+def check_addon(settings: ChartSource, source: ChartSource, release: HelmRelease) -> list[Diagnostic]:
+    """Check the chart of an add-on in a directory of charts."""
+    written, directory = settings.directory, source.directory
+    found: list[Diagnostic] = []
+    if written is None or directory is None or not release["chart"].startswith(f"{directory}/"):
+        return found
+    name, wanted = release["chart"].rpartition("/")[2], release["version"]
+    version = _version(Path(directory), name, written, found)
+    if version not in (None, wanted):
+        message = f"The chart {name} has version {version}, and {wanted} is wanted."
+        found.append(Diagnostic("MSH304", _PATH, written, message, wanted))
+    return found
 
 
 def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:

@@ -2,7 +2,8 @@
 
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
-from stacks import delivery, other_meshes, ownership, parts, patches
+from components.meshes import MESHES
+from stacks import delivery, other_meshes, ownership, patches
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan
@@ -22,7 +23,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     Returns:
         Whose the objects are that exist, and the diagnostics.
     """
-    for namespace in sorted({release["namespace"] for release in plan.mesh.releases}):
+    for namespace in sorted({release["namespace"] for release in plan.releases}):
         # The hooks read Helm's records: a right that is missing shows before the first resource.
         view.metadata("v1", "Secret", namespace)
     wanted = plan.objects()
@@ -39,7 +40,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *claims.diagnostics,
         *delivery.delivery_conflicts(plan.delivery, live, claims, stack.owner),
         *view.conclude(of_patches, otherwise=[]),
-        *view.conclude(lambda: parts.check_cluster(plan.mesh, view), otherwise=[]),
+        *view.conclude(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.conclude(of_others, otherwise=[]),
         *view.diagnostics,
     ]

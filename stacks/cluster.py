@@ -13,8 +13,8 @@ from kubernetes.client.exceptions import ApiException
 
 from components.diagnostics import ConfigurationError, Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref
+from components.meshes.interface import Minor, minor
 from kubeaccess import connection
-from stacks.versions import Minor, minor
 
 ANSWER_SECONDS = 5.0
 """How long a connection to the API server may take; reading an answer may take four times that."""

@@ -11,18 +11,19 @@ from pathlib import Path
 
 from components import gateway_api
 from components.diagnostics import Diagnostic, errors
+from components.gateway_api import GATEWAY_API, GatewayApiSettings
+from components.helm import ChartSource
 from components.manifests import Manifest, ObjectRef
-from stacks import files, ownership, versions
+from components.meshes import MESHES
+from stacks import files, ownership
 from stacks.cluster import ClusterView
-from stacks.settings import ChartSettings, GatewayApiSettings, Settings
+from stacks.settings import Settings
 from stacks.state import Stack
 
 DIRECTORY = "gateway-api"
 """The sub-directory of `meshup:charts.directory` that may hold the bundle."""
 
-RELEASE = (
-    f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{versions.GATEWAY_API}/standard-install.yaml"
-)
+RELEASE = f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{GATEWAY_API}/standard-install.yaml"
 """The project's own release manifest of the standard channel."""
 
 _GROUP = "gateway.networking.k8s.io/"
@@ -44,7 +45,7 @@ def plan(
         view: The cluster.
     """
     install = settings.gateway_api.install
-    needed = settings.mesh == "linkerd" or any(item["apiVersion"].startswith(_GROUP) for item in objects)
+    needed = MESHES[settings.mesh].gateway_api.always or any(item["apiVersion"].startswith(_GROUP) for item in objects)
     if not (install or needed):
         return (), []
     missing, diagnostics = view.conclude(lambda: _missing(settings.mesh, stack, view), (False, []))
@@ -74,11 +75,11 @@ def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Dia
     }
     # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
     shared = [fault for fault in claims.diagnostics if fault.code == "MSH036"]
-    return (False, shared) if shared else gateway_api.existing(mesh, crds, policies, ours)
+    return (False, shared) if shared else gateway_api.existing(mesh, MESHES[mesh].gateway_api, crds, policies, ours)
 
 
 def load(
-    settings: GatewayApiSettings, charts: ChartSettings, environ: Mapping[str, str]
+    settings: GatewayApiSettings, charts: ChartSource, environ: Mapping[str, str]
 ) -> tuple[list[Manifest], list[Diagnostic]]:
     """Return the objects of the pinned bundle, or the faults.
 
@@ -132,9 +133,9 @@ def parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
         The objects in the order in which they are made, and the faults.
     """
     try:
-        return gateway_api.parse(files.documents(text), path, versions.GATEWAY_API, versions.GATEWAY_API_DIGEST)
+        return gateway_api.parse(files.documents(text), path)
     except files.UnreadableError as error:
-        allowed = f"the release manifest of {versions.GATEWAY_API}"
+        allowed = f"the release manifest of {GATEWAY_API}"
         return [], [Diagnostic("MSH311", path, None, f"The bundle can't be read: {error}.", allowed)]
 
 
@@ -159,7 +160,7 @@ def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnost
 
 def _cached(environ: Mapping[str, str]) -> Path:
     cache = files.located(environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return cache / "meshup" / f"gateway-api-{versions.GATEWAY_API.removeprefix('v')}.yaml"
+    return cache / "meshup" / f"gateway-api-{GATEWAY_API.removeprefix('v')}.yaml"
 
 
 def _write(file: Path, text: str) -> None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic
-from components.meshes.istio import component as istio
-from components.meshes.linkerd import component as linkerd
-from components.namespace import metadata
+from components.meshes import MESHES
+from components.meshes.interface import Signature
 from stacks.cluster import ClusterView
 from stacks.plan import Plan
 
@@ -21,62 +20,20 @@ Release = tuple[str, str]
 """Name and namespace of a Helm release."""
 
 
-@dataclass(frozen=True)
-class KnownMesh:
-    """How the objects of a mesh are recognised.
-
-    Attributes:
-        title: Its name in reports.
-        injectors: Ends of the names of the webhooks that add its proxy to pods.
-        validators: Ends of the names of the webhooks that judge its own objects.
-        opt_in: An annotation of a namespace without which the injector adds nothing, and its values; "" where the
-            selectors of the webhook decide.
-        control_plane: Label and value of the Deployment that is its control plane.
-        crds: Its CustomResourceDefinitions.
-        crds_role: The role of the release that has them.
-    """
-
-    title: str
-    injectors: tuple[str, ...]
-    validators: tuple[str, ...] = ()
-    opt_in: tuple[str, tuple[str, ...]] = ("", ())
-    control_plane: tuple[str, str] = ("", "")
-    crds: tuple[str, ...] = ()
-    crds_role: str = ""
-
-
-KNOWN: dict[str, KnownMesh] = {
-    "istio": KnownMesh(
-        title="Istio",
-        injectors=("sidecar-injector.istio.io",),
-        validators=("validation.istio.io",),
-        control_plane=("app", "istiod"),
-        crds=istio.CRDS,
-        crds_role="base",
-    ),
-    "linkerd": KnownMesh(
-        title="Linkerd",
-        injectors=("linkerd-proxy-injector.linkerd.io",),
-        validators=("linkerd-sp-validator.linkerd.io", "linkerd-policy-validator.linkerd.io"),
-        # It is called for all namespaces and adds nothing without the annotation (pkg/inject, ShouldInject).
-        opt_in=("linkerd.io/inject", ("enabled", "ingress")),
-        control_plane=("linkerd.io/control-plane-component", "destination"),
-        crds=linkerd.CRDS,
-        crds_role="crds",
-    ),
-    "consul": KnownMesh(
+KNOWN: dict[str, Signature] = {
+    **{mesh.name: mesh.signature for mesh in MESHES.values()},
+    "consul": Signature(
         title="Consul",
         injectors=("consul-connect-injector.consul.hashicorp.com",),
         # It is called for all namespaces. Without an annotation of the pod, its own default decides, which is off.
         opt_in=("consul.hashicorp.com/connect-inject", ("true",)),
     ),
-    "kuma": KnownMesh(title="Kuma", injectors=("kuma-injector.kuma.io",)),
-    "osm": KnownMesh(title="Open Service Mesh", injectors=("osm-inject.k8s.io",)),
-    "app-mesh": KnownMesh(title="AWS App Mesh", injectors=("mpod.appmesh.k8s.aws", "appmesh-inject.aws.amazon.com")),
+    "kuma": Signature(title="Kuma", injectors=("kuma-injector.kuma.io",)),
+    "osm": Signature(title="Open Service Mesh", injectors=("osm-inject.k8s.io",)),
+    "app-mesh": Signature(title="AWS App Mesh", injectors=("mpod.appmesh.k8s.aws", "appmesh-inject.aws.amazon.com")),
 }
-"""Meshes by the names of their webhooks: Istio's chart istio-discovery (templates/mutatingwebhook.yaml,
-validatingwebhookconfiguration.yaml), Linkerd's chart linkerd-control-plane (templates/proxy-injector-rbac.yaml,
-destination-rbac.yaml), and the charts of consul-k8s, kuma, osm and aws-app-mesh-controller."""
+"""Meshes by the names of their webhooks: those of meshup, and by the charts of consul-k8s, kuma, osm and
+aws-app-mesh-controller, others."""
 
 
 _REGISTRATION = "admissionregistration.k8s.io/v1"
@@ -177,7 +134,7 @@ def _is_ours(release: Release | None, plan: Plan, own: Collection[str], namespac
 
 
 def _releases(plan: Plan) -> set[Release]:
-    return {(release["name"], release["namespace"]) for release in plan.mesh.releases}
+    return {(release["name"], release["namespace"]) for release in plan.releases}
 
 
 def _where(hook: Object) -> str:
@@ -195,7 +152,7 @@ def _same_mesh(plan: Plan, others: Sequence[_Webhooks], running: set[Release]) -
         others: Webhooks that are not this stack's.
         running: The releases of this stack that run. Somebody else's webhooks may lead to them: a tag of a revision.
     """
-    kind = plan.mesh.kind
+    kind = plan.mesh.name
     diagnostics: list[Diagnostic] = []
     for other in others:
         if other.mesh != kind:
@@ -224,20 +181,20 @@ def _other_meshes(plan: Plan, others: Sequence[_Webhooks], namespaces: Sequence[
     live = {item["name"]: item for item in namespaces}
     diagnostics: list[Diagnostic] = []
     for other in others:
-        if other.mesh == plan.mesh.kind or not other.injects:
+        if other.mesh == plan.mesh.name or not other.injects:
             continue
         title = KNOWN[other.mesh].title
         taken = [
             namespace["name"]
             for namespace in plan.namespaces
-            if _injects(other, _final(live.get(namespace["name"], {}), metadata(namespace)), _pods(plan, namespace))
+            if _injects(other, _final(live.get(namespace["name"], {}), namespace), _pods(plan, namespace))
         ]
         for name in taken:
             message = f"{title} ({other.name}) injects its proxy into the pods of this namespace as well."
             diagnostics.append(Diagnostic("MSH322", f"Namespace/{name}", None, message, "one mesh per namespace"))
         if not taken:
             message = f"{title} is on the cluster ({other.name}). It injects into no namespace of this stack."
-            diagnostics.append(Diagnostic("MSH323", "meshup:mesh", plan.mesh.kind, message, severity="info"))
+            diagnostics.append(Diagnostic("MSH323", "meshup:mesh", plan.mesh.name, message, severity="info"))
     return diagnostics
 
 
@@ -279,8 +236,8 @@ def _injects(other: _Webhooks, namespace: Object, pods: Sequence[Mapping[str, st
 
 def _crds(plan: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
     """Refuse CustomResourceDefinitions that another release or tool has installed: Helm would not take them over."""
-    known = KNOWN[plan.mesh.kind]
-    release = next(item for item in plan.mesh.releases if item["role"] == known.crds_role)
+    known = KNOWN[plan.mesh.name]
+    release = next(item for item in plan.releases if item["role"] == known.crds_role)
     wanted = (release["name"], release["namespace"])
     base: Object = release["values"].get("base") or {}
     excluded: Sequence[str] = base.get("excludedCRDs") or ()
@@ -323,12 +280,12 @@ def _running(plan: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
         if not running:
             continue
         names = ", ".join(sorted("/".join(reversed(release)) for release in running))
-        if mesh != plan.mesh.kind:
+        if mesh != plan.mesh.name:
             message = (
                 f"{known.title} runs ({names}) and goes in this run, after the applications have moved to "
-                f"{KNOWN[plan.mesh.kind].title}."
+                f"{KNOWN[plan.mesh.name].title}."
             )
-            diagnostics.append(Diagnostic("MSH325", "meshup:mesh", plan.mesh.kind, message, severity="warning"))
+            diagnostics.append(Diagnostic("MSH325", "meshup:mesh", plan.mesh.name, message, severity="warning"))
         elif not running & _releases(plan):
             message = (
                 f"The control plane {names} runs. With these settings it would be deleted before the new one is made."

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from stacks.plan import AppPlan, Plan
+from components.apps.interface import AppPlan
+from stacks.plan import Plan
 
 
 def outputs(plan: Plan) -> dict[str, Any]:
@@ -11,11 +12,11 @@ def outputs(plan: Plan) -> dict[str, Any]:
         "mesh": dict(plan.mesh.output),
         "apps": {app.name: _app(app) for app in plan.apps},
         "trafficSplits": dict(plan.traffic.summaries),
-        "dashboards": dict(plan.mesh.dashboards),
+        "dashboards": {addon.name: dict(addon.dashboard) for addon in plan.addons if addon.dashboard},
     }
 
 
-def _app(app: AppPlan) -> dict[str, Any]:
+def _app(app: AppPlan[Any]) -> dict[str, Any]:
     service, port, path = app.entry
     return {
         "namespace": app.namespace,

@@ -1,18 +1,26 @@
 """Settings and cluster -> Plan: all that a stack will have, as plain data, built once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
+from components.addons import ADDONS
+from components.addons.interface import AddonPlan
+from components.apps import APPS
+from components.apps.interface import AppPlan
 from components.diagnostics import Diagnostic, errors
+from components.helm import ChartSource, HelmRelease
 from components.manifests import Manifest, ObjectRef, object_ref
+from components.mesh_namespace import MeshNamespaceArgs, metadata
+from components.meshes import MESHES
+from components.meshes.interface import MeshPlan, MeshRequest
 from components.meshes.targets import TARGETS
-from components.namespace import MeshNamespaceArgs
 from components.traffic import Compilation, compile_routes, parse
-from components.traffic.model import CLUSTER_DOMAIN, Mesh
-from stacks import charts, delivery, gateway_api, patches, versions
+from components.traffic.model import Mesh
+from stacks import charts, delivery, files, gateway_api, patches
+from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
 from stacks.delivery import Delivery
-from stacks.parts import APPS, CHARTS, MESHES, AppPlan, MeshPlan
 from stacks.settings import Settings
 from stacks.state import Stack
 
@@ -24,7 +32,8 @@ class Plan:
     Attributes:
         gateway_api: The bundle of the Gateway API; empty if the cluster has one that serves, or none is needed.
         mesh: The mesh.
-        namespaces: Those of the applications.
+        addons: The add-ons.
+        namespaces: The metadata of the namespaces of the applications.
         apps: The applications.
         traffic: The compiled routes, for outputs and reports.
         delivery: The objects of the routes, and how they are delivered.
@@ -32,21 +41,29 @@ class Plan:
     """
 
     mesh: MeshPlan
-    namespaces: tuple[MeshNamespaceArgs, ...]
-    apps: tuple[AppPlan, ...]
+    addons: tuple[AddonPlan, ...]
+    namespaces: tuple[Mapping[str, Any], ...]
+    apps: tuple[AppPlan[Any], ...]
     traffic: Compilation
     delivery: Delivery
     patches: tuple[Manifest, ...]
     gateway_api: tuple[Manifest, ...]
 
+    @property
+    def releases(self) -> list[HelmRelease]:
+        """The Helm releases of charts of others."""
+        return [*self.mesh.releases, *(addon.release for addon in self.addons)]
+
     def objects(self) -> list[ObjectRef]:
         """Return every object that the stack will make, so without those of other people's charts."""
-        namespaces = [ObjectRef("v1", "Namespace", item["name"]) for item in (*self.mesh.namespaces, *self.namespaces)]
+        of_addons = (addon.namespace for addon in self.addons)
+        made = (*self.mesh.namespaces, *of_addons, *self.namespaces)
+        namespaces = [ObjectRef("v1", "Namespace", item["name"]) for item in made]
         apps = [item for app in self.apps for item in app.objects]
         return [
             *map(object_ref, self.gateway_api),
             *namespaces,
-            *self.mesh.objects,
+            *map(object_ref, self.mesh.objects),
             *map(object_ref, apps),
             *map(object_ref, self.delivery.objects),
         ]
@@ -70,14 +87,18 @@ def build(
         The plan, and all diagnostics so far. There is no plan without a cluster, or with an error among the diagnostics
         of the settings, the charts, the mesh, the routes, and the version of the cluster.
     """
-    names = CHARTS[settings.mesh](settings)
-    source, of_charts = charts.inspect(settings.charts, settings.mesh, names, getattr(settings, settings.mesh).version)
-    mesh, of_mesh = MESHES[settings.mesh](settings, source, stack.environ)
+    kind = MESHES[settings.mesh]
+    source, of_charts = charts.inspect(settings.charts, kind, kind.charts(settings), kind.wanted_version(settings))
+    mesh, of_mesh = kind.plan(request(settings, source, stack.environ))
+    addons = _addons(settings, mesh, source.source)
+    of_charts += [
+        fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
+    ]
     traffic, of_traffic = compiled(settings)
     delivered, of_delivery = delivery.deliver(traffic, settings.delivery, stack.owner)
     diagnostics = [*found, *of_charts, *of_mesh, *of_traffic, *of_delivery]
     if view is not None:
-        diagnostics += check_version(view.version, versions.kubernetes(settings.mesh, mesh.output["version"]))
+        diagnostics += check_version(view.version, kind.versions.kubernetes_for(mesh.version))
     if view is None or errors(diagnostics):
         return None, diagnostics
     bundle, of_bundle = gateway_api.plan(settings, delivered.objects, stack, view)
@@ -85,6 +106,7 @@ def build(
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
         mesh=mesh,
+        addons=addons,
         namespaces=tuple(_namespace(app, mesh) for app in apps),
         apps=apps,
         traffic=traffic,
@@ -105,22 +127,50 @@ def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation,
     Returns:
         What was compiled, and all diagnostics of it.
     """
-    target = mesh or settings.mesh
+    target = mesh or cast("Mesh", settings.mesh)
     services = [service for app in _apps(settings, {}) for service in app.services]
-    domain = settings.linkerd.cluster_domain if target == "linkerd" else CLUSTER_DOMAIN
+    domain = MESHES[target].cluster_domain(settings)
     routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain)
     traffic = compile_routes(routes, target, TARGETS, services, settings.mtls)
     return traffic, [*diagnostics, *traffic.diagnostics]
 
 
-def _apps(settings: Settings, annotations: patches.Annotations) -> tuple[AppPlan, ...]:
+def request(settings: Settings, source: Charts, environ: Mapping[str, str]) -> MeshRequest:
+    """Return what a mesh is planned from."""
+    return MeshRequest(
+        settings=settings,
+        mtls=settings.mtls,
+        charts=source.source,
+        charts_version=source.version,
+        secret=settings.secret,
+        environ=environ,
+        read_file=read_file,
+    )
+
+
+def read_file(path: str, most_bytes: int) -> str:
+    """Read a file that the configuration names.
+
+    Raises:
+        OSError: It can't be read; the text is the reason.
+    """
+    try:
+        return files.text(files.located(path), most_bytes)
+    except files.UnreadableError as error:
+        raise OSError(str(error)) from None
+
+
+def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource) -> tuple[AddonPlan, ...]:
+    known = (*MESHES[mesh.name].addons, *ADDONS.values())
+    wanted = [(addon, addon.args(settings, mesh.args, source)) for addon in known]
+    return tuple(addon.plan(args) for addon, args in wanted if args is not None)
+
+
+def _apps(settings: Settings, annotations: patches.Annotations) -> tuple[AppPlan[Any], ...]:
     """Plan the applications, with the annotations that routes ask for on their Services."""
-    names = dict.fromkeys(settings.apps)
-    return tuple(APPS[name](settings, annotations.get(getattr(settings, name).namespace, {})) for name in names)
+    apps = [APPS[name] for name in dict.fromkeys(settings.apps)]
+    return tuple(app.plan(settings, annotations.get(settings.section(app.section).namespace, {})) for app in apps)
 
 
-def _namespace(app: AppPlan, mesh: MeshPlan) -> MeshNamespaceArgs:
-    namespace: MeshNamespaceArgs = {"name": app.namespace, "mesh": mesh.kind}
-    if mesh.revision:
-        namespace["revision"] = mesh.revision
-    return namespace
+def _namespace(app: AppPlan[Any], mesh: MeshPlan) -> Mapping[str, Any]:
+    return metadata(MeshNamespaceArgs(name=app.namespace, mesh=mesh.name, **mesh.membership))

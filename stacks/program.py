@@ -9,18 +9,22 @@ from typing import Any, NamedTuple
 
 import pulumi
 
+from components.addons.interface import AddonChart, AddonPlan
+from components.apps import APPS
+from components.apps.interface import AppPlan
 from components.diagnostics import ConfigurationError, errors, render
 from components.gateway_api import GatewayApi
 from components.manifests import Manifest
-from components.namespace import MeshNamespace, MeshNamespaceArgs
+from components.meshes import MESHES
+from components.meshes.interface import MeshPlan, Registered
+from components.namespace import Namespace
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
-from stacks import charts, checks, kubeconfig, parts, plan, settings, state, traffic_file
+from stacks import charts, checks, kubeconfig, plan, settings, state, traffic_file
 from stacks.cluster import Cluster, ClusterError, ClusterView
 from stacks.hooks import transformation
 from stacks.outputs import outputs
 from stacks.ownership import Claims
-from stacks.parts import AppPlan, MeshPlan, Registered
 from stacks.plan import Plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.state import Stack
@@ -101,7 +105,7 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
     claims = None
     if planned is not None and view is not None:
         claims, found = checks.check(chosen, planned, stack, view)
-        diagnostics += [*found, *charts.unreachable(planned.mesh.releases)]
+        diagnostics += [*found, *charts.unreachable(planned.releases)]
     if planned is None or claims is None or cluster is None or errors(diagnostics):
         raise ConfigurationError(diagnostics)
     if diagnostics:
@@ -118,6 +122,8 @@ def steps(planned: Plan) -> list[Step]:
     return [
         Step("gateway-api", (), partial(_gateway_api, planned.gateway_api)),
         Step("mesh", ("gateway-api",), partial(_mesh, planned.mesh)),
+        # Nothing waits for them: applications do without.
+        *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
         *namespaces,
         *apps,
         Step("traffic", before, partial(_traffic, planned)),
@@ -148,15 +154,19 @@ def _gateway_api(objects: Sequence[Manifest], options: Options, _: Made) -> Regi
 
 
 def _mesh(mesh: MeshPlan, options: Options, _: Made) -> Registered:
-    return parts.register_mesh(mesh, options)
+    return MESHES[mesh.name].register(mesh, options)
 
 
-def _namespace(args: MeshNamespaceArgs, options: Options, _: Made) -> Registered:
-    return Registered((MeshNamespace(f"namespace-{args['name']}", args, options()),))
+def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:
+    return Registered((AddonChart(addon, made["mesh"].addon_values.get(addon.name, {}), options()),))
 
 
-def _app(app: AppPlan, options: Options, made: Made) -> Registered:
-    return Registered((parts.register_app(app, made["mesh"].pod_annotations, options()),))
+def _namespace(metadata: Mapping[str, Any], options: Options, _: Made) -> Registered:
+    return Registered((Namespace(f"namespace-{metadata['name']}", metadata, options()),))
+
+
+def _app(app: AppPlan[Any], options: Options, made: Made) -> Registered:
+    return Registered((APPS[app.name].register(app, made["mesh"].pod_annotations, options()),))
 
 
 def _traffic(planned: Plan, options: Options, _: Made) -> Registered:

@@ -2,47 +2,30 @@
 
 `load` is pure. `read_config` is the only place in meshup that reads Pulumi's configuration.
 
-A new section is a `Section` with its fields, and a field of `Settings`. Keys are written camelCase in configuration,
-and their Python names are snake_case. Values are never coerced: `"3"` is not a number.
+Meshes, applications and add-ons declare the sections of the configuration (components/arguments.py); here they are put
+together with the keys of the stack itself. Values are never coerced: `"3"` is not a number.
 """
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast, get_origin
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError, create_model
+from pydantic.alias_generators import to_camel, to_snake
 
+from components.addons import ADDONS
+from components.apps import APPS
+from components.arguments import Arguments, Extended, check_all, exclusive_keys, repeated
 from components.diagnostics import Diagnostic, nearest, one_of
 from components.diagnostics.validation import HIDDEN, keys_of, validate
-from components.scalars import (
-    Bytes,
-    ClusterDomain,
-    Endpoint,
-    FilePath,
-    HostPattern,
-    HttpUrl,
-    LogLevel,
-    Name,
-    Networks,
-    Ports,
-    ProxyLogLevel,
-    Quantity,
-    Registry,
-    ReleaseName,
-    Repository,
-    Revision,
-    SecretName,
-    Tag,
-    Text,
-    TrustDomain,
-    Version,
-    amount,
-)
-from stacks import versions
+from components.gateway_api import GatewayApiSettings
+from components.helm import ChartSource
+from components.meshes import MESHES
+from components.meshes.interface import Mtls
+from components.scalars import FilePath, Name
 from stacks.environments import ENVIRONMENTS, with_preset
 from stacks.files import MOST_DEPTH, depth
 
@@ -69,7 +52,7 @@ PROVIDER_KEYS = (
     "upsertExistingObjects",
 )
 """The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` of its documentation."""
-_PROVIDER_FLAGS = (
+PROVIDER_FLAGS = (
     "alwaysRender",
     "deleteUnreachable",
     "enableConfigMapMutable",
@@ -83,190 +66,10 @@ _PROVIDER_FLAGS = (
     "upsertExistingObjects",
 )
 """Those that the provider compares with the text `true`; any other text is false to it (provider.go, Configure)."""
-LINKERD_RELEASES = ("crds", "cni", "control-plane", "viz")
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
-Replicas = Annotated[int, Field(ge=1, le=100)]
-Seconds = Annotated[int, Field(ge=10, le=3600)]
-Days = Annotated[int, Field(ge=1, le=36500)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-# YAML has lists, and a frozen model wants tuples: only here, a value may be of another type than declared.
-Names = Annotated[tuple[Name, ...], Strict(False)]
-SecretNames = Annotated[tuple[SecretName, ...], Strict(False)]
 
-
-class Section(BaseModel):
-    """A mapping of the configuration: unknown keys are refused, nothing is coerced, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
-
-
-class Quantities(Section):
-    """CPU, memory and ephemeral storage as Kubernetes quantities."""
-
-    cpu: Quantity | None = None
-    memory: Bytes | None = None
-    ephemeral_storage: Annotated[Bytes | None, Field(alias="ephemeral-storage")] = None
-
-
-class Resources(Section):
-    """Kubernetes resource requests and limits."""
-
-    requests: Quantities | None = None
-    limits: Quantities | None = None
-
-
-class Autoscaling(Section):
-    """A horizontal pod autoscaler."""
-
-    min: Replicas
-    max: Replicas
-    cpu: Annotated[int | None, Field(ge=1, le=100)] = None
-
-
-class Gateway(Section):
-    """An Istio gateway."""
-
-    name: ReleaseName
-    service_type: Literal["LoadBalancer", "ClusterIP", "NodePort", "None"] = "LoadBalancer"
-    replicas: Replicas | None = None
-    autoscaling: Autoscaling | None = None
-    resources: Resources | None = None
-
-
-class IstioSettings(Section):
-    """`meshup:istio`."""
-
-    version: Version | None = None
-    namespace: Name = "istio-system"
-    gateway_namespace: Name = "istio-ingress"
-    revision: Revision | None = None
-    profile: Literal["default", "minimal", "demo", "preview", "stable"] = "default"
-    replicas: Replicas | None = None
-    autoscaling: Autoscaling | None = None
-    resources: Resources | None = None
-    proxy_resources: Resources | None = None
-    access_log: Literal["off", "text", "json"] = "off"
-    trace_sampling: Percent | None = None
-    egress: Literal["allow-any", "registry-only"] = "allow-any"
-    hub: Registry | None = None
-    tag: Tag | None = None
-    image_pull_secrets: SecretNames = ()
-    webhooks: bool = True
-    gateways: Annotated[tuple[Gateway, ...], Strict(False)] = ()
-    timeout_seconds: Seconds = 300
-    values: dict[str, dict[str, Any]] = {}
-
-
-class TracingSettings(Section):
-    """Where Linkerd's proxies send spans."""
-
-    endpoint: Endpoint
-    service_account: Name
-    namespace: Name
-
-
-class VizSettings(Section):
-    """`meshup:linkerd.viz`."""
-
-    enabled: bool = False
-    namespace: Name = "linkerd-viz"
-    prometheus_url: HttpUrl | None = None
-    dashboard_hosts: HostPattern | None = None
-
-
-class LinkerdSettings(Section):
-    """`meshup:linkerd`."""
-
-    version: Version | None = None
-    namespace: Name = "linkerd"
-    cluster_domain: ClusterDomain = "cluster.local"
-    trust_domain: TrustDomain | None = None
-    high_availability: bool = False
-    webhook_failure_policy: Literal["Ignore", "Fail"] | None = None
-    proxy_resources: Resources | None = None
-    proxy_log_level: ProxyLogLevel | None = None
-    log_level: LogLevel | None = None
-    log_format: Literal["plain", "json"] | None = None
-    native_sidecar: bool | None = None
-    opaque_ports: Ports | None = None
-    skip_inbound_ports: Ports | None = None
-    skip_outbound_ports: Ports | None = None
-    cluster_networks: Networks | None = None
-    tracing: TracingSettings | None = None
-    registry: Registry | None = None
-    image_pull_secrets: SecretNames = ()
-    cni: bool = False
-    heartbeat: bool = True
-    timeout_seconds: Seconds = 300
-    viz: VizSettings = VizSettings()
-    values: dict[str, dict[str, Any]] = {}
-
-
-class LifetimeSettings(Section):
-    """How long a certificate is valid, and how long before its end it is renewed. Days."""
-
-    validity_days: Days | None = None
-    renew_before_days: Days | None = None
-
-
-class IdentitySettings(Section):
-    """`meshup:identity`: the certificates of Linkerd. stacks/identity.py checks how the keys go together."""
-
-    anchors: Names = ("first",)
-    signer: Name | None = None
-    external_ca: Annotated[bool, Field(alias="externalCA")] = False
-    trust_anchors: Text | None = None
-    trust_anchors_file: FilePath | None = None
-    issuer_certificate: Text | None = None
-    issuer_certificate_file: FilePath | None = None
-    issuer_key: Text | None = None
-    issuer_key_file: FilePath | None = None
-    minimum_days_left: Days = 14
-    anchor: LifetimeSettings = LifetimeSettings()
-    issuer: LifetimeSettings = LifetimeSettings()
-    webhook: LifetimeSettings = LifetimeSettings()
-
-
-class GatewayApiSettings(Section):
-    """`meshup:gatewayApi`."""
-
-    install: bool | None = None
-    manifest: FilePath | None = None
-
-
-class ChartSettings(Section):
-    """`meshup:charts`."""
-
-    directory: FilePath | None = None
-    repository: Repository | None = None
-
-
-class BookinfoSettings(Section):
-    """`meshup:bookinfo`."""
-
-    namespace: Name = "bookinfo"
-    registry: Registry | None = None
-    tag: Tag | None = None
-    replicas: Replicas = 1
-    resources: Resources | None = None
-    image_pull_secrets: SecretNames = ()
-
-
-class EmojivotoSettings(Section):
-    """`meshup:emojivoto`."""
-
-    namespace: Name = "emojivoto"
-    registry: Registry | None = None
-    tag: Tag | None = None
-    web_versions: dict[Name, Tag] = {}
-    vote_bot: bool = True
-    replicas: Replicas = 1
-    resources: Resources | None = None
-    image_pull_secrets: SecretNames = ()
-
-
-class HelmReleaseSettings(Section):
+class HelmReleaseSettings(Arguments):
     """`kubernetes:helmReleaseSettings`, as JSON (pulumi-kubernetes 4, provider/pkg/provider/helm_release.go)."""
 
     driver: Literal["secret", "secrets", "configmap", "configmaps", "memory", "sql"] | None = None
@@ -277,7 +80,7 @@ class HelmReleaseSettings(Section):
     suppress_beta_warning: bool | None = None
 
 
-class KubeClientSettings(Section):
+class KubeClientSettings(Arguments):
     """`kubernetes:kubeClientSettings`, as JSON."""
 
     burst: Annotated[int | None, Field(ge=1)] = None
@@ -310,35 +113,78 @@ class ClusterSettings(BaseModel):
     """Those of them that are secrets."""
 
 
-class Settings(Section):
-    """The whole configuration of a stack, with the defaults of its environment."""
+class Settings(Arguments):
+    """The configuration of a stack with the defaults of its environment: its own keys, and sections of its parts."""
 
     environment: Literal["dev", "staging", "prod"]
-    mesh: Literal["istio", "linkerd"] = "istio"
-    mtls: Literal["strict", "permissive"] = "strict"
+    """The preset. Without it, the name of the stack; required if that is another one."""
+    mesh: str
+    """The mesh."""
+    mtls: Mtls = "strict"
+    """Mutual TLS in the whole mesh. `strict` refuses plain text, `permissive` takes both."""
     delivery: Literal["objects", "release"] = "objects"
-    apps: Annotated[tuple[Literal["bookinfo", "emojivoto"], ...], Strict(False)] = ()
-    charts: ChartSettings = ChartSettings()
-    istio: IstioSettings = IstioSettings()
-    linkerd: LinkerdSettings = LinkerdSettings()
-    identity: IdentitySettings = IdentitySettings()
+    """How routes reach the cluster. `objects`: one Pulumi resource per object. `release`: up to six Helm releases per
+    namespace, faster above about 100 Services ([why, and how to change it](decisions/0002-scale.md))."""
+    apps: Annotated[tuple[str, ...], Strict(False)] = ()
+    """Sample applications in the mesh."""
+    charts: ChartSource = ChartSource()
+    """Where the charts come from. Empty, from the project of the mesh."""
     gateway_api: GatewayApiSettings = GatewayApiSettings()
-    bookinfo: BookinfoSettings = BookinfoSettings()
-    emojivoto: EmojivotoSettings = EmojivotoSettings()
-    traffic: dict[str, Any] = {}
-    """As written: components.traffic.parse reads it, since it needs the Services of the applications."""
+    """The Gateway API bundle. Installed where it is needed and not there."""
+    traffic: dict[str, Any] = Field(default_factory=dict)
+    """Routes by Service."""  # As written: components.traffic.parse reads it with the Services of the applications.
     traffic_file: FilePath | None = None
+    """A YAML file with further routes, as they stand under `meshup:traffic`; a relative path starts at the project.
+    Pulumi hands the configuration over in one environment variable of at most 128 KiB: the routes of about 900
+    Services."""
 
     cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()
     secret: Annotated[frozenset[str], Field(exclude=True)] = frozenset()
     """Keys whose values are Pulumi secrets."""
 
+    def section(self, kind: type[Extended]) -> Extended:
+        """Return the section that is declared by a class, such as `IstioSettings`."""
+        return next(value for _, value in self if type(value) is kind)
 
-KEYS = keys_of(Settings)
-"""The keys of a stack's configuration, without `meshup:`."""
-FIELDS = {to_camel(name): info for name, info in Settings.model_fields.items()}
-MAY_BE_SECRET = ("istio", "linkerd", "identity")
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Check applications and namespaces."""
+        yield from repeated(f"{path}apps[{{}}]", self.apps)
+        uses = dict(MESHES[self.mesh].namespaces(self))
+        uses |= {f"{app}.namespace": self.section(APPS[app].section).namespace for app in self.apps}
+        chosen = {key: self.section(kind) for addon in ADDONS.values() for key, kind in addon.sections.items()}
+        uses |= {f"{key}.namespace": section.namespace for key, section in chosen.items() if section.enabled}
+        taken: dict[str, str] = {}
+        for where, namespace in uses.items():
+            if namespace in KUBERNETES_NAMESPACES:
+                message = "This namespace is Kubernetes' own; meshup would label it, and delete it on destroy."
+                yield Diagnostic("MSH009", f"{path}{where}", namespace, message)
+            elif namespace in taken:
+                message = f"This namespace is that of {path}{taken[namespace]} as well."
+                yield Diagnostic("MSH009", f"{path}{where}", namespace, message)
+            taken.setdefault(namespace, where)
+
+
+MAY_BE_SECRET = tuple(key for mesh in MESHES.values() for key in mesh.sections)
 """Keys whose values reach the cluster, but no output and no name."""
+SECTIONS: dict[str, type[Arguments]] = {
+    **{key: kind for mesh in MESHES.values() for key, kind in mesh.sections.items()},
+    **{app.name: app.section for app in APPS.values()},
+    **{key: kind for addon in ADDONS.values() for key, kind in addon.sections.items()},
+}
+"""The sections that the parts of a stack declare, by key."""
+_fields: dict[str, Any] = {
+    "mesh": (Literal[tuple(MESHES)], Field(next(iter(MESHES)), description="The mesh.")),
+    "apps": (
+        Annotated[tuple[Literal[tuple(APPS)], ...], Strict(False)],
+        Field((), description=f"Sample applications in the mesh: {', '.join(f'`{name}`' for name in APPS)}."),
+    ),
+    **{to_snake(key): (kind, Field(kind(), description=kind.__doc__)) for key, kind in SECTIONS.items()},
+}
+MODEL = create_model("Stack", __base__=Settings, **_fields)
+"""Settings with these sections, and with what is there to choose from."""
+KEYS = keys_of(MODEL)
+"""The keys of a stack's configuration, without `meshup:`."""
+FIELDS = {info.alias or name: info for name, info in MODEL.model_fields.items()}
 
 
 @dataclass(frozen=True)
@@ -447,8 +293,8 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     ]
     # A private key that was written without --secret is not printed either.
     hidden = secret | {key for key, value in complete.items() if "PRIVATE KEY" in str(value)}
-    valid, faults = validate(Settings, complete, f"{PROJECT}:", hidden)
-    settings = valid or Settings(environment="dev")
+    valid, faults = validate(MODEL, complete, f"{PROJECT}:", hidden)
+    settings = valid or MODEL.model_validate({"environment": "dev"})
     found += faults
     found += [
         Diagnostic(
@@ -457,14 +303,10 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         for key in sorted(secret & set(KEYS) - set(MAY_BE_SECRET))
     ]
     found += [
-        *_exclusive(complete),
+        *exclusive_keys(MODEL, complete, f"{PROJECT}:"),
         *_foreign(config),
         *_provider(config),
-        *_repeated(settings),
-        *_namespaces(settings),
-        *_istio(settings.istio),
-        *_linkerd(settings.linkerd),
-        *_resources(settings),
+        *check_all(settings, f"{PROJECT}:"),
     ]
     return settings, found
 
@@ -499,85 +341,6 @@ def _no_environment(written: Any, stack: str) -> Diagnostic:
     return Diagnostic("MSH004", "meshup:environment", written, f"There is no such environment.{hint}", allowed)
 
 
-def _exclusive(raw: Mapping[str, Any]) -> list[Diagnostic]:
-    """Keys of which only one may be set, looked for in the raw values, so that other faults do not hide them."""
-    places: list[tuple[str, Any, str, str]] = [
-        ("charts", raw.get("charts"), "directory", "repository"),
-        ("istio", raw.get("istio"), "replicas", "autoscaling"),
-    ]
-    istio = raw.get("istio")
-    gateways: Any = cast("dict[str, Any]", istio).get("gateways") if isinstance(istio, dict) else None
-    if isinstance(gateways, list):
-        places += [
-            (f"istio.gateways[{position}]", gateway, "replicas", "autoscaling")
-            for position, gateway in enumerate(cast("list[Any]", gateways))
-        ]
-    return [
-        Diagnostic("MSH007", f"{PROJECT}:{path}", None, f"{one} and {other} are both set.", f"{one} or {other}")
-        for path, value, one, other in places
-        if isinstance(value, dict) and one in value and other in value
-    ]
-
-
-def _istio(istio: IstioSettings) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    if istio.gateways and not istio.webhooks:
-        found.append(Diagnostic("MSH307", f"{PROJECT}:istio.gateways", None, "Gateways are set, but webhooks are off."))
-    releases = ["base", "istiod", "gateway", *(gateway.name for gateway in istio.gateways)]
-    for name in istio.values:
-        if name not in releases:
-            near = nearest(name, releases)
-            message = "Istio has no such release." + (f" Did you mean {near}?" if near else "")
-            path = f"{PROJECT}:istio.values.{name}"
-            found.append(Diagnostic("MSH002", path, None, message, "one of " + ", ".join(releases)))
-    for path, scale in (
-        (f"{PROJECT}:istio.autoscaling", istio.autoscaling),
-        *((f"{PROJECT}:istio.gateways[{i}].autoscaling", g.autoscaling) for i, g in enumerate(istio.gateways)),
-    ):
-        if scale is not None and scale.min > scale.max:
-            found.append(Diagnostic("MSH005", f"{path}.min", scale.min, "min is above max.", f"at most {scale.max}"))
-    if istio.version is not None:
-        supported = versions.unsupported("istio", istio.version)
-        if supported:
-            message = "meshup does not support this version of Istio."
-            found.append(Diagnostic("MSH306", f"{PROJECT}:istio.version", istio.version, message, supported))
-    return found
-
-
-def _linkerd(linkerd: LinkerdSettings) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    for name in linkerd.values:
-        if name not in LINKERD_RELEASES:
-            near = nearest(name, LINKERD_RELEASES)
-            message = "Linkerd has no such release." + (f" Did you mean {near}?" if near else "")
-            path = f"{PROJECT}:linkerd.values.{name}"
-            found.append(Diagnostic("MSH002", path, None, message, "one of " + ", ".join(LINKERD_RELEASES)))
-    viz = linkerd.viz
-    if not viz.enabled and (viz.prometheus_url or viz.dashboard_hosts):
-        found.append(Diagnostic("MSH319", f"{PROJECT}:linkerd.viz", None, "linkerd-viz is not enabled."))
-    if linkerd.version is not None:
-        supported = versions.unsupported("linkerd", linkerd.version)
-        if supported:
-            message = "meshup does not support this version of Linkerd's charts."
-            found.append(Diagnostic("MSH306", f"{PROJECT}:linkerd.version", linkerd.version, message, supported))
-    return found
-
-
-def _repeated(settings: Settings) -> list[Diagnostic]:
-    """Entries of a list that stand there twice."""
-    lists = {
-        "apps[{}]": settings.apps,
-        "identity.anchors[{}]": settings.identity.anchors,
-        "istio.gateways[{}].name": tuple(gateway.name for gateway in settings.istio.gateways),
-    }
-    return [
-        Diagnostic("MSH012", f"{PROJECT}:{path.format(i)}", name, "This stands in the list already.", "each name once")
-        for path, names in lists.items()
-        for i, name in enumerate(names)
-        if name in names[:i]
-    ]
-
-
 def _foreign(config: RawConfig) -> list[Diagnostic]:
     """Keys of the Kubernetes provider that it does not have, and projects that are most likely a misspelt one."""
     found: list[Diagnostic] = []
@@ -602,7 +365,7 @@ def _provider(config: RawConfig) -> list[Diagnostic]:
             "MSH018", f"kubernetes:{key}", HIDDEN if key in secret else value, "This is no truth value.", allowed
         )
         for key, value in config.kubernetes.items()
-        if key in _PROVIDER_FLAGS and value not in ("true", "false")
+        if key in PROVIDER_FLAGS and value not in ("true", "false")
         for allowed in ("true or false",)
     ]
     try:
@@ -614,79 +377,3 @@ def _provider(config: RawConfig) -> list[Diagnostic]:
             allowed = str(detail.get("ctx", {}).get("allowed", ""))
             found.append(Diagnostic("MSH018", f"kubernetes:{place}", value, f"{detail['msg']}.", allowed))
     return found
-
-
-SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
-"""Of a sidecar and a gateway, by Istio's charts (1.30, values.yaml of istiod and gateway)."""
-ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
-"""Of istiod, by its chart."""
-LINKERD_HA_RESOURCES = {"requests": {"cpu": "100m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}
-"""Of Linkerd's sidecars with high availability (components/meshes/linkerd/component.py)."""
-
-
-def _resources(settings: Settings) -> list[Diagnostic]:
-    """Requests above their limit. Helm lays what is set over what the chart has, so both can come from there."""
-    istio, linkerd = settings.istio, settings.linkerd
-    # Raw values come last and can say anything; the profile `demo` requests less than the charts do.
-    istiod = {} if istio.values or istio.profile == "demo" else ISTIOD_RESOURCES
-    sidecar = (
-        {}
-        if istio.values
-        else {"limits": SIDECAR_RESOURCES["limits"]}
-        if istio.profile == "demo"
-        else SIDECAR_RESOURCES
-    )
-    places: list[tuple[str, Resources | None, Mapping[str, Mapping[str, str]]]] = [
-        ("istio.resources", istio.resources, istiod),
-        ("istio.proxyResources", istio.proxy_resources, sidecar),
-        *((f"istio.gateways[{i}].resources", gateway.resources, sidecar) for i, gateway in enumerate(istio.gateways)),
-        (
-            "linkerd.proxyResources",
-            linkerd.proxy_resources,
-            LINKERD_HA_RESOURCES if linkerd.high_availability and not linkerd.values else {},
-        ),
-        ("bookinfo.resources", settings.bookinfo.resources, {}),
-        ("emojivoto.resources", settings.emojivoto.resources, {}),
-    ]
-    found: list[Diagnostic] = []
-    for path, resources, chart in places:
-        written = plain(resources) or {}
-        requests, limits = ({**chart.get(kind, {}), **written.get(kind, {})} for kind in ("requests", "limits"))
-        for name in sorted(requests.keys() & limits.keys()):
-            ours = [kind for kind in ("requests", "limits") if name in written.get(kind, {})]
-            if ours and amount(requests[name]) > amount(limits[name]):
-                whose = (
-                    "" if len(ours) > 1 else f" The chart sets the {'limit' if ours == ['requests'] else 'request'}."
-                )
-                message = f"The {name} request of {requests[name]} is above the limit of {limits[name]}.{whose}"
-                allowed = "requests that are at most the limits"
-                found.append(Diagnostic("MSH015", f"{PROJECT}:{path}", written, message, allowed))
-    return found
-
-
-def _namespaces(settings: Settings) -> list[Diagnostic]:
-    if settings.mesh == "istio":
-        uses = [("istio.namespace", settings.istio.namespace)]
-        if settings.istio.gateways:
-            uses.append(("istio.gatewayNamespace", settings.istio.gateway_namespace))
-    else:
-        uses = [("linkerd.namespace", settings.linkerd.namespace)]
-        if settings.linkerd.viz.enabled:
-            uses.append(("linkerd.viz.namespace", settings.linkerd.viz.namespace))
-    uses += [(f"{app}.namespace", getattr(settings, app).namespace) for app in dict.fromkeys(settings.apps)]
-    found: list[Diagnostic] = []
-    taken: dict[str, str] = {}
-    for path, namespace in uses:
-        if namespace in KUBERNETES_NAMESPACES:
-            message = "This namespace is Kubernetes' own; meshup would label it, and delete it on destroy."
-            found.append(Diagnostic("MSH009", f"{PROJECT}:{path}", namespace, message))
-        elif namespace in taken:
-            message = f"This namespace is that of {PROJECT}:{taken[namespace]} as well."
-            found.append(Diagnostic("MSH009", f"{PROJECT}:{path}", namespace, message))
-        taken.setdefault(namespace, path)
-    return found
-
-
-def plain(section: BaseModel | None) -> dict[str, Any] | None:
-    """A section as a plain mapping, keys as they are written, without what is not set."""
-    return None if section is None else section.model_dump(by_alias=True, exclude_none=True)

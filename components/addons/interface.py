@@ -5,7 +5,7 @@ after it has planned and registered the mesh::
 
     args = addon.args(settings, mesh_plan.args, charts)            # None if it is not wanted
     plan = addon.plan(args)                                        # plain data
-    AddonChart(addon.resource, plan, registered.addon_values.get(addon.name, {}), options)
+    AddonChart(plan, registered.addon_values.get(addon.name, {}), options)
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ import pulumi
 from ..arguments import Arguments, Sections
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, register
 from ..namespace import Namespace
-from ..scalars import Repository, Version
+from ..scalars import Name, Repository, Version
 
 
 class AddonSettings(Arguments):
@@ -26,6 +26,8 @@ class AddonSettings(Arguments):
 
     enabled: bool = False
     """Whether it is installed."""
+    namespace: Name
+    """Its namespace. meshup makes it."""
     version: Version | None = None
     """Exact version of its chart, if it is another than the pinned one or that of a directory of charts."""
     repository: Repository | None = None
@@ -41,15 +43,19 @@ class AddonPlan:
 
     Attributes:
         name: The name of the add-on.
+        resource: Class and Pulumi name of its component.
         release: Its Helm release.
         namespace: The metadata of the namespace that it makes.
         dashboard: How its dashboard is opened, for the stack output `dashboards`; empty for none.
+        awaited: See `Addon`.
     """
 
     name: str
+    resource: tuple[str, str]
     release: HelmRelease
     namespace: Mapping[str, Any]
     dashboard: Mapping[str, str] = field(default_factory=dict[str, str])
+    awaited: bool = True
 
 
 class Addon(ABC, Generic[Args]):
@@ -61,7 +67,7 @@ class Addon(ABC, Generic[Args]):
     """Class and Pulumi name of its component."""
     repository: ClassVar[str]
     """The chart repository of its project."""
-    sections: ClassVar[Mapping[str, type[Arguments]]] = {}
+    sections: ClassVar[Mapping[str, "type[AddonSettings]"]] = {}
     """The keys of a stack's configuration that are its own, with their classes."""
     awaited: ClassVar[bool] = True
     """Whether its release is ready only when its workloads are; False for a chart without any."""
@@ -97,7 +103,14 @@ class Addon(ABC, Generic[Args]):
                 "command": f"kubectl {where} port-forward service/{service} {port}:{port}",
                 "url": f"http://localhost:{port}/",
             }
-        return AddonPlan(name=self.name, release=release, namespace=self.namespace(args), dashboard=opened)
+        return AddonPlan(
+            name=self.name,
+            resource=self.resource,
+            release=release,
+            namespace=self.namespace(args),
+            dashboard=opened,
+            awaited=self.awaited,
+        )
 
 
 def addon_release(
@@ -121,29 +134,19 @@ def addon_release(
 class AddonChart(pulumi.ComponentResource):
     """An add-on in a namespace of its own."""
 
-    def __init__(
-        self,
-        resource: tuple[str, str],
-        plan: AddonPlan,
-        values: Mapping[str, Any],
-        opts: pulumi.ResourceOptions | None = None,
-        *,
-        awaited: bool = True,
-    ) -> None:
+    def __init__(self, plan: AddonPlan, values: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         """Register an add-on.
 
         Args:
-            resource: Class and Pulumi name of the component.
             plan: What to register.
             values: Further chart values, which may be known only at deployment. Those of the plan win over them.
             opts: Of the component.
-            awaited: See `Addon`.
         """
-        kind, name = resource
+        kind, name = plan.resource
         super().__init__(f"meshup:index:{kind}", name, {}, opts)
         where = plan.namespace["name"]
         namespace = Namespace(f"{name}-{where}", plan.namespace, pulumi.ResourceOptions(parent=self))
         release: HelmRelease = {**plan.release, "values": merged(values, plan.release["values"])}
         child = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        register(f"{name}-release", release, child, awaited=awaited)
+        register(f"{name}-release", release, child, awaited=plan.awaited)
         self.register_outputs({})

@@ -6,16 +6,20 @@ ratings) and 1001 (reviews), so all pods are non-root, without capabilities and 
 file system of reviews stays writable: Open Liberty writes its output and its class cache there.
 """
 
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 
 from ..manifests import Manifest
+from ..scalars import Name, Registry, Tag
 from ..traffic import Port, Service
+from .interface import App, AppArgs, AppSettings
 from .workloads import Workloads, declared, register_all
 
+# renovate: datasource=docker depName=registry.istio.io/release/examples-bookinfo-productpage-v1
+BOOKINFO = "1.20.3"
 PORT = 9080
-DEFAULT_NAMESPACE = "bookinfo"
 _VERSIONS = {"details": ("v1",), "ratings": ("v1",), "reviews": ("v1", "v2", "v3"), "productpage": ("v1",)}
 _USERS = {"details": 1000, "ratings": 1000, "reviews": 1001, "productpage": 1000}
 _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
@@ -29,31 +33,28 @@ _SCRAPED = {
 _RESOURCES = {"details": _SMALL, "ratings": _SMALL, "reviews": _LARGE, "productpage": _LARGE}
 
 
-class BookinfoArgs(TypedDict):
+class BookinfoSettings(AppSettings):
+    """Settings of Bookinfo."""
+
+    namespace: Name = "bookinfo"
+    """Its namespace. meshup makes it, in the mesh."""
+    registry: Registry = "registry.istio.io/release"
+    """Registry and path of the images."""
+    tag: Tag = BOOKINFO
+    """Tag of the images."""
+
+
+class BookinfoArgs(BookinfoSettings, AppArgs):
     """Arguments of `Bookinfo`."""
 
-    registry: str
-    """Registry and path of the images, such as registry.istio.io/release."""
-    tag: str
-    """Tag of the images."""
-    namespace: NotRequired[str]
-    """An existing namespace, in the mesh or not; `bookinfo` if not set."""
-    replicas: NotRequired[int]
-    """Replicas of each Deployment; 1 if not set."""
-    resources: NotRequired[dict[str, Any]]
-    """Resource requests and limits of every container, in place of the built-in ones."""
-    image_pull_secrets: NotRequired[list[str]]
-    """Names of Secrets in the namespace with registry credentials."""
-    pod_annotations: NotRequired[dict[str, pulumi.Input[str]]]
-    """Further annotations of all pods. A change restarts them."""
-    service_annotations: NotRequired[dict[str, dict[str, str]]]
-    """Further annotations by name of the Service: Linkerd reads circuit breaking from there."""
+
+DEFAULTS = BookinfoArgs()
 
 
-def services(namespace: str = DEFAULT_NAMESPACE) -> list[Service]:
+def services(args: BookinfoArgs = DEFAULTS) -> list[Service]:
     """Return the Services that routes may name, with their versions."""
     port = Port(PORT, "http", "http")
-    return [declared(app, namespace, (port,), versions) for app, versions in _VERSIONS.items()]
+    return [declared(app, args.namespace, (port,), versions) for app, versions in _VERSIONS.items()]
 
 
 def manifests(args: BookinfoArgs) -> list[Manifest]:
@@ -61,7 +62,7 @@ def manifests(args: BookinfoArgs) -> list[Manifest]:
     made = Workloads("bookinfo", args)
     return [
         *(made.account(f"bookinfo-{app}", {"account": app}) for app in _VERSIONS),
-        *(made.service(item, {"app": item.name, "service": item.name}) for item in services(made.namespace)),
+        *(made.service(item, {"app": item.name, "service": item.name}) for item in services(args)),
         *(_deployment(made, app, version) for app, versions in _VERSIONS.items() for version in versions),
     ]
 
@@ -69,7 +70,7 @@ def manifests(args: BookinfoArgs) -> list[Manifest]:
 def _deployment(made: Workloads, app: str, version: str) -> Manifest:
     container = made.container(
         app,
-        f"examples-bookinfo-{app}-{version}:{made.args['tag']}",
+        f"examples-bookinfo-{app}-{version}:{made.args.tag}",
         _RESOURCES[app],
         ports={"http": PORT},
         ready=("/health", PORT),
@@ -93,7 +94,21 @@ def _deployment(made: Workloads, app: str, version: str) -> Manifest:
 class Bookinfo(pulumi.ComponentResource):
     """The application. Its namespace must be labelled for the mesh before: a pod is injected when it is made."""
 
-    def __init__(self, name: str, args: BookinfoArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: BookinfoArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("meshup:index:Bookinfo", name, {}, opts)
-        register_all(self, name, manifests(args), args.get("pod_annotations", {}))
+        args = BookinfoArgs.of(args)
+        register_all(self, name, manifests(args), args.pod_annotations)
         self.register_outputs({})
+
+
+APP = App(
+    "bookinfo",
+    BookinfoSettings,
+    BookinfoArgs,
+    services,
+    manifests,
+    Bookinfo,
+    entry=("productpage", PORT, "/productpage"),
+)

@@ -6,73 +6,76 @@ namespace. The bot is told its host in the same way. All programs listen above p
 """
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import pulumi
+from pydantic import Field
 
+from ..arguments import Replicas
 from ..manifests import Manifest
+from ..scalars import Name, Registry, Tag
 from ..traffic import Port, Service
+from .interface import App, AppArgs, AppSettings
 from .workloads import Workloads, declared, register_all
 
-DEFAULT_NAMESPACE = "emojivoto"
+# renovate: datasource=docker depName=ghcr.io/buoyantio/emojivoto-web
+EMOJIVOTO = "v11"
 WEB_PORT = 80
 GRPC_PORT = 8080
 METRICS_PORT = 8801
 
 
-class EmojivotoArgs(TypedDict):
+class EmojivotoSettings(AppSettings):
+    """Settings of emojivoto."""
+
+    namespace: Name = "emojivoto"
+    """Its namespace. meshup makes it, in the mesh. All host names follow it."""
+    registry: Registry = "ghcr.io/buoyantio"
+    """Registry and path of the images."""
+    tag: Tag = EMOJIVOTO
+    """Tag of the images."""
+    replicas: Replicas = 1
+    """Replicas of each Deployment but the bot's."""
+    web_versions: dict[Name, Tag] = Field(default_factory=dict[Name, Tag])
+    """Versions of the front end, each with the tag of its image, to split `web-svc` over. The first is the Deployment
+    `web`, the others are `web-VERSION`; only the common version with the common tag if not set."""
+    vote_bot: bool = True
+    """Whether the bot votes all the time."""
+
+
+class EmojivotoArgs(EmojivotoSettings, AppArgs):
     """Arguments of `Emojivoto`."""
 
-    registry: str
-    """Registry and path of the images, such as ghcr.io/buoyantio."""
-    tag: str
-    """Tag of the images."""
-    namespace: NotRequired[str]
-    """An existing namespace, in the mesh or not; `emojivoto` if not set. All host names follow it."""
-    version: NotRequired[str]
-    """The version that pods are labelled with; the tag if not set."""
-    web_versions: NotRequired[Mapping[str, str]]
-    """Versions of the front end, each with the tag of its image, to split traffic over. The first is the Deployment
-    `web`, the others are `web-VERSION`; only the common version with the common tag if not set."""
-    vote_bot: NotRequired[bool]
-    """Whether the bot votes all the time; True if not set."""
-    replicas: NotRequired[int]
-    """Replicas of each Deployment but the bot's; 1 if not set."""
-    resources: NotRequired[dict[str, Any]]
-    """Resource requests and limits of every container, in place of the built-in ones."""
-    image_pull_secrets: NotRequired[list[str]]
-    """Names of Secrets in the namespace with registry credentials."""
-    pod_annotations: NotRequired[dict[str, pulumi.Input[str]]]
-    """Further annotations of all pods. A change restarts them."""
-    service_annotations: NotRequired[dict[str, dict[str, str]]]
-    """Further annotations by name of the Service: Linkerd reads circuit breaking from there."""
+    version: Tag = EMOJIVOTO
+    """The version that pods are labelled with."""
+
+    @property
+    def front_ends(self) -> Mapping[str, str]:
+        """The versions of the front end with their tags."""
+        return self.web_versions or {self.version: self.tag}
 
 
-def services(
-    namespace: str = DEFAULT_NAMESPACE, version: str = "", web_versions: Mapping[str, str] | None = None
-) -> list[Service]:
-    """Return the Services that routes may name, with their versions: `version`, and those of the front end."""
+def services(args: EmojivotoArgs) -> list[Service]:
+    """Return the Services that routes may name, with their versions."""
     # Linkerd takes connections to a port whose appProtocol it does not know, such as grpc, as opaque: the name says it.
     grpc = (Port(GRPC_PORT, "grpc"), Port(METRICS_PORT, "prom", "http"))
     return [
-        declared("emoji-svc", namespace, grpc, (version,)),
-        declared("voting-svc", namespace, grpc, (version,)),
-        declared("web-svc", namespace, (Port(WEB_PORT, "http", "http", GRPC_PORT),), web_versions or (version,)),
+        declared("emoji-svc", args.namespace, grpc, (args.version,)),
+        declared("voting-svc", args.namespace, grpc, (args.version,)),
+        declared("web-svc", args.namespace, (Port(WEB_PORT, "http", "http", GRPC_PORT),), args.front_ends),
     ]
 
 
 def manifests(args: EmojivotoArgs) -> list[Manifest]:
     """Return the objects of the application: service accounts, Services, Deployments."""
     made = Workloads("emojivoto", args)
-    version, tag = args.get("version", args["tag"]), args["tag"]
-    web_versions = args.get("web_versions") or {version: tag}
-    names = ["web", *(f"web-{name}" for name in list(web_versions)[1:])]
+    names = ["web", *(f"web-{name}" for name in list(args.front_ends)[1:])]
     return [
         *(made.account(name, {"app.kubernetes.io/name": name}) for name in ("emoji", "voting", "web")),
-        *(made.service(item, {"app": item.name}) for item in services(made.namespace, version, web_versions)),
-        *(_grpc(made, name, version, tag) for name in ("emoji", "voting")),
-        *(_web(made, name, *chosen) for name, chosen in zip(names, web_versions.items(), strict=True)),
-        *([_bot(made, version, tag)] if args.get("vote_bot", True) else []),
+        *(made.service(item, {"app": item.name}) for item in services(args)),
+        *(_grpc(made, name, args.version, args.tag) for name in ("emoji", "voting")),
+        *(_web(made, name, *chosen) for name, chosen in zip(names, args.front_ends.items(), strict=True)),
+        *([_bot(made, args.version, args.tag)] if args.vote_bot else []),
     ]
 
 
@@ -123,7 +126,15 @@ def _bot(made: Workloads, version: str, tag: str) -> Manifest:
 class Emojivoto(pulumi.ComponentResource):
     """The application. Its namespace must be in the mesh before: a pod is injected when it is made."""
 
-    def __init__(self, name: str, args: EmojivotoArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: EmojivotoArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("meshup:index:Emojivoto", name, {}, opts)
-        register_all(self, name, manifests(args), args.get("pod_annotations", {}))
+        args = EmojivotoArgs.of(args)
+        register_all(self, name, manifests(args), args.pod_annotations)
         self.register_outputs({})
+
+
+APP = App(
+    "emojivoto", EmojivotoSettings, EmojivotoArgs, services, manifests, Emojivoto, entry=("web-svc", WEB_PORT, "/")
+)

@@ -8,6 +8,7 @@ import pulumi
 
 from ..manifests import Manifest, register, with_pod_annotations, with_service_annotations
 from ..traffic import Port, Service, Version
+from .interface import AppArgs
 
 
 @dataclass(frozen=True)
@@ -15,17 +16,17 @@ class Workloads:
     """Builds the objects of an application.
 
     Attributes:
-        app: The application, also the namespace that it has if `args` name none.
+        app: The application.
         args: The arguments of its component.
     """
 
     app: str
-    args: Mapping[str, Any]
+    args: AppArgs
 
     @property
     def namespace(self) -> str:
         """The namespace of all objects."""
-        return self.args.get("namespace", self.app)
+        return self.args.namespace
 
     def account(self, name: str, labels: Mapping[str, str]) -> Manifest:
         """Return a service account without access to the Kubernetes API; the proxy brings a token of its own."""
@@ -41,7 +42,7 @@ class Workloads:
         ]
         manifest = self._object("v1", "Service", service.name, labels)
         manifest["spec"] = {"ports": ports, "selector": dict(service.selector)}
-        return with_service_annotations(manifest, self.args.get("service_annotations", {}))
+        return with_service_annotations(manifest, self.args.service_annotations)
 
     def container(
         self,
@@ -57,9 +58,9 @@ class Workloads:
         """Return a container without privileges; `ready` is the path and the port of its readiness probe."""
         container: dict[str, Any] = {
             "name": name,
-            "image": f"{self.args['registry'].rstrip('/')}/{image}",
+            "image": f"{self.args.registry}/{image}",
             "imagePullPolicy": "IfNotPresent",
-            "resources": self.args.get("resources", resources),
+            "resources": self.args.resources.plain() if self.args.resources else resources,
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
@@ -105,7 +106,7 @@ class Workloads:
         if volumes:
             pod["volumes"] = volumes
         deployment["spec"] = {
-            "replicas": self.args.get("replicas", 1) if replicas is None else replicas,
+            "replicas": self.args.replicas if replicas is None else replicas,
             "selector": {"matchLabels": selector},
             "template": {"metadata": metadata, "spec": pod},
         }
@@ -117,7 +118,7 @@ class Workloads:
         return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
 
     def _pull_secrets(self) -> dict[str, Any]:
-        names = self.args.get("image_pull_secrets")
+        names = self.args.image_pull_secrets
         return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 

@@ -22,13 +22,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import pulumi
+from pydantic import Field
 
 from ..addons.interface import Addon
-from ..arguments import Arguments, Sections
+from ..arguments import Arguments, Seconds, SecretNames, Sections
 from ..diagnostics import Diagnostic, nearest
-from ..helm import ChartSource, HelmRelease
+from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
-from ..traffic.proxies import Proxy
+from ..scalars import Version
 
 Minor = tuple[int, int]
 """Major and minor version; of Linkerd's edge releases year and month."""
@@ -52,13 +53,11 @@ class Versions:
         pinned: What is installed unless the configuration or a directory of charts says otherwise.
         supported: First and last minor version whose charts have the values that the mesh sets.
         kubernetes: First and last Kubernetes, by the version of the mesh from which on this holds.
-        proxies: First version of the mesh with each proxy, newest first.
     """
 
     pinned: str
     supported: tuple[Minor, Minor]
     kubernetes: Mapping[Minor, tuple[Minor, Minor]]
-    proxies: tuple[tuple[Patch, Proxy], ...]
 
     def unsupported(self, version: str) -> str:
         """Return which versions are supported if this is none of them, else ""."""
@@ -80,27 +79,11 @@ class Versions:
         ranges = self.kubernetes.values()
         return min(first for first, _ in ranges), max(last for _, last in ranges)
 
-    def proxy_for(self, version: str) -> Proxy:
-        """Return how the proxies of a version read requests.
-
-        As those of the pinned version do where the version says nothing, and for a development build: the embedded
-        cluster has one, and its Envoy reads as that of the pinned version (docs/embedded-envoy.md).
-        """
-        number = (0, 0, 0) if version.endswith("-dev") else patch(version)
-        found = next((proxy for first, proxy in self.proxies if first <= number), None)
-        return found or self.proxy_for(self.pinned)
-
 
 def minor(version: str) -> Minor | None:
     """Return major and minor number of a version, None if it has none."""
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
     return None if numbers is None else (int(numbers[1]), int(numbers[2]))
-
-
-def patch(version: str) -> Patch:
-    """Return the three numbers that a version begins with, zeros if it does not."""
-    numbers = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version)
-    return (0, 0, 0) if numbers is None else (int(numbers[1]), int(numbers[2]), int(numbers[3]))
 
 
 def unknown_releases(title: str, path: str, written: Iterable[str], releases: Sequence[str]) -> Iterator[Diagnostic]:
@@ -184,7 +167,7 @@ class MeshPlan:
     """What a mesh will have on the cluster: plain data. A mesh adds what it needs to register it.
 
     Attributes:
-        mesh: The name of the mesh.
+        name: The name of the mesh.
         version: The version of its charts.
         args: The arguments of its component.
         releases: The Helm releases, in the order in which they are installed.
@@ -194,7 +177,7 @@ class MeshPlan:
         output: The stack output `mesh`.
     """
 
-    mesh: str
+    name: str
     version: str
     args: Any
     releases: tuple[HelmRelease, ...]
@@ -229,6 +212,19 @@ class Membership:
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class MeshSettings(Arguments):
+    """What every mesh has in the configuration."""
+
+    version: Version | None = None
+    """Exact version of the charts. Not set, that of a directory of charts, else the pinned one."""
+    timeout_seconds: Seconds = DEFAULT_TIMEOUT
+    """How long each release may take to become ready."""
+    image_pull_secrets: SecretNames = ()
+    """Names of Secrets with registry credentials, in the namespaces that the mesh makes."""
+    values: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
+    """Raw chart values by release, merged last."""
+
+
 SectionTypes = Mapping[str, type[Arguments]]
 Presets = Mapping[str, Mapping[str, Any]]
 Planned = TypeVar("Planned", bound=MeshPlan)
@@ -239,8 +235,10 @@ class Mesh(ABC, Generic[Planned]):
 
     name: ClassVar[str]
     """Its name in the configuration."""
-    sections: ClassVar[SectionTypes]
-    """The keys of a stack's configuration that are its own, with their classes; the first key is its name."""
+    settings: ClassVar[type[MeshSettings]]
+    """The section `meshup:NAME` of the configuration."""
+    further_sections: ClassVar[SectionTypes] = {}
+    """Further keys of the configuration that are its own, with their classes."""
     versions: ClassVar[Versions]
     signature: ClassVar[Signature]
     gateway_api: ClassVar[GatewayApiRange]
@@ -252,6 +250,15 @@ class Mesh(ABC, Generic[Planned]):
     """Keys of labels and annotations by which a namespace joins."""
     opt_outs: ClassVar[frozenset[str]] = frozenset()
     """Values of these annotations with which a namespace outside of the mesh says so."""
+
+    @property
+    def sections(self) -> SectionTypes:
+        """The keys of the configuration that are its own, with their classes."""
+        return {self.name: self.settings, **self.further_sections}
+
+    def wanted_version(self, settings: Sections) -> str | None:
+        """Return the version that the configuration asks for."""
+        return settings.section(self.settings).version
 
     @abstractmethod
     def charts(self, settings: Sections) -> tuple[str, ...]:

@@ -31,9 +31,9 @@ def application() -> list[Manifest]:
     namespace: Manifest = {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": bookinfo.DEFAULT_NAMESPACE, "labels": {"istio-injection": "enabled"}},
+        "metadata": {"name": bookinfo.DEFAULTS.namespace, "labels": {"istio-injection": "enabled"}},
     }
-    return [namespace, *bookinfo.manifests({"registry": "registry.istio.io/release", "tag": "1.20.3"})]
+    return [namespace, *bookinfo.manifests(bookinfo.DEFAULTS)]
 
 
 def analyzed(istioctl: Path, folder: Path, objects: Sequence[Manifest]) -> list[dict[str, Any]]:

@@ -5,11 +5,9 @@ from components.apps.emojivoto import Emojivoto, EmojivotoArgs
 from components.meshes.linkerd.http_route import APP_PROTOCOLS
 from tests.components.recorder import by_name, recorded
 
-ARGS: EmojivotoArgs = {"registry": "ghcr.io/buoyantio", "tag": "v11"}
-
 
 def objects(**more: Any) -> dict[tuple[str, str], dict[str, Any]]:
-    made = emojivoto.manifests({**ARGS, **more})  # pyright: ignore[reportArgumentType] # keys of EmojivotoArgs
+    made = emojivoto.manifests(EmojivotoArgs.of(more))
     return {(item["kind"], item["metadata"]["name"]): item for item in made}
 
 
@@ -67,13 +65,15 @@ def test_further_versions_of_the_front_end_are_deployments_with_their_own_label(
     assert labels == {"web": "v11", "web-v12": "v12"}
     image = made["Deployment", "web-v12"]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == "ghcr.io/buoyantio/emojivoto-web:v12-rc"
-    web = next(service for service in emojivoto.services("shop", "v11", versions) if service.name == "web-svc")
+    web = next(
+        service for service in emojivoto.services(EmojivotoArgs(web_versions=versions)) if service.name == "web-svc"
+    )
     assert [version.name for version in web.versions] == ["v11", "v12"]
 
 
 def test_the_services_for_routes_are_the_ones_that_are_made() -> None:
     made = objects()
-    for service in emojivoto.services(version="v11"):
+    for service in emojivoto.services(EmojivotoArgs()):
         spec = made["Service", service.name]["spec"]
         assert [(port.number, port.name, port.app_protocol, port.container) for port in service.ports] == [
             (port["port"], port["name"], port.get("appProtocol", ""), port["targetPort"]) for port in spec["ports"]
@@ -93,8 +93,7 @@ def test_no_container_is_root_or_keeps_a_capability() -> None:
 
 
 def test_pods_carry_the_annotations_that_restart_them_and_services_those_of_the_traffic() -> None:
-    args: EmojivotoArgs = {
-        **ARGS,
+    args: dict[str, Any] = {
         "pod_annotations": {"meshup/trust": "1"},
         "service_annotations": {"web-svc": {"balancer.linkerd.io/failure-accrual": "consecutive"}},
     }

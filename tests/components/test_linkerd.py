@@ -9,12 +9,7 @@ from typing import Any, cast
 import pulumi
 import pytest
 import yaml
-from pulumi.provider.experimental.analyzer import Analyzer
 
-from components.apps.emojivoto import Emojivoto
-from components.gateway_api import GatewayApi
-from components.meshes.linkerd.component import Linkerd
-from components.meshes.linkerd.viz import Viz
 from stacks import program, settings
 from stacks.plan import Plan
 from tests.components.recorder import Record, by_name, recorded
@@ -151,15 +146,6 @@ def test_namespaces_of_applications_are_annotated_and_not_labelled() -> None:
     metadata = registered()["namespace-bookinfo-namespace"].inputs["metadata"]
     assert metadata["annotations"]["linkerd.io/inject"] == "enabled"
     assert "istio-injection" not in metadata["labels"]
-
-
-def test_the_arguments_of_every_component_can_be_described_to_other_languages() -> None:
-    found = cast("Any", Analyzer("meshup")).analyze([Linkerd, Viz, GatewayApi, Emojivoto])
-    described = {name: definition.inputs for name, definition in found["component_definitions"].items()}
-    assert sorted(described) == ["Emojivoto", "GatewayApi", "Linkerd", "Viz"]
-    assert described["Linkerd"]["highAvailability"].optional
-    assert not described["Linkerd"]["version"].optional
-    assert all(prop.description for inputs in described.values() for prop in inputs.values())
 
 
 def test_outputs_are_the_same_on_another_day_and_the_log_says_how_many_days_are_left(

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from components.apps.bookinfo import BOOKINFO
+from components.meshes.istio.versions import ISTIO
 from devcluster import paths
 from devcluster.bench import scenario
-from stacks import program, settings, versions
+from stacks import program, settings
 from stacks.plan import Plan
 from tests.components.recorder import Record, by_name, recorded
 from tests.unit.stacks.configs import raw
@@ -53,10 +55,10 @@ def test_the_example_of_the_package_installs_the_pinned_mesh_and_then_the_applic
     routes = [record for record in releases if record.name.startswith("traffic-")]
     assert len(routes) == 2
     releases = [record for record in releases if record not in routes]
-    assert {record.inputs["version"] for record in releases} == {versions.ISTIO}
+    assert {record.inputs["version"] for record in releases} == {ISTIO}
     deployments = [record for record in records.values() if record.type.endswith(":Deployment")]
     assert {record.inputs["spec"]["template"]["spec"]["containers"][0]["image"] for record in deployments} >= {
-        f"{versions.BOOKINFO_REGISTRY}/examples-bookinfo-productpage-v1:{versions.BOOKINFO}"
+        f"registry.istio.io/release/examples-bookinfo-productpage-v1:{BOOKINFO}"
     }
     for record in deployments:
         assert {release.name for release in releases} <= behind(records, record.name)

@@ -5,21 +5,23 @@ What is installed is decided by `releases`, a pure function. Sources of the fact
 `istiod` accept a misspelt key in silence.
 """
 
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 
-from ...helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, nested, register
-from ...namespace import MeshNamespace, MeshNamespaceArgs
+from ...arguments import helm_values
+from ...helm import HelmRelease, chart_release, merged, nested, register
+from ...namespace import Namespace, namespace_metadata
 from .mutual_tls import MutualTls
+from .settings import Gateway, IstioArgs
+from .versions import VERSIONS
 
 REPOSITORY = "https://istio-release.storage.googleapis.com/charts"
 """Istio's HTTP chart repository (manifests/charts/README.md). The OCI one is oci://registry.istio.io/release/charts."""
 
-PROFILES = ("default", "minimal", "demo", "preview", "stable")
-"""Profiles of istioctl and of the charts that make sense for sidecars. The charts have no `default` and no `minimal`
-and fail on them; both mean the values of the chart as they are, so no key is passed."""
 _PROFILES_WITHOUT_KEY = ("default", "minimal")
+"""Profiles of istioctl that the charts do not have and fail on: both mean the values of the chart as they are."""
 
 CRDS = (
     "authorizationpolicies.security.istio.io",
@@ -45,207 +47,85 @@ CONFIG_MAPS = ("istio-ca-crl", "istio-ca-root-cert")
 """What istiod writes into every namespace of the cluster, and no chart takes away (seen with 1.31)."""
 
 
-class Autoscaling(TypedDict):
-    """A horizontal pod autoscaler."""
-
-    min: int
-    """Fewest replicas. With 2 or more, the chart adds a PodDisruptionBudget."""
-    max: int
-    """Most replicas."""
-    cpu: NotRequired[int]
-    """Average CPU use, in percent of the request, above which replicas are added."""
-
-
-class Gateway(TypedDict):
-    """One gateway: a Deployment of Envoy at the edge of the mesh, and its Service."""
-
-    name: str
-    """Name of the release, Deployment and Service. The pods get `istio: NAME without a leading "istio-"`."""
-    service_type: NotRequired[str]
-    """`LoadBalancer` (the chart's default), `ClusterIP`, `NodePort` or `None`. Where nothing gives out addresses, a
-    LoadBalancer never becomes ready."""
-    replicas: NotRequired[int]
-    """A fixed number of replicas. Excludes `autoscaling`."""
-    autoscaling: NotRequired[Autoscaling]
-    """Excludes `replicas`."""
-    resources: NotRequired[dict[str, Any]]
-    """Kubernetes resource requests and limits."""
-
-
-class IstioArgs(TypedDict):
-    """Arguments of `Istio`."""
-
-    version: str
-    """Exact version of the charts."""
-    charts: NotRequired[ChartSource]
-    """Where the charts come from; Istio's own repository if not set."""
-    namespace: NotRequired[str]
-    """The namespace of the control plane and root namespace of the mesh; `istio-system` if not set."""
-    gateway_namespace: NotRequired[str]
-    """The namespace of the gateways; `istio-ingress` if not set. Made only if there is a gateway."""
-    revision: NotRequired[str]
-    """Revision of the control plane, for canary upgrades. Without it, it is the default revision."""
-    profile: NotRequired[str]
-    """One of PROFILES."""
-    replicas: NotRequired[int]
-    """A fixed number of istiod replicas. Excludes `autoscaling`."""
-    autoscaling: NotRequired[Autoscaling]
-    """Of istiod. Excludes `replicas`."""
-    resources: NotRequired[dict[str, Any]]
-    """Resource requests and limits of istiod."""
-    proxy_resources: NotRequired[dict[str, Any]]
-    """Resource requests and limits of the sidecars."""
-    access_log: NotRequired[str]
-    """`off`, `text` or `json`: the access log of every proxy, to its standard output."""
-    trace_sampling: NotRequired[float]
-    """Percent of the requests that are traced."""
-    mtls: NotRequired[str]
-    """Mesh-wide mutual TLS: `strict` (if not set) or `permissive`."""
-    egress: NotRequired[str]
-    """`allow-any`, or `registry-only`: only hosts that Istio knows can be reached from the mesh."""
-    hub: NotRequired[str]
-    """Registry and path of Istio's images."""
-    tag: NotRequired[str]
-    """Tag of Istio's images."""
-    image_pull_secrets: NotRequired[list[str]]
-    """Names of Secrets with registry credentials, in the namespaces of the control plane and the gateways."""
-    webhooks: NotRequired[bool]
-    """False leaves out the injection and validation webhooks, by the switches of the charts. For an API server that
-    can't reach pods, and for clusters whose webhooks someone else manages. Nothing is injected then."""
-    gateways: NotRequired[list[Gateway]]
-    """The gateways; none if not set."""
-    timeout: NotRequired[int]
-    """Seconds that each release may take to become ready; 300 if not set."""
-    values: NotRequired[dict[str, Any]]
-    """Raw values by release, merged last: `base`, `istiod`, `gateway` (all gateways), or the name of one gateway."""
-
-
-DEFAULT_NAMESPACE = "istio-system"
-DEFAULT_GATEWAY_NAMESPACE = "istio-ingress"
-_ACCESS_LOG = {
-    "off": {"meshConfig.accessLogFile": ""},
-    "text": {"meshConfig.accessLogFile": "/dev/stdout", "meshConfig.accessLogEncoding": "TEXT"},
-    "json": {"meshConfig.accessLogFile": "/dev/stdout", "meshConfig.accessLogEncoding": "JSON"},
-}
-_EGRESS = {"allow-any": "ALLOW_ANY", "registry-only": "REGISTRY_ONLY"}
-
-
 def releases(args: IstioArgs) -> list[HelmRelease]:
     """Return the releases of Istio in the order in which they are installed: base, istiod, gateways."""
-    namespace = args.get("namespace", DEFAULT_NAMESPACE)
-    revision = args.get("revision", "")
-    raw = args.get("values", {})
-    base = _release(args, "base", namespace, merged(_base_values(args), raw.get("base", {})))
+    raw = args.values
+    base = _release(args, "base", args.namespace, merged(_base_values(args), raw.get("base", {})))
     base["name"] = "istio-base"
-    istiod = _release(args, "istiod", namespace, merged(_istiod_values(args), raw.get("istiod", {})))
-    istiod["name"] = f"istiod-{revision}" if revision else "istiod"
+    istiod = _release(args, "istiod", args.namespace, merged(_istiod_values(args), raw.get("istiod", {})))
+    istiod["name"] = f"istiod-{args.revision}" if args.revision else "istiod"
     result = [base, istiod]
-    for gateway in args.get("gateways", []):
-        values = merged(_gateway_values(args, gateway), raw.get("gateway", {}), raw.get(gateway["name"], {}))
-        release = _release(args, "gateway", args.get("gateway_namespace", DEFAULT_GATEWAY_NAMESPACE), values)
-        release["name"] = gateway["name"]
-        release["role"] = f"gateway-{gateway['name']}"
+    for gateway in args.gateways:
+        values = merged(_gateway_values(args, gateway), raw.get("gateway", {}), raw.get(gateway.name, {}))
+        release = _release(args, "gateway", args.gateway_namespace, values)
+        release["name"] = gateway.name
+        release["role"] = f"gateway-{gateway.name}"
         result.append(release)
     return result
 
 
-def namespaces(args: IstioArgs) -> list[MeshNamespaceArgs]:
+def namespaces(args: IstioArgs) -> list[dict[str, Any]]:
     """Return the namespaces of the control plane and, if there are gateways, of the gateways.
 
     Neither is labelled for injection: istiod's pods opt out by themselves, and a gateway's pods ask for their own.
     Neither needs more than Pod Security `baseline`: istiod runs as non-root, and a gateway only sets a safe sysctl.
     """
-    names = [args.get("namespace", DEFAULT_NAMESPACE)]
-    if args.get("gateways"):
-        gateway_namespace = args.get("gateway_namespace", DEFAULT_GATEWAY_NAMESPACE)
-        if gateway_namespace not in names:
-            names.append(gateway_namespace)
-    return [{"name": name, "mesh": "none"} for name in names]
+    names = {args.namespace: True, args.gateway_namespace: bool(args.gateways)}
+    return [namespace_metadata(name) for name, wanted in names.items() if wanted or name == args.namespace]
 
 
 def _release(args: IstioArgs, chart: str, namespace: str, values: dict[str, Any]) -> HelmRelease:
-    made = chart_release(
-        chart, args.get("charts", {}), REPOSITORY, version=args["version"], namespace=namespace, values=values
-    )
-    made["timeout"] = args.get("timeout", DEFAULT_TIMEOUT)
+    version = args.version or VERSIONS.pinned
+    made = chart_release(chart, args.charts, REPOSITORY, version=version, namespace=namespace, values=values)
+    made["timeout"] = args.timeout_seconds
     return made
 
 
 def _base_values(args: IstioArgs) -> dict[str, Any]:
-    values: dict[str, Any] = {"global.istioNamespace": args.get("namespace", DEFAULT_NAMESPACE)}
-    if not args.get("webhooks", True):
+    values: dict[str, Any] = {"global.istioNamespace": args.namespace}
+    if not args.webhooks:
         # An empty default revision leaves out istiod-default-validator (templates/defaultrevision-*.yaml).
         values["defaultRevision"] = ""
-    elif args.get("revision"):
+    elif args.revision:
         # The validator calls istiod-REVISION; there is no istiod without a revision in this mesh.
-        values["defaultRevision"] = args.get("revision")
+        values["defaultRevision"] = args.revision
     return nested(_with_profile(args, values))
 
 
 def _istiod_values(args: IstioArgs) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "global.istioNamespace": args.get("namespace", DEFAULT_NAMESPACE),
-        "seccompProfile.type": "RuntimeDefault",
-        "meshConfig.outboundTrafficPolicy.mode": _EGRESS[args.get("egress", "allow-any")],
-        **_ACCESS_LOG[args.get("access_log", "off")],
-        **_scale(args, "autoscaleEnabled", "autoscaleMin", "autoscaleMax", "cpu.targetAverageUtilization"),
-    }
-    optional = {
-        "revision": args.get("revision"),
-        "resources": args.get("resources"),
-        "global.proxy.resources": args.get("proxy_resources"),
-        "traceSampling": args.get("trace_sampling"),
-        "global.hub": args.get("hub"),
-        "global.tag": args.get("tag"),
-        "global.imagePullSecrets": args.get("image_pull_secrets"),
-    }
-    values |= {path: value for path, value in optional.items() if value is not None}
-    if not args.get("webhooks", True):
+    scale = _scale(args, "autoscaleEnabled", "autoscaleMin", "autoscaleMax", "cpu.targetAverageUtilization")
+    values = {"seccompProfile.type": "RuntimeDefault", **helm_values(args), **scale}
+    if not args.webhooks:
         # The chart's own switches: no MutatingWebhookConfiguration, no ValidatingWebhookConfiguration.
         values |= {"global.operatorManageWebhooks": True, "global.configValidation": False}
     return nested(_with_profile(args, values))
 
 
 def _gateway_values(args: IstioArgs, gateway: Gateway) -> dict[str, Any]:
-    values = _scale(
+    # The pod's image is `auto`: it is filled in by the injector of the revision.
+    values = {**helm_values(gateway), **helm_values(args, "gateway")}
+    values |= _scale(
         gateway,
         "autoscaling.enabled",
         "autoscaling.minReplicas",
         "autoscaling.maxReplicas",
         "autoscaling.targetCPUUtilizationPercentage",
     )
-    if _fewest_replicas(gateway) > 1:
+    if (gateway.autoscaling.min if gateway.autoscaling else gateway.replicas or 1) > 1:
         values["podDisruptionBudget.minAvailable"] = 1
-    optional = {
-        "service.type": gateway.get("service_type"),
-        "resources": gateway.get("resources"),
-        # The pod's image is `auto`: it is filled in by the injector of this revision.
-        "revision": args.get("revision"),
-    }
-    values |= {path: value for path, value in optional.items() if value is not None}
-    if args.get("image_pull_secrets"):
-        values["imagePullSecrets"] = [{"name": name} for name in args.get("image_pull_secrets", [])]
     return nested(values)
 
 
 def _with_profile(args: IstioArgs, values: dict[str, Any]) -> dict[str, Any]:
-    profile = args.get("profile", "default")
-    return values if profile in _PROFILES_WITHOUT_KEY else {"profile": profile, **values}
+    return values if args.profile in _PROFILES_WITHOUT_KEY else {"profile": args.profile, **values}
 
 
-def _scale(args: IstioArgs | Gateway, enabled: str, fewest: str, most: str, cpu: str) -> dict[str, Any]:
-    autoscaling = args.get("autoscaling")
+def _scale(scaled: IstioArgs | Gateway, enabled: str, fewest: str, most: str, cpu: str) -> dict[str, Any]:
+    autoscaling = scaled.autoscaling
     if autoscaling is not None:
-        values: dict[str, Any] = {enabled: True, fewest: autoscaling["min"], most: autoscaling["max"]}
-        return values | ({cpu: autoscaling["cpu"]} if "cpu" in autoscaling else {})
-    if "replicas" in args:
-        return {enabled: False, "replicaCount": args["replicas"]}
-    return {}
-
-
-def _fewest_replicas(gateway: Gateway) -> int:
-    autoscaling = gateway.get("autoscaling")
-    return autoscaling["min"] if autoscaling is not None else gateway.get("replicas", 1)
+        values: dict[str, Any] = {enabled: True, fewest: autoscaling.min, most: autoscaling.max}
+        return values | ({} if autoscaling.cpu is None else {cpu: autoscaling.cpu})
+    return {} if scaled.replicas is None else {enabled: False, "replicaCount": scaled.replicas}
 
 
 class Istio(pulumi.ComponentResource):
@@ -258,10 +138,13 @@ class Istio(pulumi.ComponentResource):
     namespace: pulumi.Output[str]
     """The namespace of the control plane."""
 
-    def __init__(self, name: str, args: IstioArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: IstioArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("meshup:index:Istio", name, {}, opts)
+        args = IstioArgs.of(args)
         made: dict[str, pulumi.Resource] = {
-            namespace["name"]: MeshNamespace(f"{name}-{namespace['name']}", namespace, self._child())
+            namespace["name"]: Namespace(f"{name}-{namespace['name']}", namespace, self._child())
             for namespace in namespaces(args)
         }
         control_plane: list[pulumi.Resource] = []
@@ -272,10 +155,9 @@ class Istio(pulumi.ComponentResource):
             # Gateways wait for istiod, not for each other.
             if release["role"] in ("base", "istiod"):
                 control_plane.append(resource)
-        root = args.get("namespace", DEFAULT_NAMESPACE)
-        MutualTls(f"{name}-mtls", {"namespace": root, "mode": args.get("mtls", "strict")}, self._child(*control_plane))
-        self.namespace = pulumi.Output.from_input(root)
-        self.register_outputs({"namespace": root})
+        MutualTls(f"{name}-mtls", {"namespace": args.namespace, "mode": args.mtls}, self._child(*control_plane))
+        self.namespace = pulumi.Output.from_input(args.namespace)
+        self.register_outputs({"namespace": args.namespace})
 
     def _child(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(after))

@@ -1,44 +1,47 @@
 """Mutual TLS between the workloads of an Istio mesh."""
 
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
-MTLS_MODES = ("strict", "permissive")
-"""`strict` refuses plain text; `permissive` takes both, for the time of a migration."""
+from ...arguments import Arguments
+from ...manifests import Manifest, register
+from ...scalars import Name
+from ..interface import Mtls
 
 
-class MutualTlsArgs(TypedDict):
+class MutualTlsArgs(Arguments):
     """Arguments of `MutualTls`."""
 
-    namespace: str
+    namespace: Name
     """The root namespace of the mesh: there the policy holds for every workload."""
-    mode: str
-    """`strict` or `permissive`."""
+    mode: Mtls
+    """`strict` refuses plain text; `permissive` takes both, for the time of a migration."""
 
 
-def peer_authentication(mode: str) -> dict[str, Any]:
-    """Return name and spec of the mesh-wide PeerAuthentication (security.istio.io/v1).
+def peer_authentication(namespace: str, mode: Mtls) -> Manifest:
+    """Return the mesh-wide PeerAuthentication.
 
     Its name must be `default`: istiod takes only a policy without a selector as mesh-wide, and this name is the
     convention that istioctl and Kiali look for.
     """
-    return {"name": "default", "spec": {"mtls": {"mode": mode.upper()}}}
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": namespace},
+        "spec": {"mtls": {"mode": mode.upper()}},
+    }
 
 
 class MutualTls(pulumi.ComponentResource):
     """The mode of mutual TLS for the whole mesh."""
 
-    def __init__(self, name: str, args: MutualTlsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: MutualTlsArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("meshup:index:MutualTls", name, {}, opts)
-        policy = peer_authentication(args["mode"])
-        kubernetes.apiextensions.CustomResource(
-            f"{name}-peer-authentication",
-            api_version="security.istio.io/v1",
-            kind="PeerAuthentication",
-            metadata={"name": policy["name"], "namespace": args["namespace"]},
-            spec=policy["spec"],
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        args = MutualTlsArgs.of(args)
+        policy = peer_authentication(args.namespace, args.mode)
+        register(f"{name}-peer-authentication", policy, pulumi.ResourceOptions(parent=self))
         self.register_outputs({})

@@ -65,7 +65,11 @@ POSSIBLE = [
 
 def configuration() -> dict[str, Any]:
     """Every strategy for every API, each for a Service of its own in front of the pods of reviews."""
-    (reviews,) = (service for service in bookinfo.services(NAMESPACE) if service.name == "reviews")
+    (reviews,) = (
+        service
+        for service in bookinfo.services(bookinfo.BookinfoArgs(namespace=NAMESPACE))
+        if service.name == "reviews"
+    )
     described = {
         "namespace": NAMESPACE,
         "ports": [{"number": PORT, "protocol": "http"}],

@@ -1,16 +1,18 @@
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from components.apps import bookinfo
+from components.apps.bookinfo import BookinfoArgs
+from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes.targets import traffic_object
-from components.namespace import POD_SECURITY_ENFORCE, MeshNamespaceArgs, metadata
+from components.namespace import POD_SECURITY_ENFORCE
 from components.traffic import dependencies
 
 
 def objects(kind: str) -> list[dict[str, Any]]:
-    return [item for item in bookinfo.manifests({"registry": "example.invalid", "tag": "1"}) if item["kind"] == kind]
+    return [item for item in bookinfo.manifests(BookinfoArgs()) if item["kind"] == kind]
 
 
 def test_bookinfo_has_four_services_six_deployments_and_their_accounts() -> None:
@@ -52,8 +54,12 @@ def test_every_pod_is_as_confined_as_pod_security_restricted_asks() -> None:
 
 
 def test_no_object_of_bookinfo_has_a_null() -> None:
-    made = bookinfo.manifests({"registry": "r", "tag": "1", "image_pull_secrets": ["a"], "replicas": 2})
+    made = bookinfo.manifests(BookinfoArgs(image_pull_secrets=("a",), replicas=2))
     assert "null" not in json.dumps(made)
+
+
+def namespace(**args: Any) -> dict[str, Any]:
+    return metadata(MeshNamespaceArgs.of({"name": "a", **args}))
 
 
 @pytest.mark.parametrize(
@@ -67,19 +73,18 @@ def test_no_object_of_bookinfo_has_a_null() -> None:
     ],
 )
 def test_a_namespace_has_the_injection_label_or_the_revision_never_both(args: Any, labels: dict[str, str]) -> None:
-    named = cast("MeshNamespaceArgs", {"name": "a", **args})
-    written = metadata(named)["labels"]
+    written = namespace(**args)["labels"]
     assert {key: value for key, value in written.items() if "istio" in key} == labels
 
 
 def test_linkerd_reads_an_annotation() -> None:
-    assert metadata({"name": "a", "mesh": "linkerd"})["annotations"] == {"linkerd.io/inject": "enabled"}
+    assert namespace(mesh="linkerd")["annotations"] == {"linkerd.io/inject": "enabled"}
 
 
 def test_only_a_namespace_outside_the_mesh_can_do_without_the_rights_of_the_init_container() -> None:
-    assert metadata({"name": "a", "mesh": "none"})["labels"][POD_SECURITY_ENFORCE] == "baseline"
-    assert metadata({"name": "a", "mesh": "istio"})["labels"][POD_SECURITY_ENFORCE] == "privileged"
-    restricted = metadata({"name": "a", "mesh": "istio", "pod_security": "restricted"})
+    assert namespace(mesh="none")["labels"][POD_SECURITY_ENFORCE] == "baseline"
+    assert namespace(mesh="istio")["labels"][POD_SECURITY_ENFORCE] == "privileged"
+    restricted = namespace(mesh="istio", pod_security="restricted")
     assert restricted["labels"][POD_SECURITY_ENFORCE] == "restricted"
 
 

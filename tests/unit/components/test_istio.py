@@ -1,14 +1,14 @@
 import re
-from typing import Any, cast
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from components.meshes.istio import component as istio
-from components.meshes.istio.component import Gateway, IstioArgs
+from components.meshes.istio.settings import IstioArgs
 from tests.unit.components.charts import chart, defaults, file, paths
 
-EVERYTHING: IstioArgs = {
+EVERYTHING: dict[str, Any] = {
     "version": "1.30.3",
     "namespace": "mesh",
     "gateway_namespace": "edge",
@@ -23,7 +23,6 @@ EVERYTHING: IstioArgs = {
     "hub": "example.invalid/istio",
     "tag": "1.30.3",
     "image_pull_secrets": ["pull"],
-    "webhooks": False,
     "gateways": [
         {"name": "istio-ingress", "service_type": "ClusterIP", "autoscaling": {"min": 2, "max": 3, "cpu": 70}},
         {"name": "istio-egress", "replicas": 2, "resources": {"requests": {"cpu": "1"}}},
@@ -40,8 +39,8 @@ FREE = {
 }
 
 
-def values(args: IstioArgs, role: str) -> dict[str, Any]:
-    return next(release["values"] for release in istio.releases(args) if release["role"] == role)
+def values(args: dict[str, Any], role: str) -> dict[str, Any]:
+    return next(item["values"] for item in istio.releases(IstioArgs.of(args)) if item["role"] == role)
 
 
 def lookup(tree: dict[str, Any], path: str) -> bool:
@@ -62,16 +61,18 @@ def chart_path(path: str) -> str:
     [("base", "base"), ("istiod", "istiod"), ("gateway", "gateway-istio-ingress"), ("gateway", "gateway-istio-egress")],
 )
 def test_every_value_that_is_set_is_one_of_the_charts_own(name: str, role: str, fixed: bool) -> None:
-    args = EVERYTHING
+    args: dict[str, Any] = EVERYTHING
     if fixed:
         kept = {key: value for key, value in EVERYTHING.items() if key != "autoscaling"}
-        args = cast("IstioArgs", kept | {"replicas": 3})
+        args = kept | {"replicas": 3}
+    if not role.startswith("gateway"):
+        args = {**args, "webhooks": False, "gateways": []}
     known = defaults(name)
     unknown = [path for path in paths(values(args, role)) if path != "profile" and not lookup(known, chart_path(path))]
     assert unknown == []
 
 
-@pytest.mark.parametrize("profile", istio.PROFILES)
+@pytest.mark.parametrize("profile", get_args(IstioArgs.model_fields["profile"].annotation))
 @pytest.mark.parametrize("name", ["base", "istiod"])
 def test_a_profile_is_passed_on_only_if_the_chart_has_it(profile: str, name: str) -> None:
     passed = values({"version": "1.30.3", "profile": profile}, name).get("profile")
@@ -96,7 +97,7 @@ def test_the_objects_that_are_said_to_stay_are_those_that_the_chart_keeps() -> N
 
 
 def test_base_comes_first_then_istiod_then_the_gateways() -> None:
-    assert [release["name"] for release in istio.releases(EVERYTHING)] == [
+    assert [release["name"] for release in istio.releases(IstioArgs.of(EVERYTHING))] == [
         "istio-base",
         "istiod-canary",
         "istio-ingress",
@@ -105,14 +106,13 @@ def test_base_comes_first_then_istiod_then_the_gateways() -> None:
 
 
 def test_two_replicas_bring_a_disruption_budget_to_gateways() -> None:
-    two: Gateway = {"name": "a", "replicas": 2}
-    one: Gateway = {"name": "a", "replicas": 1}
+    two, one = {"name": "a", "replicas": 2}, {"name": "a", "replicas": 1}
     assert values({"version": "1.30.3", "gateways": [two]}, "gateway-a")["podDisruptionBudget"] == {"minAvailable": 1}
     assert "podDisruptionBudget" not in values({"version": "1.30.3", "gateways": [one]}, "gateway-a")
 
 
 def test_raw_values_are_merged_last() -> None:
-    args: IstioArgs = {
+    args: dict[str, Any] = {
         "version": "1.30.3",
         "egress": "registry-only",
         "values": {"istiod": {"meshConfig": {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}, "trustDomain": "td"}}},
@@ -129,7 +129,7 @@ def test_the_validator_of_a_revision_is_that_revision() -> None:
 
 
 def test_webhooks_are_left_out_by_the_charts_own_switches() -> None:
-    args: IstioArgs = {"version": "1.30.3", "webhooks": False}
+    args: dict[str, Any] = {"version": "1.30.3", "webhooks": False}
     assert values(args, "base")["defaultRevision"] == ""
     assert values(args, "istiod")["global"]["operatorManageWebhooks"] is True
     assert values(args, "istiod")["global"]["configValidation"] is False
@@ -145,5 +145,5 @@ def test_webhooks_are_left_out_by_the_charts_own_switches() -> None:
     ],
 )
 def test_charts_come_from_where_the_stack_says(source: Any, expected: tuple[str, str | None]) -> None:
-    base = istio.releases({"version": "1.30.3", "charts": source})[0]
+    base = istio.releases(IstioArgs.of({"version": "1.30.3", "charts": source}))[0]
     assert (base["chart"], base.get("repository")) == expected

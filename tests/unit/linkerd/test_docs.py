@@ -11,7 +11,6 @@ import yaml
 
 from components.diagnostics import errors
 from devcluster import paths
-from stacks import settings
 from stacks.settings import RawConfig
 from tests.unit.stacks.fake_view import build
 
@@ -99,24 +98,6 @@ def test_the_four_combinations_of_mesh_and_application_are_right() -> None:
     assert len(set(rows)) == 4
     for mesh, app in rows:
         assert faults({"mesh": mesh, "apps": [app]}) == []
-
-
-@pytest.mark.parametrize(
-    ("heading", "section"),
-    [
-        ("meshup:linkerd", settings.LinkerdSettings),
-        ("meshup:identity", settings.IdentitySettings),
-        ("meshup:gatewayApi", settings.GatewayApiSettings),
-        ("meshup:emojivoto", settings.EmojivotoSettings),
-    ],
-)
-def test_the_tables_of_keys_name_every_key_and_no_other(heading: str, section: type[settings.Section]) -> None:
-    text = "".join((DOCS / file).read_text() for file in FILES[:2])
-    table = text.split(f"| key of `{heading}` |", 1)[1].split("\n\n", 1)[0]
-    named = {key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
-    if heading == "meshup:identity":
-        named |= {f"{key}File" for key in ("trustAnchors", "issuerCertificate", "issuerKey")}
-    assert named == {info.alias for info in section.model_fields.values()}
 
 
 def test_the_walkthrough_has_as_many_steps_as_it_says() -> None:

@@ -6,12 +6,12 @@ import yaml
 
 from components import gateway_api
 from components.diagnostics import Diagnostic
-from components.gateway_api import existing
+from components.gateway_api import GatewayApiSettings, existing
+from components.helm import ChartSource
 from components.manifests import Manifest
+from components.meshes import MESHES
 from stacks import gateway_api as source
-from stacks import versions
 from stacks.gateway_api import parsed
-from stacks.settings import ChartSettings, GatewayApiSettings
 from tests import modules
 
 
@@ -27,7 +27,7 @@ def text(bundle: Path) -> str:
 
 
 def parse(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
-    return gateway_api.parse(text, path, versions.GATEWAY_API, versions.GATEWAY_API_DIGEST)
+    return gateway_api.parse(text, path)
 
 
 def crd(kind: str, version: str = "v1.5.1", channel: str = "standard") -> dict[str, Any]:
@@ -63,14 +63,14 @@ def test_what_is_no_bundle_is_refused(wrong: str) -> None:
 
 
 def test_an_empty_cluster_gets_the_bundle_and_our_own_is_kept() -> None:
-    assert existing("linkerd", [], [], {}) == (True, [])
+    assert existing("linkerd", MESHES["linkerd"].gateway_api, [], [], {}) == (True, [])
     ours = {item["name"]: True for item in both()} | {gateway_api.GUARD: True}
-    assert existing("linkerd", both(), [{"name": gateway_api.GUARD}], ours) == (True, [])
+    assert existing("linkerd", MESHES["linkerd"].gateway_api, both(), [{"name": gateway_api.GUARD}], ours) == (True, [])
 
 
 def test_a_suitable_bundle_of_another_owner_is_left_alone() -> None:
     for version in ("v1.2.1", "v1.5.0", "v1.5.1"):
-        assert existing("linkerd", both(version), [], {}) == (False, [])
+        assert existing("linkerd", MESHES["linkerd"].gateway_api, both(version), [], {}) == (False, [])
 
 
 @pytest.mark.parametrize(
@@ -87,24 +87,29 @@ def test_a_suitable_bundle_of_another_owner_is_left_alone() -> None:
 def test_an_unsuitable_bundle_of_another_owner_is_refused(
     mesh: str, version: str, channel: str, codes: set[str]
 ) -> None:
-    install, faults = existing(mesh, both(version, channel), [], {})
+    install, faults = existing(mesh, MESHES[mesh].gateway_api, both(version, channel), [], {})
     assert not install
     assert {fault.code for fault in faults} == codes
 
 
 def test_half_a_bundle_and_a_lonely_guard_are_refused() -> None:
-    assert [fault.code for fault in existing("linkerd", [crd("gateways")], [], {})[1]] == ["MSH313"]
-    assert [fault.code for fault in existing("linkerd", [], [{"name": gateway_api.GUARD}], {})[1]] == ["MSH315"]
+    assert [
+        fault.code for fault in existing("linkerd", MESHES["linkerd"].gateway_api, [crd("gateways")], [], {})[1]
+    ] == ["MSH313"]
+    assert [
+        fault.code
+        for fault in existing("linkerd", MESHES["linkerd"].gateway_api, [], [{"name": gateway_api.GUARD}], {})[1]
+    ] == ["MSH315"]
 
 
 def test_the_bundle_is_read_from_a_directory_beside_the_charts(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "gateway-api").symlink_to(bundle)
-    objects, faults = source.load(GatewayApiSettings(), ChartSettings(directory=str(tmp_path)), {})
+    objects, faults = source.load(GatewayApiSettings(), ChartSource(directory=str(tmp_path)), {})
     assert (len(objects), faults) == (10, [])
 
 
 def test_a_named_file_comes_first_and_a_missing_one_is_a_fault(tmp_path: Path) -> None:
-    charts = ChartSettings(directory=str(tmp_path))
+    charts = ChartSource(directory=str(tmp_path))
     _, faults = source.load(GatewayApiSettings(manifest=str(tmp_path / "none.yaml")), charts, {})
     assert [(fault.code, fault.path) for fault in faults] == [("MSH311", "meshup:gatewayApi.manifest")]
 
@@ -115,10 +120,10 @@ def test_the_release_is_kept_and_not_fetched_again(text: str, tmp_path: Path, mo
 
     monkeypatch.setattr("urllib.request.urlopen", fail)
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
-    _, faults = source.load(GatewayApiSettings(), ChartSettings(), environ)
+    _, faults = source.load(GatewayApiSettings(), ChartSource(), environ)
     assert [fault.code for fault in faults] == ["MSH317"]
     kept = tmp_path / "meshup" / "gateway-api-1.5.1.yaml"
     kept.parent.mkdir()
     kept.write_text(text)
-    objects, faults = source.load(GatewayApiSettings(), ChartSettings(), environ)
+    objects, faults = source.load(GatewayApiSettings(), ChartSource(), environ)
     assert (len(objects), faults) == (10, [])

@@ -7,14 +7,17 @@ import pytest
 
 from components.diagnostics import Diagnostic
 from components.meshes.linkerd.identity.component import IdentityPlan
-from stacks import identity, settings
+from components.meshes.linkerd.identity.decide import decide
+from components.meshes.linkerd.identity.settings import IdentitySettings
+from stacks import settings
 from tests.unit.linkerd.identity.material import DAY, NOW, make
 from tests.unit.stacks.configs import raw
 
 
 def inspected(folder: Path, *, secret: bool = True, **keys: Any) -> tuple[IdentityPlan, list[Diagnostic]]:
     chosen, found = settings.load(raw(mesh="linkerd", identity=keys, secret=("meshup:identity",) * secret), "dev")
-    plan, faults = identity.inspect(chosen.identity, "cluster.local", NOW, folder, is_secret=secret)
+    section = chosen.section(IdentitySettings)
+    plan, faults = decide(section, "cluster.local", NOW, lambda path, _: (folder / path).read_text(), is_secret=secret)
     return plan, [*found, *faults]
 
 

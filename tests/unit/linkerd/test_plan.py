@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from components.meshes import MESHES
 from stacks import settings
 from stacks.charts import unreachable
 from stacks.cluster import ClusterView
 from stacks.outputs import outputs
-from stacks.parts import CHARTS
 from stacks.plan import Plan
 from stacks.settings import RawConfig
 from tests.unit.stacks.configs import raw
@@ -70,21 +70,18 @@ def test_prod_is_highly_available_and_fails_closed() -> None:
 
 def test_charts_and_releases_follow_what_is_switched_on() -> None:
     config = linkerd(linkerd={"cni": True, "viz": {"enabled": True}})
-    mesh = planned(config).mesh
-    assert set(CHARTS["linkerd"](settings.load(config, "dev")[0])) == {
-        "linkerd-crds",
-        "linkerd-control-plane",
-        "linkerd2-cni",
-        "linkerd-viz",
-    }
-    assert [item["name"] for item in mesh.releases] == [
+    plan = planned(config)
+    charts = {"linkerd-crds", "linkerd-control-plane", "linkerd2-cni"}
+    assert set(MESHES["linkerd"].charts(settings.load(config, "dev")[0])) == charts
+    assert [item["name"] for item in plan.releases] == [
         "linkerd-crds",
         "linkerd-cni",
         "linkerd-control-plane",
         "linkerd-viz",
     ]
-    assert {item["name"] for item in mesh.namespaces} == {"linkerd", "linkerd-cni", "linkerd-viz"}
-    assert set(mesh.dashboards) == {"linkerd-viz"}
+    made = {ref.name for ref in plan.objects() if ref.kind == "Namespace"}
+    assert made >= {"linkerd", "linkerd-cni", "linkerd-viz"}
+    assert set(outputs(plan)["dashboards"]) == {"linkerd-viz"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +111,7 @@ def test_a_repository_that_does_not_answer_is_said_before_the_first_resource(mes
     for place in ("http://127.0.0.1:9", "oci://127.0.0.1:9/charts"):
         found = unreachable(made(mesh=mesh, charts={"repository": place}).mesh.releases)
         assert [(fault.code, fault.value) for fault in found] == [("MSH318", place)]
-        assert all(name in found[0].message for name in CHARTS[mesh](settings.load(raw(mesh=mesh), "dev")[0]))
+        assert all(name in found[0].message for name in MESHES[mesh].charts(settings.load(raw(mesh=mesh), "dev")[0]))
     local = made(mesh=mesh).mesh.releases
     for release in local:
         release["chart"] = f"/charts/{release['chart']}"

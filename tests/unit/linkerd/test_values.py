@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from components.helm import nested
+from components.helm import HelmRelease, merged, nested
+from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes.linkerd import component as linkerd
 from components.meshes.linkerd import viz
-from components.meshes.linkerd.component import LinkerdArgs
-from components.namespace import metadata, proxy_annotations
-from stacks.versions import LINKERD
+from components.meshes.linkerd.membership import LinkerdProxy
+from components.meshes.linkerd.settings import LinkerdArgs, Resources
+from components.meshes.linkerd.versions import LINKERD
 from tests.facts.linkerd import crds, facts_of_crd, facts_of_schema, leaves, versions
 from tests.facts.linkerd import values as defaults
 
@@ -17,7 +18,7 @@ from tests.facts.linkerd import values as defaults
 # (templates/heartbeat.yaml).
 _UNLISTED = {"heartbeatSchedule"}
 
-FULL: LinkerdArgs = {
+FULL: dict[str, Any] = {
     "version": "2026.8.3",
     "namespace": "linkerd",
     "cluster_domain": "cluster.local",
@@ -46,16 +47,20 @@ def strange(values: dict[str, Any], *known: dict[str, Any]) -> set[str]:
     return {path for path, _ in leaves(values)}.difference(_UNLISTED, *known)
 
 
-def values_of(args: LinkerdArgs) -> dict[str, dict[str, Any]]:
-    return {item["chart"]: item["values"] for item in linkerd.releases(args)}
+def releases(args: dict[str, Any]) -> list[HelmRelease]:
+    return linkerd.releases(LinkerdArgs.of(args))
 
 
-def by_default(args: LinkerdArgs) -> dict[str, Any]:
+def values_of(args: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {item["chart"]: item["values"] for item in releases(args)}
+
+
+def by_default(args: dict[str, Any]) -> dict[str, Any]:
     return values_of(args)["linkerd-control-plane"]
 
 
 @pytest.mark.parametrize("args", [FULL, {**FULL, "high_availability": False}, {"version": "2026.8.3"}])
-def test_every_value_of_the_control_plane_is_one_that_the_chart_has(args: LinkerdArgs) -> None:
+def test_every_value_of_the_control_plane_is_one_that_the_chart_has(args: dict[str, Any]) -> None:
     known = defaults("linkerd-control-plane"), defaults("linkerd-control-plane-ha")
     assert strange(by_default(args), *known) == set()
 
@@ -79,7 +84,8 @@ def test_every_value_of_the_other_charts_is_one_that_the_chart_has() -> None:
     found = values_of(FULL)
     assert strange(found["linkerd-crds"], defaults("linkerd-crds")) == set()
     assert strange(found["linkerd2-cni"], defaults("linkerd2-cni")) == set()
-    release = viz.releases({"linkerd": FULL, "prometheus_url": "http://p:9090", "dashboard_hosts": "^x$"})[0]
+    args = {"enabled": True, "linkerd": FULL, "prometheus_url": "http://p:9090", "dashboard_hosts": "^x$"}
+    release = viz.ADDON.release(viz.VizArgs.of(args))
     assert strange(release["values"], defaults("linkerd-viz")) == set()
 
 
@@ -125,15 +131,15 @@ def test_linkerd_never_installs_the_gateway_api_by_itself() -> None:
 
 
 def test_the_order_is_crds_cni_control_plane_with_fixed_names() -> None:
-    assert [item["name"] for item in linkerd.releases(FULL)] == ["linkerd-crds", "linkerd-cni", "linkerd-control-plane"]
-    assert [item["name"] for item in linkerd.releases({"version": "2026.8.3"})] == [
+    assert [item["name"] for item in releases(FULL)] == ["linkerd-crds", "linkerd-cni", "linkerd-control-plane"]
+    assert [item["name"] for item in releases({"version": "2026.8.3"})] == [
         "linkerd-crds",
         "linkerd-control-plane",
     ]
 
 
 def test_the_same_arguments_give_the_same_values_and_a_fixed_heartbeat() -> None:
-    assert linkerd.releases(FULL) == linkerd.releases(FULL)
+    assert releases(FULL) == releases(FULL)
     assert by_default(FULL)["heartbeatSchedule"] == linkerd.HEARTBEAT
     off = by_default({"version": "2026.8.3", "heartbeat": False})
     assert off["disableHeartBeat"] is True
@@ -146,7 +152,7 @@ def test_the_mode_of_mutual_tls_is_the_default_inbound_policy(mtls: str, policy:
 
 
 def test_raw_values_are_merged_last() -> None:
-    args: LinkerdArgs = {
+    args: dict[str, Any] = {
         "version": "2026.8.3",
         "high_availability": True,
         "values": {"control-plane": {"controllerReplicas": 5, "proxy": {"cores": 2}}},
@@ -158,14 +164,12 @@ def test_raw_values_are_merged_last() -> None:
 
 
 def test_raw_values_win_over_certificates_and_keep_the_others() -> None:
-    laid = linkerd.under(
-        {"identity": {"issuer": {"scheme": "x"}}, "a": 1}, {"identity": {"issuer": {"tls": "t"}}, "a": 2}
-    )
+    laid = merged({"identity": {"issuer": {"tls": "t"}}, "a": 2}, {"identity": {"issuer": {"scheme": "x"}}, "a": 1})
     assert laid == {"identity": {"issuer": {"scheme": "x", "tls": "t"}}, "a": 1}
 
 
 def test_the_namespace_has_what_helm_does_not_set() -> None:
-    control, cni = (metadata(item) for item in linkerd.namespaces(FULL))
+    control, cni = linkerd.namespaces(LinkerdArgs.of(FULL))
     assert control["labels"] == {
         "linkerd.io/is-control-plane": "true",
         "config.linkerd.io/admission-webhooks": "disabled",
@@ -174,18 +178,19 @@ def test_the_namespace_has_what_helm_does_not_set() -> None:
     }
     assert control["annotations"] == {"linkerd.io/inject": "disabled"}
     assert cni["name"] == "linkerd-cni"
-    without = metadata(linkerd.namespaces({"version": "2026.8.3"})[0])
+    without = linkerd.namespaces(LinkerdArgs())[0]
     assert without["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
 
 
 def test_injection_is_an_annotation_and_never_a_label() -> None:
-    made = metadata({"name": "shop", "mesh": "linkerd", "inject": "ingress", "proxy": {"opaque_ports": "25"}})
+    args = {"name": "shop", "mesh": "linkerd", "inject": "ingress", "proxy": {"opaque_ports": "25"}}
+    made = metadata(MeshNamespaceArgs.of(args))
     assert made["annotations"] == {"linkerd.io/inject": "ingress", "config.linkerd.io/opaque-ports": "25"}
     assert not any(key.startswith("linkerd.io") for key in made["labels"])
 
 
 def test_proxy_settings_are_written_as_linkerd_reads_them() -> None:
-    written = proxy_annotations({"native_sidecar": True, "wait_for_proxy": False, "cpu_request": "10m"})
+    written = LinkerdProxy(native_sidecar=True, wait_for_proxy=False, cpu_request="10m").annotations()
     assert written == {
         "config.linkerd.io/proxy-enable-native-sidecar": "true",
         "config.linkerd.io/proxy-await": "disabled",
@@ -194,10 +199,9 @@ def test_proxy_settings_are_written_as_linkerd_reads_them() -> None:
 
 
 def test_resources_are_turned_round() -> None:
-    assert linkerd.chart_resources({"requests": {"cpu": "1", "memory": "2"}, "limits": {"memory": "3"}}) == {
-        "cpu": {"request": "1"},
-        "memory": {"request": "2", "limit": "3"},
-    }
+    resources = Resources.of({"requests": {"cpu": "1", "memory": "2"}, "limits": {"memory": "3"}})
+    values = {"cpu.request": "1", "memory.request": "2", "memory.limit": "3"}
+    assert linkerd.chart_resources(resources) == values
 
 
 def node(*taints: dict[str, str], ready: str = "True", os: str = "linux", cordoned: bool = False) -> dict[str, Any]:
@@ -239,30 +243,30 @@ NODES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 def test_only_nodes_that_take_the_pods_count(name: str) -> None:
     found, values, taken = NODES[name]
     assert linkerd.takes_pods(found, values) is taken
-    args: LinkerdArgs = {"version": "2026.8.3", "high_availability": True, "values": {"control-plane": values}}
-    codes = [fault.code for fault in linkerd.node_faults(args, [node(), node(), found])]
+    args: dict[str, Any] = {"version": "2026.8.3", "high_availability": True, "values": {"control-plane": values}}
+    codes = [fault.code for fault in linkerd.check_nodes(LinkerdArgs.of(args), [node(), node(), found])]
     # A selector takes the other two nodes away as well.
     assert codes == ([] if taken else ["MSH316"])
 
 
 def test_without_high_availability_one_node_is_enough() -> None:
-    assert linkerd.node_faults({"version": "2026.8.3"}, [node()]) == []
-    found = linkerd.node_faults({"version": "2026.8.3", "high_availability": True}, [node(), node(CONTROL)])
+    assert linkerd.check_nodes(LinkerdArgs(), [node()]) == []
+    found = linkerd.check_nodes(LinkerdArgs(high_availability=True), [node(), node(CONTROL)])
     assert "1 node that can take pods, of 2" in found[0].message
 
 
 def test_charts_come_from_linkerds_repository_or_from_where_one_says() -> None:
-    assert linkerd.releases({"version": "2026.8.3"})[0].get("repository") == linkerd.REPOSITORY
-    local = linkerd.releases({"version": "2026.8.3", "charts": {"directory": "/c"}})
+    assert releases({"version": "2026.8.3"})[0].get("repository") == linkerd.REPOSITORY
+    local = releases({"version": "2026.8.3", "charts": {"directory": "/c"}})
     assert [item["chart"] for item in local] == ["/c/linkerd-crds", "/c/linkerd-control-plane"]
 
 
 def test_an_existing_prometheus_takes_the_place_of_the_built_in_one() -> None:
-    args: viz.VizArgs = {"linkerd": {"version": "2026.8.3"}, "prometheus_url": "http://p:9090"}
-    values = viz.releases(args)[0]["values"]
+    args = viz.VizArgs(enabled=True, linkerd=LinkerdArgs(), prometheus_url="http://p:9090")
+    values = viz.ADDON.release(args)["values"]
     assert values["prometheus"] == {"enabled": False}
     assert values["prometheusUrl"] == "http://p:9090"
-    assert viz.namespace(args).get("annotations") == {"viz.linkerd.io/external-prometheus": "http://p:9090"}
+    assert viz.ADDON.namespace(args).get("annotations") == {"viz.linkerd.io/external-prometheus": "http://p:9090"}
 
 
 def test_the_names_of_linkerds_crds_are_those_of_the_chart() -> None:
@@ -271,3 +275,12 @@ def test_the_names_of_linkerds_crds_are_those_of_the_chart() -> None:
 
 def test_dotted_paths_are_nested_once() -> None:
     assert nested({"a.b": 1, "a.c": 2}) == {"a": {"b": 1, "c": 2}}
+
+
+def test_an_add_on_has_a_version_and_a_repository_of_its_own() -> None:
+    mesh = LinkerdArgs(version="2026.8.3")
+    plan = viz.ADDON.plan(viz.VizArgs(enabled=True, linkerd=mesh))
+    assert (plan.release["version"], plan.release.get("repository")) == ("2026.8.3", linkerd.REPOSITORY)
+    own = viz.VizArgs(enabled=True, linkerd=mesh, version="2026.9.1", repository="oci://registry.example/viz")
+    plan = viz.ADDON.plan(own)
+    assert (plan.release["version"], plan.release["chart"]) == ("2026.9.1", "oci://registry.example/viz/linkerd-viz")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from components.meshes import MESHES
 from components.meshes.istio import proxies
 from components.meshes.targets import PLANES
 from operate import stackfile
 from operate.cli import app
-from stacks import versions
 
 PROJECT = "name: meshup\nruntime: python\nconfig:\n  mesh: {type: string, default: istio}\n"
 STACK: dict[str, Any] = {
@@ -269,9 +269,11 @@ def test_a_repeated_header_is_read_as_the_version_of_the_mesh_does_and_the_other
 
 
 def test_the_pinned_versions_are_those_that_the_routing_core_answers_for() -> None:
-    for mesh, version in versions.PINNED.items():
-        assert PLANES[mesh].proxy(version) is PLANES[mesh].pinned
-    assert PLANES["istio"].proxy("1.0.0") is PLANES["istio"].proxy(versions.ISTIO), "the embedded cluster's charts"
+    for name, mesh in MESHES.items():
+        assert PLANES[name].proxy(mesh.versions.pinned) is PLANES[name].pinned
+    assert PLANES["istio"].proxy("1.0.0") is PLANES["istio"].proxy(MESHES["istio"].versions.pinned), (
+        "the embedded cluster's charts"
+    )
     first = PLANES["istio"].proxy("1.29.6"), PLANES["istio"].proxy("1.30.3")
     assert first == (proxies.ENVOY_1_38, proxies.ENVOY_1_38)
     assert PLANES["istio"].proxy("1.30.4-rc.1") is proxies.ENVOY_1_38_4

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from components.diagnostics import Diagnostic
+from components.gateway_api import GATEWAY_API as PINNED
 from components.manifests import Manifest, ObjectRef
-from stacks import checks, plan, settings, versions
+from stacks import checks, plan, settings
 from stacks.cluster import ClusterError, ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan
@@ -26,7 +27,7 @@ GATEWAY_API = [
         {
             "name": f"{plural}.gateway.networking.k8s.io",
             "annotations": {
-                "gateway.networking.k8s.io/bundle-version": versions.GATEWAY_API,
+                "gateway.networking.k8s.io/bundle-version": PINNED,
                 "gateway.networking.k8s.io/channel": "standard",
             },
         },

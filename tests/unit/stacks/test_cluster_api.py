@@ -17,9 +17,9 @@ import pytest
 
 from components.diagnostics import Diagnostic, errors, render
 from components.manifests import ObjectRef
+from components.meshes import MESHES
 from kubeaccess import connection
 from stacks import cluster as stacks_cluster
-from stacks import versions
 from stacks.cluster import Cluster, ClusterError, ClusterView, check_version
 from tests.unit.stacks.fake_api import OTHER, SECRET, USER, Api, api, encoded
 
@@ -356,17 +356,17 @@ def test_a_view_asks_for_each_list_once_and_for_nothing_more_when_the_server_is_
 def test_a_cluster_that_is_too_old_is_refused_and_one_that_is_too_new_is_a_warning(
     mesh: str, mesh_version: str, kubernetes: str, codes: list[str]
 ) -> None:
-    found = check_version(kubernetes, versions.kubernetes(mesh, mesh_version))
+    found = check_version(kubernetes, MESHES[mesh].versions.kubernetes_for(mesh_version))
     assert [fault.code for fault in found] == codes
     assert errors(found) == [fault for fault in found if fault.code == "MSH025"]
 
 
 def test_every_supported_version_of_a_mesh_has_a_range_of_kubernetes_of_its_own() -> None:
-    for mesh, (first, last) in versions.SUPPORTED.items():
-        ranges = versions.KUBERNETES[mesh]
+    for mesh in MESHES.values():
+        (first, last), ranges = mesh.versions.supported, mesh.versions.kubernetes
         assert min(ranges) == first
         assert max(ranges) <= last
         for at in (first, last):
-            oldest, newest = versions.kubernetes(mesh, f"{at[0]}.{at[1]}.0")
+            oldest, newest = mesh.versions.kubernetes_for(f"{at[0]}.{at[1]}.0")
             assert oldest < newest
             assert (oldest, newest) == ranges[max(since for since in ranges if since <= at)]

@@ -11,11 +11,17 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from components.diagnostics import Diagnostic, render
+from components.gateway_api import GatewayApiSettings
+from components.helm import ChartSource
+from components.meshes import MESHES
+from components.meshes.linkerd.identity.decide import decide
+from components.meshes.linkerd.identity.settings import IdentitySettings
 from operate import stackfile
-from stacks import charts, files, gateway_api, identity, kubeconfig, traffic_file
+from stacks import charts, files, gateway_api, kubeconfig, plan, settings, traffic_file
 from stacks.plan import compiled
-from stacks.settings import ChartSettings, ClusterSettings, GatewayApiSettings, IdentitySettings, Settings
+from stacks.settings import ClusterSettings
 from tests.unit.linkerd.identity.material import NOW
+from tests.unit.stacks.configs import raw
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
@@ -128,7 +134,7 @@ ENTRIES = (
 
 
 def _traffic(path: Path) -> list[Diagnostic]:
-    chosen = Settings(environment="dev").model_copy(update={"traffic_file": str(path)})
+    chosen = settings.load(raw(), "dev")[0].model_copy(update={"traffic_file": str(path)})
     chosen, found = traffic_file.added(chosen, Path())
     return [*found, *compiled(chosen)[1]]
 
@@ -142,18 +148,18 @@ def _ambient(path: Path) -> list[Diagnostic]:
 
 
 def _charts(path: Path) -> list[Diagnostic]:
-    chosen = ChartSettings().model_copy(update={"directory": str(path)})
-    return charts.inspect(chosen, "istio", ("base",), None)[1]
+    chosen = ChartSource().model_copy(update={"directory": str(path)})
+    return charts.inspect(chosen, MESHES["istio"], ("base",), None)[1]
 
 
 def _bundle(path: Path) -> list[Diagnostic]:
     chosen = GatewayApiSettings().model_copy(update={"manifest": str(path)})
-    return gateway_api.load(chosen, ChartSettings(), {})[1]
+    return gateway_api.load(chosen, ChartSource(), {})[1]
 
 
 def _identity(path: Path) -> list[Diagnostic]:
     chosen = IdentitySettings().model_copy(update={"issuer_key_file": str(path)})
-    found = identity.inspect(chosen, "cluster.local", NOW, Path(), is_secret=False)[1]
+    found = decide(chosen, "cluster.local", NOW, plan.read_file, is_secret=False)[1]
     return [fault for fault in found if fault.path.endswith("File")]
 
 
@@ -208,7 +214,7 @@ def test_whatever_stands_in_the_place_of_a_chart_is_one_fault(tmp_path: Path, ki
     if found.is_absolute() and found.parent == tmp_path and len(found.name) == len("it"):
         if os.path.lexists(found):
             found.rename(tmp_path / "base" / "Chart.yaml")
-        (fault,) = charts.inspect(ChartSettings(directory=str(tmp_path)), "istio", ("base",), None)[1]
+        (fault,) = charts.inspect(ChartSource(directory=str(tmp_path)), MESHES["istio"], ("base",), None)[1]
         assert (fault.code, fault.path) == ("MSH303", "meshup:charts.directory")
 
 
@@ -228,7 +234,7 @@ def test_whatever_stands_in_the_place_of_a_chart_is_one_fault(tmp_path: Path, ki
 def test_a_chart_without_an_exact_version_is_one_fault(tmp_path: Path, text: str) -> None:
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "Chart.yaml").write_text(text)
-    (fault,) = charts.inspect(ChartSettings(directory=str(tmp_path)), "istio", ("base",), None)[1]
+    (fault,) = charts.inspect(ChartSource(directory=str(tmp_path)), MESHES["istio"], ("base",), None)[1]
     assert (fault.code, fault.path) == ("MSH303", "meshup:charts.directory")
 
 

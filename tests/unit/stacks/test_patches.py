@@ -58,7 +58,7 @@ def test_a_service_of_somebody_else_is_patched_and_one_of_an_application_has_the
         "pulumi.com/patchFieldManager": patches.field_manager(OWNER),
         "pulumi.com/skipAwait": "true",
     }
-    assert both.apps[0].args["service_annotations"]["reviews"][FAILURES] == "5"
+    assert both.apps[0].args.service_annotations["reviews"][FAILURES] == "5"
     assert SERVICE not in both.objects()
 
 

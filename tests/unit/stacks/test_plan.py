@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
-from stacks import versions
+from components import gateway_api
+from components.apps import bookinfo, emojivoto
+from components.diagnostics import errors
+from components.helm import ChartSource
+from components.meshes import MESHES
+from devcluster import paths
 from stacks.charts import inspect
 from stacks.outputs import outputs
-from stacks.settings import ChartSettings
 from tests.unit.stacks.configs import raw
-from tests.unit.stacks.fake_view import planned, stack_of
+from tests.unit.stacks.fake_view import build, planned, stack_of
 
 
 def test_the_same_configuration_gives_the_same_plan() -> None:
@@ -60,7 +64,7 @@ def test_the_plan_names_every_object_that_the_stack_will_own() -> None:
 
 def test_a_revision_reaches_namespaces_and_releases() -> None:
     made = planned(raw(istio={"revision": "canary"}))
-    assert made.namespaces[0].get("revision") == "canary"
+    assert made.namespaces[0]["labels"]["istio.io/rev"] == "canary"
     assert made.mesh.releases[1]["name"] == "istiod-canary"
 
 
@@ -119,32 +123,52 @@ def test_a_chart_directory_is_looked_at_before_the_first_resource(
 ) -> None:
     for name, text in texts.items():
         chart(tmp_path, name, text)
-    charts, found = inspect(ChartSettings(directory=str(tmp_path)), "istio", ("base", "istiod"), wanted)
+    charts, found = inspect(ChartSource(directory=str(tmp_path)), MESHES["istio"], ("base", "istiod"), wanted)
     assert [fault.code for fault in found] == codes
     if not codes:
         assert charts.version == "1.30.3"
 
 
 def test_a_chart_directory_that_is_not_there_is_one_fault(tmp_path: Path) -> None:
-    found = inspect(ChartSettings(directory=str(tmp_path / "none")), "istio", ("base", "istiod"), None)[1]
+    found = inspect(ChartSource(directory=str(tmp_path / "none")), MESHES["istio"], ("base", "istiod"), None)[1]
     assert [fault.code for fault in found] == ["MSH301"]
 
 
-MARKER = re.compile(
-    r"# renovate: datasource=(?P<datasource>[a-z-]+) depName=(?P<name>\S+)( registryUrl=(?P<url>\S+))?\n"
-    r"(?P<variable>[A-Z_]+) = \"(?P<version>v?\d+(\.\d+)*)\"\n"
+@pytest.mark.parametrize(
+    ("viz", "there", "codes"),
+    [
+        ({}, "2026.8.3", []),
+        ({}, "2026.9.1", ["MSH304"]),
+        ({}, None, ["MSH302"]),
+        ({"version": "2026.9.1"}, "2026.9.1", []),
+        ({"repository": "https://charts.example"}, None, []),
+    ],
 )
+def test_the_chart_of_an_add_on_has_a_version_of_its_own(
+    tmp_path: Path, viz: dict[str, Any], there: str | None, codes: list[str]
+) -> None:
+    for name in ("linkerd-crds", "linkerd-control-plane", *(["linkerd-viz"] if there else [])):
+        version = there if name == "linkerd-viz" else "2026.8.3"
+        chart(tmp_path, name, f"name: {name}\nversion: {version}\n")
+    keys: dict[str, Any] = {"mesh": "linkerd", "linkerd": {"viz": {"enabled": True, **viz}}}
+    found = build(raw(charts={"directory": str(tmp_path)}, **keys))[1]
+    assert [fault.code for fault in errors(found)] == codes
 
 
 def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
-    text = Path(versions.__file__).read_text(encoding="utf-8")
-    marked = {match["variable"]: match["version"] for match in MARKER.finditer(text)}
-    pinned = set(re.findall(r"^([A-Z_]+) = \"v?\d+(?:\.\d+)*\"$", text, re.MULTILINE))
-    assert set(marked) == pinned
-    assert marked["ISTIO"] == versions.ISTIO
-    assert text.count("# renovate:") == len(marked)
+    rule = json.loads((paths.repository() / "renovate.json").read_text())["customManagers"][0]
+    pattern = re.compile(rule["matchStrings"][0].replace("(?<", "(?P<"))
+    (files,) = (file.strip("/") for file in rule["managerFilePatterns"])
+    texts = [
+        file.read_text()
+        for file in (paths.repository() / "components").rglob("*.py")
+        if re.search(files, file.relative_to(paths.repository()).as_posix())
+    ]
+    found = {match["currentValue"] for text in texts for match in pattern.finditer(text)}
+    pinned = {mesh.versions.pinned for mesh in MESHES.values()}
+    assert found == pinned | {bookinfo.BOOKINFO, emojivoto.EMOJIVOTO, gateway_api.GATEWAY_API}
+    assert sum(text.count("# renovate:") for text in texts) == len(found)
 
 
-def test_the_pinned_istio_is_one_that_is_supported() -> None:
-    first, last = versions.ISTIO_SUPPORTED
-    assert first <= tuple(int(part) for part in versions.ISTIO.split(".")[:2]) <= last
+def test_every_pinned_mesh_is_one_that_is_supported() -> None:
+    assert [mesh.versions.unsupported(mesh.versions.pinned) for mesh in MESHES.values()] == ["", ""]

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.arguments import Resources
 from components.diagnostics import Diagnostic, render
 from components.diagnostics.validation import section_of
+from components.helm import nested
+from components.meshes.istio.settings import ISTIOD_RESOURCES, SIDECAR_RESOURCES, IstioSettings
 from components.meshes.linkerd.component import chart_resources, releases
+from components.meshes.linkerd.settings import HA_RESOURCES, LinkerdArgs
 from stacks import settings
 from stacks.environments import ENVIRONMENTS
 from stacks.settings import RawConfig
@@ -341,10 +345,10 @@ def test_the_requests_of_the_charts_count_where_the_profile_leaves_them(profile:
 
 def test_what_meshup_knows_of_the_charts_resources_is_what_they_have() -> None:
     istiod, edge = defaults("istiod"), defaults("gateway")
-    assert istiod["resources"] == settings.ISTIOD_RESOURCES
-    assert istiod["global"]["proxy"]["resources"] == settings.SIDECAR_RESOURCES == edge["resources"]
-    values = releases({"version": "2026.8.3", "high_availability": True})[-1]["values"]["proxy"]["resources"]
-    assert chart_resources(settings.LINKERD_HA_RESOURCES) == values
+    assert istiod["resources"] == ISTIOD_RESOURCES
+    assert istiod["global"]["proxy"]["resources"] == SIDECAR_RESOURCES == edge["resources"]
+    values = releases(LinkerdArgs(high_availability=True))[-1]["values"]["proxy"]["resources"]
+    assert nested(chart_resources(Resources.of(HA_RESOURCES))) == values
 
 
 def test_json_that_can_not_be_read_for_its_depth_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,13 +432,15 @@ def test_a_secret_value_is_never_in_a_report() -> None:
 def test_what_a_stack_sets_wins_over_the_preset_key_by_key() -> None:
     chosen, found = settings.load(raw(istio={"traceSampling": 5}), "dev")
     assert found == []
-    assert (chosen.istio.trace_sampling, chosen.istio.access_log) == (5, "text")
+    istio = chosen.section(IstioSettings)
+    assert (istio.trace_sampling, istio.access_log) == (5, "text")
 
 
 def test_replicas_of_a_stack_put_aside_the_autoscaling_of_the_preset() -> None:
     chosen, found = settings.load(raw(environment="prod", istio={"replicas": 3}), "prod")
     assert found == []
-    assert (chosen.istio.replicas, chosen.istio.autoscaling) == (3, None)
+    istio = chosen.section(IstioSettings)
+    assert (istio.replicas, istio.autoscaling) == (3, None)
 
 
 def test_the_right_configuration_has_no_fault() -> None:

@@ -1,14 +1,12 @@
-"""`meshup:identity` -> the plan of Linkerd's certificates. Files are read here, and nowhere else."""
+"""`meshup:identity` -> the plan of Linkerd's certificates."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 
-from components.diagnostics import Diagnostic
-from components.meshes.linkerd.identity.checks import Provided, check_provided
-from components.meshes.linkerd.identity.component import IdentityPlan, Lifetime
-from stacks import files
-from stacks.settings import IdentitySettings, LifetimeSettings
+from ....diagnostics import Diagnostic
+from .checks import Provided, check_provided
+from .component import IdentityPlan, Lifetime
+from .settings import IdentitySettings, LifetimeSettings
 
 _PATH = "meshup:identity"
 _ANCHOR = Lifetime(3650, 90)
@@ -29,8 +27,13 @@ _MATERIAL: Mapping[str, tuple[str, str]] = {
 """What a brought identity consists of, by configuration key: as text, or as a file."""
 
 
-def inspect(
-    settings: IdentitySettings, trust_domain: str, now: datetime, folder: Path, *, is_secret: bool
+def decide(
+    settings: IdentitySettings,
+    trust_domain: str,
+    now: datetime,
+    read_file: Callable[[str, int], str],
+    *,
+    is_secret: bool,
 ) -> tuple[IdentityPlan, list[Diagnostic]]:
     """Decide what the identity is made of.
 
@@ -38,14 +41,14 @@ def inspect(
         settings: `meshup:identity`.
         trust_domain: Of the mesh.
         now: The time, with a zone.
-        folder: Where relative paths start: the folder of Pulumi.yaml.
+        read_file: Reads a file, at most so many bytes; it raises an OSError whose text is the reason.
         is_secret: Whether the key `meshup:identity` is a Pulumi secret.
 
     Returns:
         The plan and the faults. With a fault among them, the plan is good for finding further faults only.
     """
     found: list[Diagnostic] = []
-    texts = {key: _text(settings, key, folder, found) for key in _MATERIAL}
+    texts = {key: _text(settings, key, read_file, found) for key in _MATERIAL}
     given = [key for key, text in texts.items() if text is not None]
     lifetimes = [
         _lifetime(settings.anchor, _ANCHOR, "anchor", found),
@@ -108,7 +111,9 @@ def _field(settings: IdentitySettings, key: str) -> str:
     return f"{_PATH}.{key}{'File' if in_file else ''}"
 
 
-def _text(settings: IdentitySettings, key: str, folder: Path, found: list[Diagnostic]) -> str | None:
+def _text(
+    settings: IdentitySettings, key: str, read_file: Callable[[str, int], str], found: list[Diagnostic]
+) -> str | None:
     text, file = (getattr(settings, name) for name in _MATERIAL[key])
     if text is not None and file is not None:
         message = f"{key} and {key}File are both set."
@@ -116,8 +121,8 @@ def _text(settings: IdentitySettings, key: str, folder: Path, found: list[Diagno
     if text is not None or file is None:
         return text
     try:
-        return files.text(files.located(file, folder), _MOST_BYTES)
-    except files.UnreadableError as error:
+        return read_file(file, _MOST_BYTES)
+    except OSError as error:
         found.append(Diagnostic("MSH217", f"{_PATH}.{key}File", file, f"The file can't be read: {error}."))
         return None
 

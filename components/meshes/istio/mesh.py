@@ -1,0 +1,122 @@
+"""Istio as a mesh of meshup: see `Mesh`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pulumi
+
+from ...diagnostics import Diagnostic
+from ..interface import Membership, Mesh, MeshPlan, MeshRequest, Presets, Registered, Sections, Signature
+from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
+from .membership import INJECTION, REVISION, IstioMembership, join
+from .mutual_tls import peer_authentication
+from .settings import IstioArgs, IstioSettings
+from .versions import GATEWAY_API, VERSIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class IstioPlan(MeshPlan):
+    """What Istio will have on the cluster."""
+
+    args: IstioArgs
+
+
+class IstioMesh(Mesh[IstioPlan]):
+    """Istio in sidecar mode."""
+
+    name = "istio"
+    settings = IstioSettings
+    versions = VERSIONS
+    # Chart istio-discovery, templates/mutatingwebhook.yaml and validatingwebhookconfiguration.yaml.
+    signature = Signature(
+        title="Istio",
+        injectors=("sidecar-injector.istio.io",),
+        validators=("validation.istio.io",),
+        control_plane=("app", "istiod"),
+        crds=CRDS,
+        crds_role="base",
+    )
+    gateway_api = GATEWAY_API
+    presets: ClassVar[Presets] = {
+        "dev": {
+            "replicas": 1,
+            "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+            "proxyResources": {
+                "requests": {"cpu": "10m", "memory": "64Mi"},
+                "limits": {"cpu": "1000m", "memory": "512Mi"},
+            },
+            "accessLog": "text",
+            "traceSampling": 100,
+        },
+        "staging": {
+            "autoscaling": {"min": 1, "max": 3},
+            "resources": {"requests": {"cpu": "200m", "memory": "1Gi"}},
+            "accessLog": "json",
+            "traceSampling": 10,
+        },
+        # While no istiod answers, no pod starts in a meshed namespace. With two replicas, the chart adds a
+        # PodDisruptionBudget.
+        "prod": {
+            "autoscaling": {"min": 2, "max": 5},
+            "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}},
+            "accessLog": "off",
+            "traceSampling": 1,
+        },
+    }
+    joined_by = frozenset({INJECTION, REVISION})
+
+    def charts(self, settings: Sections) -> tuple[str, ...]:
+        """Return the names of the charts, see `Mesh`."""
+        return ("base", "istiod", "gateway") if settings.section(IstioSettings).gateways else ("base", "istiod")
+
+    def namespaces(self, settings: Sections) -> Mapping[str, str]:
+        """Return the namespaces, see `Mesh`."""
+        chosen = settings.section(IstioSettings)
+        gateways = {"istio.gatewayNamespace": chosen.gateway_namespace} if chosen.gateways else {}
+        return {"istio.namespace": chosen.namespace, **gateways}
+
+    def plan(self, request: MeshRequest) -> tuple[IstioPlan, list[Diagnostic]]:
+        """Decide what Istio will have, see `Mesh`."""
+        chosen = request.settings.section(IstioSettings)
+        version = chosen.version or request.charts_version or VERSIONS.pinned
+        args = chosen.extended(IstioArgs, version=version, charts=request.charts, mtls=request.mtls)
+        objects = [
+            *(f"CustomResourceDefinition/{name}" for name in CRDS),
+            *(f"ConfigMap/*/{name}" for name in CONFIG_MAPS),
+        ]
+        commands = [
+            "kubectl delete customresourcedefinition " + " ".join(CRDS),
+            *(
+                f"kubectl delete configmap --all-namespaces --field-selector metadata.name={name}"
+                for name in CONFIG_MAPS
+            ),
+        ]
+        planned = IstioPlan(
+            name=self.name,
+            version=version,
+            args=args,
+            releases=tuple(releases(args)),
+            namespaces=tuple(namespaces(args)),
+            objects=(peer_authentication(args.namespace, args.mtls),),
+            membership={"revision": args.revision} if args.revision else {},
+            output={
+                "kind": self.name,
+                "version": version,
+                "namespace": args.namespace,
+                "revision": args.revision or "default",
+                "mtls": args.mtls,
+                "injection": args.webhooks,
+                "gateways": [gateway.name for gateway in args.gateways],
+                "keptOnDestroy": {"objects": objects, "commands": commands},
+            },
+        )
+        return planned, []
+
+    def join(self, args: IstioMembership) -> Membership:
+        """Return the label by which a namespace joins."""
+        return join(args)
+
+    def register(self, plan: IstioPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
+        """Register Istio."""
+        return Registered((Istio("istio", plan.args, options()),))

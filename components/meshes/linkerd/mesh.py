@@ -1,0 +1,165 @@
+"""Linkerd as a mesh of meshup: see `Mesh`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pulumi
+
+from ...diagnostics import Diagnostic
+from ..interface import (
+    ClusterView,
+    Membership,
+    Mesh,
+    MeshPlan,
+    MeshRequest,
+    Presets,
+    Registered,
+    Sections,
+    SectionTypes,
+    Signature,
+)
+from . import viz
+from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, namespaces, releases
+from .identity import clock
+from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
+from .identity.decide import decide
+from .identity.settings import IdentitySettings
+from .membership import INJECT, LinkerdMembership, join
+from .settings import Certificates, LinkerdArgs, LinkerdSettings
+from .versions import GATEWAY_API, VERSIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkerdPlan(MeshPlan):
+    """What Linkerd will have on the cluster; `identity` is None only if the clock is wrong."""
+
+    args: LinkerdArgs
+    identity: IdentityPlan | None
+
+
+class LinkerdMesh(Mesh[LinkerdPlan]):
+    """Linkerd's edge releases."""
+
+    name = "linkerd"
+    settings = LinkerdSettings
+    further_sections: ClassVar[SectionTypes] = {"identity": IdentitySettings}
+    versions = VERSIONS
+    # Chart linkerd-control-plane, templates/proxy-injector-rbac.yaml and destination-rbac.yaml.
+    signature = Signature(
+        title="Linkerd",
+        injectors=("linkerd-proxy-injector.linkerd.io",),
+        validators=("linkerd-sp-validator.linkerd.io", "linkerd-policy-validator.linkerd.io"),
+        # It is called for all namespaces and adds nothing without the annotation (pkg/inject, ShouldInject).
+        opt_in=(INJECT, ("enabled", "ingress")),
+        control_plane=("linkerd.io/control-plane-component", "destination"),
+        crds=CRDS,
+        crds_role="crds",
+    )
+    gateway_api = GATEWAY_API
+    addons = (viz.ADDON,)
+    presets: ClassVar[Presets] = {
+        "dev": {"proxyResources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}},
+        # Without an answer of the injector, a pod would start outside the mesh, silently.
+        "staging": {"logFormat": "json", "webhookFailurePolicy": "Fail"},
+        "prod": {"highAvailability": True, "webhookFailurePolicy": "Fail", "logFormat": "json"},
+    }
+    joined_by = frozenset({INJECT})
+    opt_outs = frozenset({"disabled"})
+
+    def charts(self, settings: Sections) -> tuple[str, ...]:
+        """Return the names of the charts, see `Mesh`."""
+        cni = ("linkerd2-cni",) if settings.section(LinkerdSettings).cni else ()
+        return ("linkerd-crds", "linkerd-control-plane", *cni)
+
+    def namespaces(self, settings: Sections) -> Mapping[str, str]:
+        """Return the namespaces, see `Mesh`."""
+        chosen = settings.section(LinkerdSettings)
+        viz = {"linkerd.viz.namespace": chosen.viz.namespace} if chosen.viz.enabled else {}
+        return {"linkerd.namespace": chosen.namespace, **viz}
+
+    def cluster_domain(self, settings: Sections) -> str:
+        """Return `clusterDomain`."""
+        return settings.section(LinkerdSettings).cluster_domain
+
+    def plan(self, request: MeshRequest) -> tuple[LinkerdPlan, list[Diagnostic]]:
+        """Decide what Linkerd will have, see `Mesh`."""
+        chosen, identity = request.settings.section(LinkerdSettings), request.settings.section(IdentitySettings)
+        version = chosen.version or request.charts_version or VERSIONS.pinned
+        args = chosen.extended(
+            LinkerdArgs,
+            version=version,
+            charts=request.charts,
+            mtls=request.mtls,
+            external_ca=identity.external_ca,
+        )
+        decided, diagnostics = None, list[Diagnostic]()
+        try:
+            now = clock.now(request.environ)
+        except ValueError as error:
+            diagnostics.append(Diagnostic("MSH221", clock.VARIABLE, None, f"{error}."))
+        else:
+            is_secret = "identity" in request.secret
+            decided, diagnostics = decide(identity, args.identity_domain, now, request.read_file, is_secret=is_secret)
+        planned = LinkerdPlan(
+            name=self.name,
+            version=version,
+            args=args,
+            identity=decided,
+            releases=tuple(releases(args)),
+            namespaces=tuple(namespaces(args)),
+            output={
+                "kind": self.name,
+                "version": version,
+                "namespace": args.namespace,
+                "revision": "default",
+                "mtls": args.mtls,
+                "injection": True,
+                "gateways": [],
+                "highAvailability": args.high_availability,
+                "trustDomain": args.identity_domain,
+                "keptOnDestroy": {"objects": [], "commands": []},
+            },
+        )
+        return planned, diagnostics
+
+    def check_cluster(self, plan: LinkerdPlan, view: ClusterView) -> list[Diagnostic]:
+        """Report what the cluster lacks for high availability."""
+        return check_nodes(plan.args, view.objects("v1", "Node"))
+
+    def join(self, args: LinkerdMembership) -> Membership:
+        """Return the annotations by which a namespace joins."""
+        return join(args)
+
+    def register(self, plan: LinkerdPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
+        """Register the certificates and Linkerd."""
+        if plan.identity is None:
+            raise ValueError("A plan with a wrong clock is not registered.")
+        webhooks = {key: (service, plan.args.namespace) for key, service in CONTROL_PLANE_WEBHOOKS.items()}
+        if plan.args.viz.enabled:
+            webhooks |= {key: (service, plan.args.viz.namespace) for key, service in VIZ_WEBHOOKS.items()}
+        identity = Identity("identity", plan.identity, webhooks)
+        certificates = _certificates(identity)
+        mesh = Linkerd("linkerd", plan.args.model_copy(update={"certificates": certificates}), options())
+        restart = {} if identity.issuer is None else {RESTART_KEY: identity.restart_hash}
+        return Registered(
+            (mesh,), restart, {"identity": identity.summary}, {"linkerd-viz": viz.certificate_values(certificates)}
+        )
+
+
+def _certificates(made: Identity) -> Certificates:
+    pairs: list[Mapping[str, Any]] = [
+        {"webhook": key, "certificate": pair.certificate_pem, "key": pair.private_key_pem}
+        for key, pair in made.webhooks.items()
+    ]
+    if made.issuer is None:
+        return Certificates.of({"webhooks": pairs})
+    return Certificates.of(
+        {
+            "webhooks": pairs,
+            "trust_bundle": made.trust_bundle,
+            "issuer_certificate": made.issuer.certificate_pem,
+            "issuer_key": made.issuer.private_key_pem,
+            "restart_hash": made.restart_hash,
+        }
+    )

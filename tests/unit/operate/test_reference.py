@@ -1,0 +1,94 @@
+"""The JSON Schema of a stack file takes what meshup takes, and refuses what its grammars refuse."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+import pytest
+import yaml
+
+from operate import reference
+from stacks import settings
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CHECKER: Any = jsonschema.Draft202012Validator(reference.schema())
+
+
+def faults(document: Any) -> list[str]:
+    return ["/".join(map(str, error.absolute_path)) for error in CHECKER.iter_errors(document)]
+
+
+def examples() -> dict[str, Any]:
+    """The stack files and every `config:` of the documentation."""
+    found: dict[str, Any] = {}
+    for file in sorted(REPOSITORY.glob("Pulumi.*.yaml")):
+        found[file.name] = yaml.safe_load(file.read_text())
+    pages = [file for file in REPOSITORY.joinpath("docs").rglob("*.md") if "diagnostics" not in file.as_posix()]
+    for page in [REPOSITORY / "README.md", *sorted(pages)]:
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
+            document: Any = yaml.safe_load(block)
+            if isinstance(document, dict):
+                keys = cast("dict[str, Any]", document)
+                if any(key.startswith("meshup:") for key in keys):
+                    found[f"{page.name} {number}"] = {"config": keys}
+                elif "config" in keys:
+                    found[f"{page.name} {number}"] = keys
+    return found
+
+
+EXAMPLES = examples()
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(reference.schema())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_stack_file_and_every_example_is_valid(name: str) -> None:
+    assert faults(EXAMPLES[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({"meshup:mesh": "linkered"}, "config/meshup:mesh"),
+        ({"meshup:istoi": {}}, "config"),
+        ({"meshup:apps": ["bookinfos"]}, "config/meshup:apps/0"),
+        ({"meshup:bookinfo": {"replicas": 0}}, "config/meshup:bookinfo/replicas"),
+        ({"meshup:bookinfo": {"tag": "-a"}}, "config/meshup:bookinfo/tag"),
+        ({"meshup:bookinfo": {"image_pull_secrets": []}}, "config/meshup:bookinfo"),
+        ({"meshup:charts": {"directory": "a", "repository": "https://a/b"}}, "config/meshup:charts"),
+        ({"meshup:istio": {"gateways": [{"name": "a", "serviceType": "None", "port": 1}]}}, "config/meshup:istio"),
+        ({"kubernetes:contxt": "a"}, "config"),
+        ({"kubernetes:strictMode": "yes"}, "config/kubernetes:strictMode"),
+    ],
+)
+def test_what_the_grammars_refuse_is_refused_where_it_stands(config: dict[str, Any], path: str) -> None:
+    assert faults({"config": config}) == [path]
+    raw = {key.removeprefix("meshup:"): value for key, value in config.items() if key.startswith("meshup:")}
+    kubernetes = {key.removeprefix("kubernetes:"): v for key, v in config.items() if key.startswith("kubernetes:")}
+    assert settings.load(settings.RawConfig(raw, kubernetes), "dev")[1]
+
+
+def test_secrets_and_keys_of_others_are_taken() -> None:
+    secret = {"secure": "v1:abc"}
+    config = {"meshup:istio": secret, "meshup:identity": {"issuerKey": secret}, "aws:region": "eu-west-1"}
+    assert faults({"config": config, "encryptionsalt": "v1:x"}) == []
+
+
+def test_pulumis_project_file_has_the_keys_of_the_sections_and_their_types() -> None:
+    project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())["config"]
+    assert sorted(project) == sorted(settings.KEYS)
+    made = reference.schema()
+    for key, entry in project.items():
+        wanted = made["properties"]["config"]["properties"][f"meshup:{key}"]
+        reference_to = wanted.get("anyOf", [wanted])[0].get("$ref", "").rpartition("/")[2]
+        described = made["$defs"].get(reference_to, wanted)
+        assert entry["type"] == described.get("type", "string"), key
+
+
+def test_the_schema_in_the_documentation_is_up_to_date() -> None:
+    written = json.loads((REPOSITORY / "docs" / reference.SCHEMA).read_text())
+    assert written == reference.schema(), "python -m operate.docs writes it"
