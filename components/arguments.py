@@ -41,11 +41,18 @@ Names = Annotated[tuple[Name, ...], Strict(False)]
 SecretNames = Annotated[tuple[SecretName, ...], Strict(False)]
 
 
+DEFERRED = "x-deferred"
+"""Marks a `Deferred` in a JSON Schema."""
+
+
 class _AnyValue:
     """Metadata of a field: pydantic takes the value as it is, since it may be an Output."""
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.any_schema()
+
+    def __get_pydantic_json_schema__(self, _schema: core_schema.CoreSchema, _handler: Any) -> dict[str, Any]:
+        return {"type": "string", DEFERRED: True}
 
 
 # pydantic can't resolve the forward reference in pulumi.Input[str], which is the same.

@@ -174,9 +174,7 @@ def _traffic(planned: Plan, options: Options, _: Made) -> Registered:
     if not (objects or planned.patches):
         return Registered(())
     after = dependencies(planned.traffic.objects)
-    args: TrafficArgs = {"objects": list(objects), "after": after, "patches": list(planned.patches)}
-    if prefix:
-        args["release"] = prefix
+    args = TrafficArgs(objects=list(objects), after=after, patches=list(planned.patches), release=prefix)
     return Registered((Traffic("traffic", args, options()),))
 
 

@@ -8,11 +8,14 @@ import base64
 import gzip
 import hashlib
 import json
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
+from pydantic import Field
 
 from .. import charts, helm
+from ..arguments import Arguments
 from ..helm import HelmRelease
 from ..manifests import Manifest, register, register_patch
 
@@ -30,16 +33,16 @@ LARGEST_RECORD = 900_000
 MaxSecretSize); real records were found a tenth larger than computed, since they hold the chart too."""
 
 
-class TrafficArgs(TypedDict):
+class TrafficArgs(Arguments):
     """Arguments of `Traffic`."""
 
     objects: list[dict[str, Any]]
     """Manifests in order of creation: what others name comes first (components.traffic.Compilation.manifests)."""
-    after: NotRequired[list[list[int]]]
+    after: list[list[int]] = Field(default_factory=list[list[int]])
     """For each object, the positions of those that it waits for (components.traffic.dependencies)."""
-    patches: NotRequired[list[dict[str, Any]]]
+    patches: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """Partial Services: annotations for Services that exist and that somebody else makes. Each is a resource."""
-    release: NotRequired[str]
+    release: str = ""
     """What the names of the Helm releases begin with. Without it, every object is a resource of its own."""
 
 
@@ -110,13 +113,16 @@ def record_size(release: HelmRelease) -> int:
 class Traffic(pulumi.ComponentResource):
     """The routes and policies of a stack."""
 
-    def __init__(self, name: str, args: TrafficArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TrafficArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("meshup:index:Traffic", name, {}, opts)
-        if "release" in args:
-            self._register_releases(name, args["objects"], args["release"])
+        checked = TrafficArgs.of(args)
+        if checked.release:
+            self._register_releases(name, checked.objects, checked.release)
         else:
-            self._register_objects(name, args["objects"], args.get("after", []))
-        for patch in args.get("patches", []):
+            self._register_objects(name, checked.objects, checked.after)
+        for patch in checked.patches:
             metadata = patch["metadata"]
             role = f"{metadata['namespace']}-{metadata['name']}-servicepatch"
             register_patch(f"{name}-{role}", patch, pulumi.ResourceOptions(parent=self))
@@ -138,6 +144,5 @@ class Traffic(pulumi.ComponentResource):
             metadata = item["metadata"]
             positions = after[number] if after else []
             role = f"{metadata['namespace']}-{metadata['name']}-{item['kind'].lower()}"
-            # Numbers of a program in another language arrive as floats.
-            options = pulumi.ResourceOptions(parent=self, depends_on=[made[int(position)] for position in positions])
+            options = pulumi.ResourceOptions(parent=self, depends_on=[made[position] for position in positions])
             made.append(register(f"{name}-{role}", item, options))

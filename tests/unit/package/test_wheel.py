@@ -1,8 +1,10 @@
 """The distribution: what it holds, what it needs, and that what it installs works outside of this repository."""
 
+import ast
 import importlib.metadata
 import json
 import re
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -80,6 +82,18 @@ def test_the_chart_of_the_routes_is_at_the_same_path_wherever_the_package_is(
     for file in ("Chart.yaml", "values.yaml", "templates/objects.yaml"):
         assert (tmp_path / chart / file).read_bytes() == (source / file).read_bytes()
     assert {path.name for path in (tmp_path / ".meshup").iterdir()} == {".gitignore", "routes-2.0.0"}
+
+
+def test_the_package_names_every_distribution_that_it_imports() -> None:
+    trees = [ast.parse(path.read_text()) for path in (paths.repository() / "components").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    foreign = {name.split(".")[0] for name in names} - sys.stdlib_module_names
+    providers = importlib.metadata.packages_distributions()
+    needed = {Requirement(text).name for text in _project()["dependencies"]}
+    # pydantic requires its own core and typing_extensions.
+    assert {providers[name][0].replace("_", "-") for name in foreign} - {"pydantic-core", "typing-extensions"} == needed
 
 
 def test_the_locked_versions_are_within_the_ranges_of_the_package() -> None:
