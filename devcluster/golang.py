@@ -131,7 +131,7 @@ def default_binary(package: str) -> str:
 
 
 def program_key(program: Program) -> str:
-    """Return the name of a program's content: modules, our own sources beside them, packages, flags and platform.
+    """Return the name of a program's content: modules, packages, flags and platform.
 
     The Go release is left out on purpose. The modules fix what is built; a newer Go must not cost every user a rebuild
     of all tools.
@@ -141,7 +141,6 @@ def program_key(program: Program) -> str:
         (program.folder / "go.sum").read_bytes(),
         json.dumps(dict(program.packages), sort_keys=True),
         program.ldflags,
-        *(source.read_bytes() for source in sorted(program.folder.rglob("*.go"))),
         sys.platform,
         os.uname().machine,
     )

@@ -2,12 +2,6 @@ module meshup.invalid/tools/pulumi
 
 go 1.26.0
 
-// They read dictionaries at every start (zxcvbn/zxcvbn.go).
-replace (
-	github.com/ccojocar/zxcvbn-go => ./zxcvbn-esc
-	github.com/nbutton23/zxcvbn-go => ./zxcvbn
-)
-
 tool github.com/pulumi/pulumi/pkg/v3/cmd/pulumi
 
 require (
