@@ -8,7 +8,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pulumi
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from .. import charts, helm
 from ..arguments import Arguments
+from ..diagnostics import Diagnostic
 from ..helm import HelmRelease
 from ..manifests import Manifest, register, register_patch
 
@@ -39,11 +40,23 @@ class TrafficArgs(Arguments):
     objects: list[dict[str, Any]]
     """Manifests in order of creation: what others name comes first (components.traffic.Compilation.manifests)."""
     after: list[list[int]] = Field(default_factory=list[list[int]])
-    """For each object, the positions of those that it waits for (components.traffic.dependencies)."""
+    """For each object, the positions of those that it waits for (components.traffic.dependencies). Without it, a route
+    waits for every earlier object that is no route."""
     patches: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     """Partial Services: annotations for Services that exist and that somebody else makes. Each is a resource."""
     release: str = ""
     """What the names of the Helm releases begin with. Without it, every object is a resource of its own."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Refuse an order that no registration can follow."""
+        if self.after and len(self.after) != len(self.objects):
+            allowed = f"{len(self.objects)} lists, one for each object"
+            yield Diagnostic("MSH005", f"{path}.after", len(self.after), "Not every object has its list.", allowed)
+        for number, positions in enumerate(self.after):
+            for position in positions:
+                if not 0 <= position < number:
+                    message = "An object can wait only for objects that stand before it."
+                    yield Diagnostic("MSH005", f"{path}.after[{number}]", position, message, f"0 to {number - 1}")
 
 
 def release_of(item: Manifest, prefix: str) -> str:
@@ -140,9 +153,12 @@ class Traffic(pulumi.ComponentResource):
 
     def _register_objects(self, name: str, objects: list[Manifest], after: list[list[int]]) -> None:
         made: list[pulumi.Resource] = []
+        destinations: list[int] = []
         for number, item in enumerate(objects):
             metadata = item["metadata"]
-            positions = after[number] if after else []
+            positions = after[number] if after else destinations if item["kind"] in ROUTE_KINDS else []
             role = f"{metadata['namespace']}-{metadata['name']}-{item['kind'].lower()}"
             options = pulumi.ResourceOptions(parent=self, depends_on=[made[position] for position in positions])
             made.append(register(f"{name}-{role}", item, options))
+            if item["kind"] not in ROUTE_KINDS:
+                destinations.append(number)
