@@ -71,9 +71,9 @@ def parse(
     Returns:
         The objects in the order in which they are made, and the faults.
     """
-    found: list[Any] = [document for document in documents if document is not None]
-    objects = [cast("Manifest", item) for item in found if _is_part(item)]
-    if not objects or len(objects) != len(found):
+    contents: list[Any] = [document for document in documents if document is not None]
+    objects = [cast("Manifest", item) for item in contents if _is_part(item)]
+    if not objects or len(objects) != len(contents):
         message = "The bundle holds something else than the objects of the Gateway API."
         return [], [Diagnostic("MSH311", path, None, message, f"the release manifest of {version}, standard channel")]
     actual = digest(objects)
@@ -97,14 +97,14 @@ def digest(objects: Iterable[Manifest]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def is_part(name: str) -> bool:
+def is_bundle_object(name: str) -> bool:
     """Whether an object of this name is one of a bundle: a CustomResourceDefinition of it, or its guard."""
     return name == GUARD or name.endswith(".gateway.networking.k8s.io")
 
 
 def existing(
     mesh: str,
-    taken: GatewayApiRange,
+    accepted: GatewayApiRange,
     crds: Sequence[Mapping[str, Any]],
     guards: Sequence[Mapping[str, Any]],
     is_ours: Mapping[str, bool],
@@ -113,7 +113,7 @@ def existing(
 
     Args:
         mesh: The name of the mesh.
-        taken: Which bundles it takes.
+        accepted: Which bundles it takes.
         crds: Metadata of all CustomResourceDefinitions of the cluster.
         guards: Metadata of all its ValidatingAdmissionPolicies.
         is_ours: By name, whether an object belongs to this stack.
@@ -121,30 +121,32 @@ def existing(
     Returns:
         Whether meshup has to install the bundle, or keep it, because it is not there or its own; and the faults.
     """
-    there = {str(item["name"]): item for item in crds if is_part(str(item["name"]))}
-    foreign = {name: item for name, item in there.items() if not is_ours.get(name, False)}
+    live = {str(item["name"]): item for item in crds if is_bundle_object(str(item["name"]))}
+    foreign = {name: item for name, item in live.items() if not is_ours.get(name, False)}
     if not foreign:
         if any(item["name"] == GUARD and not is_ours.get(GUARD, False) for item in guards):
             message = f"The policy {GUARD} is on the cluster, without the bundle that it belongs to."
             return False, [Diagnostic("MSH315", _PATH, None, message)]
         return True, []
-    lacking = [name for name in _NEEDED if name not in there]
+    lacking = [name for name in _NEEDED if name not in live]
     if lacking:
         message = f"The bundle on the cluster lacks {', '.join(lacking)}."
-        return False, [Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{_dotted(taken.newest)}")]
-    oldest, newest = taken.oldest, taken.newest
+        return False, [
+            Diagnostic("MSH313", _PATH, None, message, f"a whole bundle, such as v{_dotted(accepted.newest)}")
+        ]
+    oldest, newest = accepted.oldest, accepted.newest
     allowed = f"{_dotted(oldest)} to {_dotted(newest)}, standard channel"
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for name in _NEEDED:
-        version, channel = _annotation(there[name], BUNDLE_VERSION), _annotation(there[name], CHANNEL)
+        version, channel = _annotation(live[name], BUNDLE_VERSION), _annotation(live[name], CHANNEL)
         numbers = re.fullmatch(r"v(\d+)\.(\d+)\.(\d+)(-.*)?", version)
         if numbers is None or not oldest <= (int(numbers[1]), int(numbers[2]), int(numbers[3])) <= newest:
             message = f"{name} on the cluster is of a version that {mesh} does not take."
-            found.append(Diagnostic("MSH313", _PATH, version, message, allowed))
+            diagnostics.append(Diagnostic("MSH313", _PATH, version, message, allowed))
         if channel != "standard":
             message = f"{name} on the cluster is of another channel; the guard of the standard one can't replace it."
-            found.append(Diagnostic("MSH314", _PATH, channel, message, allowed))
-    return False, found
+            diagnostics.append(Diagnostic("MSH314", _PATH, channel, message, allowed))
+    return False, diagnostics
 
 
 class GatewayApi(pulumi.ComponentResource):

@@ -101,9 +101,9 @@ def cluster_of(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConnectionConfigError: There is none.
     """
-    context = _named(config, "contexts", str(config.get("current-context") or ""), "context")
+    context = _entry(config, "contexts", str(config.get("current-context") or ""), "context")
     name = str((context or {}).get("cluster") or "")
-    cluster = _named(config, "clusters", name, "cluster")
+    cluster = _entry(config, "clusters", name, "cluster")
     if cluster is None:
         raise ConnectionConfigError(f"The kubeconfig has no cluster {name!r}, which the context names.")
     return cluster
@@ -111,7 +111,7 @@ def cluster_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def user_of(config: Mapping[str, Any]) -> str:
     """Return the name of the user of the current context, "" if it has none: its requests are anonymous."""
-    context = _named(config, "contexts", str(config.get("current-context") or ""), "context")
+    context = _entry(config, "contexts", str(config.get("current-context") or ""), "context")
     return str((context or {}).get("user") or "")
 
 
@@ -130,7 +130,7 @@ def credentials_of(config: Mapping[str, Any], seconds: float | None = None) -> C
     name = user_of(config)
     if not name:
         return Credentials()
-    user = _named(config, "users", name, "user")
+    user = _entry(config, "users", name, "user")
     if user is None:
         raise CredentialError(f"The kubeconfig has no user {name!r}, which the context names.")
     limit = PLUGIN_SECONDS if seconds is None else seconds
@@ -159,7 +159,7 @@ def credentials_of(config: Mapping[str, Any], seconds: float | None = None) -> C
 
 def may_change(config: Mapping[str, Any]) -> bool:
     """Tell whether asking for the credentials again can give others: a plugin or a file of a token."""
-    user = _named(config, "users", user_of(config), "user") or {}
+    user = _entry(config, "users", user_of(config), "user") or {}
     return any(user.get(key) for key in ("exec", "auth-provider", "tokenFile"))
 
 
@@ -172,7 +172,7 @@ def _is_address(text: str, schemes: Sequence[str]) -> bool:
         return False
 
 
-def _named(config: Mapping[str, Any], section: str, name: str, body: str) -> dict[str, Any] | None:
+def _entry(config: Mapping[str, Any], section: str, name: str, body: str) -> dict[str, Any] | None:
     entries: Any = config.get(section)
     for entry in cast("list[Any]", entries) if isinstance(entries, list) else []:
         if isinstance(entry, dict) and cast("dict[str, Any]", entry).get("name") == name and name:
@@ -327,7 +327,7 @@ def _question(version: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any
     spec: dict[str, Any] = {"interactive": False}
     if plugin.get("provideClusterInfo") is True:
         told = {key: value for key, value in cluster.items() if key not in ("extensions", "certificate-authority")}
-        extension = _named(cluster, "extensions", _EXEC_EXTENSION, "extension")
+        extension = _entry(cluster, "extensions", _EXEC_EXTENSION, "extension")
         if extension is not None:
             told["config"] = extension
         authority = _pem(cluster, "certificate-authority", ConnectionConfigError)
@@ -341,10 +341,10 @@ def _status(printed: bytes, version: str, what: str) -> dict[str, Any]:
     try:
         answer: Any = json.loads(printed)
         status: Any = answer["status"]
-        said = answer["apiVersion"]
+        answered_version = answer["apiVersion"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CredentialError(f"{what} did not print an ExecCredential with a status.") from None
-    if said != version:
+    if answered_version != version:
         raise CredentialError(f"{what} answers with another apiVersion than {version}, which the kubeconfig names.")
     given = cast("dict[str, Any]", status) if isinstance(status, dict) else {}
     if not given.get("token") and not (given.get("clientCertificateData") and given.get("clientKeyData")):

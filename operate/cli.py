@@ -129,7 +129,7 @@ def compiled(
     traffic rests on.
     """
     chosen, found = settings.load(raw, stack)
-    chosen, unreadable = traffic_file.added(chosen, directory)
+    chosen, unreadable = traffic_file.with_file(chosen, directory)
     found += unreadable
     target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
     compilation, said = plan.compiled(chosen, target)

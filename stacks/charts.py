@@ -53,54 +53,54 @@ def inspect(
     if settings.repository is not None or written is None:
         return Charts(settings), []
     try:
-        directory = files.located(written)
+        directory = files.expand_path(written)
     except files.UnreadableError as error:
         return Charts(), [Diagnostic("MSH301", _PATH, written, f"There is no such directory: {error}.")]
     source = settings.model_copy(update={"directory": str(directory)})
     if not files.is_directory(directory):
         return Charts(source), [Diagnostic("MSH301", _PATH, written, "There is no such directory.")]
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     versions: dict[str, str] = {}
     for name in names:
-        version = _version(directory, name, written, found)
+        version = _version(directory, name, written, diagnostics)
         if version is not None:
             versions[name] = version
             if wanted is not None and version != wanted:
                 message = f"The chart {name} has version {version}, and the configuration asks for {wanted}."
-                found.append(Diagnostic("MSH304", _PATH, written, message, wanted))
+                diagnostics.append(Diagnostic("MSH304", _PATH, written, message, wanted))
     if wanted is None and len(set(versions.values())) > 1:
         listed = ", ".join(f"{name} {version}" for name, version in versions.items())
         message = f"The charts are not of one version: {listed}."
-        found.append(Diagnostic("MSH304", _PATH, written, message, "charts of one version"))
+        diagnostics.append(Diagnostic("MSH304", _PATH, written, message, "charts of one version"))
     # A version that the configuration names is judged with it, wherever the charts come from (stacks/settings.py).
     for name, version in versions.items() if wanted is None else ():
         allowed = mesh.versions.unsupported(version)
         if allowed:
             message = f"meshup does not support version {version} of the chart {name}."
-            found.append(Diagnostic("MSH306", _PATH, written, message, allowed))
-    return Charts(source, next(iter(versions.values()), "")), found
+            diagnostics.append(Diagnostic("MSH306", _PATH, written, message, allowed))
+    return Charts(source, next(iter(versions.values()), "")), diagnostics
 
 
 def check_addon(settings: ChartSource, source: ChartSource, release: HelmRelease) -> list[Diagnostic]:
     """Check the chart of an add-on in a directory of charts."""
     written, directory = settings.directory, source.directory
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     if written is None or directory is None or not release["chart"].startswith(f"{directory}/"):
-        return found
+        return diagnostics
     name, wanted = release["chart"].rpartition("/")[2], release["version"]
-    version = _version(Path(directory), name, written, found)
+    version = _version(Path(directory), name, written, diagnostics)
     if version not in (None, wanted):
         message = f"The chart {name} has version {version}, and {wanted} is wanted."
-        found.append(Diagnostic("MSH304", _PATH, written, message, wanted))
-    return found
+        diagnostics.append(Diagnostic("MSH304", _PATH, written, message, wanted))
+    return diagnostics
 
 
 def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:
     """Ask each repository for its index, and each registry for its API, so that no run fails half-way for a chart."""
     by_place: dict[tuple[str, str], list[str]] = {}
     for release in releases:
-        by_place.setdefault(_place(release), []).append(release["chart"].rpartition("/")[2])
-    found: list[Diagnostic] = []
+        by_place.setdefault(_address(release), []).append(release["chart"].rpartition("/")[2])
+    diagnostics: list[Diagnostic] = []
     for (place, asked), names in by_place.items():
         if not place:
             continue
@@ -111,11 +111,11 @@ def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:
             if _registry_answers(place, error):
                 continue
             message = f"The repository of {', '.join(names)} does not answer: {getattr(error, 'reason', error)}."
-            found.append(Diagnostic("MSH318", "meshup:charts", place, message, "a repository, or a directory"))
-    return found
+            diagnostics.append(Diagnostic("MSH318", "meshup:charts", place, message, "a repository, or a directory"))
+    return diagnostics
 
 
-def _place(release: HelmRelease) -> tuple[str, str]:
+def _address(release: HelmRelease) -> tuple[str, str]:
     """Where a chart comes from, and the address that shows whether that answers; empty for a directory."""
     repository = release.get("repository", "")
     if repository:
@@ -132,32 +132,32 @@ def _registry_answers(place: str, error: Exception) -> bool:
     return place.startswith(_OCI) and isinstance(error, urllib.error.HTTPError) and error.code in refused
 
 
-def _version(directory: Path, name: str, written: str, found: list[Diagnostic]) -> str | None:
+def _version(directory: Path, name: str, written: str, diagnostics: list[Diagnostic]) -> str | None:
     file = directory / name / "Chart.yaml"
     if not files.is_directory(directory / name):
-        there = _charts_in(directory)
-        near = nearest(name, there)
+        available = _charts_in(directory)
+        near = nearest(name, available)
         message = f"The directory has no chart {name}." + (f" Did you mean to call {near} so?" if near else "")
-        allowed = f"a sub-directory {name}; there are: {', '.join(there[:20]) or 'none'}"
-        found.append(Diagnostic("MSH302", _PATH, written, message, allowed))
+        allowed = f"a sub-directory {name}; there are: {', '.join(available[:20]) or 'none'}"
+        diagnostics.append(Diagnostic("MSH302", _PATH, written, message, allowed))
         return None
     try:
         chart = files.document(files.text(file))
     except files.UnreadableError as error:
         message = f"{name}/Chart.yaml can't be read: {error}."
-        found.append(Diagnostic("MSH303", _PATH, written, message, "name and version in Chart.yaml"))
+        diagnostics.append(Diagnostic("MSH303", _PATH, written, message, "name and version in Chart.yaml"))
         return None
     fields = cast("dict[Any, Any]", chart) if isinstance(chart, dict) else {}
     declared, version = fields.get("name"), fields.get("version")
     if declared is None or version is None:
         message = f"{name}/Chart.yaml has no name or no version."
-        found.append(Diagnostic("MSH303", _PATH, written, message, "name and version in Chart.yaml"))
+        diagnostics.append(Diagnostic("MSH303", _PATH, written, message, "name and version in Chart.yaml"))
     elif declared != name:
         message = f"{name}/Chart.yaml is not that of the chart {name}, but of {str(declared)[:80]}."
-        found.append(Diagnostic("MSH303", _PATH, written, message, f"name: {name}"))
+        diagnostics.append(Diagnostic("MSH303", _PATH, written, message, f"name: {name}"))
     elif not isinstance(version, str) or not EXACT_VERSION.fullmatch(version):
         message = f"The version in {name}/Chart.yaml is not an exact one: {str(version)[:80]}."
-        found.append(Diagnostic("MSH303", _PATH, written, message, "version: MAJOR.MINOR.PATCH in Chart.yaml"))
+        diagnostics.append(Diagnostic("MSH303", _PATH, written, message, "version: MAJOR.MINOR.PATCH in Chart.yaml"))
     else:
         return version
     return None

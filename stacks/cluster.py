@@ -112,7 +112,7 @@ class Cluster:
             if answer is not None:
                 return answer
             reason = "it is no JSON object"
-        raise self._refusal(_described(method, path), status, str((answer or {}).get("message") or reason))
+        raise self._refusal(_request_text(method, path), status, str((answer or {}).get("message") or reason))
 
     def _refusal(self, what: str, status: int, reason: str) -> ClusterError:
         # It comes from outside: one line, no control characters, not without end.
@@ -134,7 +134,7 @@ class Cluster:
             answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
             return answer.status, str(answer.reason or ""), cast("bytes", answer.read())
         except (urllib3.exceptions.HTTPError, ApiException, OSError, ValueError) as error:
-            what = _described(method, path)
+            what = _request_text(method, path)
             message = f"No answer to the request of {self._named_identity()} to {what}: {connection.reason(error)}."
             raise ClusterError("MSH023", self._context, message, answered=False) from None
 
@@ -184,7 +184,7 @@ class Cluster:
             listed: list[Manifest] = answer["items"] or []
             return [item for item in listed if item["metadata"]["name"] + ""]
         except (KeyError, TypeError, AttributeError):
-            what = _described("GET", collection)
+            what = _request_text("GET", collection)
             message = f"The answer of the API server to the request to {what} is no list of objects."
             raise ClusterError("MSH031", self._context, message) from None
 
@@ -260,7 +260,7 @@ def _mapping(answer: bytes) -> dict[str, Any] | None:
     return cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else None
 
 
-def _described(method: str, path: str) -> str:
+def _request_text(method: str, path: str) -> str:
     """Verb, resource, name and namespace of a request, in the words of Kubernetes' access rules."""
     match = _PATH.fullmatch(path)
     if match is None:
@@ -289,7 +289,7 @@ def _plurals(document: Mapping[str, Any]) -> dict[str, str]:
     return {entry["kind"]: entry["name"] for entry in entries if "/" not in entry["name"]}
 
 
-class Lists(Protocol):
+class ObjectLister(Protocol):
     """What a view reads: `Cluster`, or plain data in tests."""
 
     def objects(
@@ -309,7 +309,7 @@ class ClusterView:
         diagnostics: Why lists can't be read.
     """
 
-    def __init__(self, cluster: Lists, version: str) -> None:
+    def __init__(self, cluster: ObjectLister, version: str) -> None:
         self.version = version
         self.diagnostics: list[Diagnostic] = []
         self._cluster = cluster
@@ -332,8 +332,8 @@ class ClusterView:
             place: {metadata["name"]: metadata for metadata in self.metadata(*place)}
             for place in sorted({(ref.api_version, ref.kind, ref.namespace) for ref in wanted})
         }
-        found = {ref: names[ref.api_version, ref.kind, ref.namespace].get(ref.name) for ref in wanted}
-        return {ref: metadata for ref, metadata in found.items() if metadata is not None}
+        live = {ref: names[ref.api_version, ref.kind, ref.namespace].get(ref.name) for ref in wanted}
+        return {ref: metadata for ref, metadata in live.items() if metadata is not None}
 
     def conclude(self, check: Callable[[], T], otherwise: T) -> T:
         """Run a check. Its result does not count if a list that it reads can't be read: it would be wrong."""
@@ -368,11 +368,11 @@ def check_version(version: str, supported: tuple[Minor, Minor]) -> list[Diagnost
         version: The version of the API server, such as v1.36.3.
         supported: The first and the last version of Kubernetes that the mesh supports.
     """
-    found, (oldest, newest) = minor(version), supported
-    if found is not None and found < oldest:
+    actual, (oldest, newest) = minor(version), supported
+    if actual is not None and actual < oldest:
         allowed = f"{oldest[0]}.{oldest[1]} or later"
         return [Diagnostic("MSH025", CONTEXT_PATH, version, "The cluster is too old.", allowed)]
-    if found is not None and found > newest:
+    if actual is not None and actual > newest:
         message = "The cluster is newer than what this version of the mesh is known to work on."
         allowed = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
         return [Diagnostic("MSH035", CONTEXT_PATH, version, message, allowed, severity="warning")]

@@ -93,7 +93,7 @@ class UniqueKeys(Loader):
         return super().construct_mapping(node, deep=deep)
 
 
-def located(written: str, base: Path = Path()) -> Path:
+def expand_path(written: str, base: Path = Path()) -> Path:
     """Return the path that a setting means: relative to `base`, with `~` and `~user` filled in.
 
     Raises:
@@ -155,7 +155,7 @@ def document(content: str, loader: Any = Loader) -> Any:
     Raises:
         UnreadableError: It is not YAML, has several documents, or is too large or nested too deeply.
     """
-    return _loaded(lambda: yaml.load(content, Loader=loader), content, loader)  # noqa: S506 # a safe loader
+    return _load(lambda: yaml.load(content, Loader=loader), content, loader)  # noqa: S506 # a safe loader
 
 
 def documents(content: str) -> list[Any]:
@@ -164,13 +164,13 @@ def documents(content: str) -> list[Any]:
     Raises:
         UnreadableError: It is not YAML, or is too large or nested too deeply.
     """
-    return _loaded(lambda: list(yaml.load_all(content, Loader=Loader)), content, Loader)
+    return _load(lambda: list(yaml.load_all(content, Loader=Loader)), content, Loader)
 
 
 def depth(value: Any) -> int:
     """How many mappings and lists are in each other in plain data without circles, at most MOST_DEPTH + 1."""
-    level, found = [value], 0
-    while found <= MOST_DEPTH:
+    level, levels = [value], 0
+    while levels <= MOST_DEPTH:
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -179,11 +179,11 @@ def depth(value: Any) -> int:
                 inner.extend(cast("list[Any]", item))
         if not any(isinstance(item, dict | list) for item in level):
             break
-        level, found = inner, found + 1
-    return found
+        level, levels = inner, levels + 1
+    return levels
 
 
-def _loaded(load: Callable[[], Any], content: str, loader: Any) -> Any:
+def _load(load: Callable[[], Any], content: str, loader: Any) -> Any:
     try:
         _measure(content, loader)
         return load()
@@ -243,5 +243,5 @@ def _refuse_special(mode: int) -> None:
 def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    said = error.strerror or type(error).__name__
-    return said[:1].lower() + said[1:]
+    reason = error.strerror or type(error).__name__
+    return reason[:1].lower() + reason[1:]

@@ -67,15 +67,15 @@ def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Dia
         ObjectRef(*kind, item["name"]): item
         for kind, items in ((crd, crds), (policy, policies))
         for item in items
-        if gateway_api.is_part(item["name"])
+        if gateway_api.is_bundle_object(item["name"])
     }
     claims = ownership.claims(live, live, stack.owner, stack.states)
-    ours = {
+    is_ours = {
         ref.name: ownership.owner_of(metadata) == stack.owner or ref in claims.taken for ref, metadata in live.items()
     }
     # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
     shared = [fault for fault in claims.diagnostics if fault.code == "MSH036"]
-    return (False, shared) if shared else gateway_api.existing(mesh, MESHES[mesh].gateway_api, crds, policies, ours)
+    return (False, shared) if shared else gateway_api.existing(mesh, MESHES[mesh].gateway_api, crds, policies, is_ours)
 
 
 def load(
@@ -91,18 +91,18 @@ def load(
     if charts.directory is not None:
         beside = f"{charts.directory}/{DIRECTORY}"
         with contextlib.suppress(files.UnreadableError):
-            if files.is_directory(files.located(beside)):
+            if files.is_directory(files.expand_path(beside)):
                 return _local(beside, "meshup:charts.directory")
     return _released(environ)
 
 
 def _local(written: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
     try:
-        texts = _texts(files.located(written))
+        texts = _texts(files.expand_path(written))
     except files.UnreadableError as error:
         message = f"The Gateway API bundle can't be read: {error}."
         return [], [Diagnostic("MSH311", path, written, message, "a file or a directory of YAML files")]
-    return parsed("\n---\n".join(texts), path)
+    return parse_bundle("\n---\n".join(texts), path)
 
 
 def _texts(place: Path) -> list[str]:
@@ -114,15 +114,15 @@ def _texts(place: Path) -> list[str]:
     except OSError as error:
         raise files.UnreadableError(str(error.strerror)) from None
     texts: list[str] = []
-    left = files.MOST_BYTES
+    remaining_bytes = files.MOST_BYTES
     for file in entries:
         if file.name != "kustomization.yaml":
-            texts.append(files.text(file, left))
-            left -= len(texts[-1].encode())
+            texts.append(files.text(file, remaining_bytes))
+            remaining_bytes -= len(texts[-1].encode())
     return texts
 
 
-def parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
+def parse_bundle(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
     """Read a bundle and check that it is the pinned one.
 
     Args:
@@ -141,8 +141,8 @@ def parsed(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
 
 def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnostic]]:
     with contextlib.suppress(files.UnreadableError):
-        objects, faults = parsed(files.text(_cached(environ)), _MANIFEST)
-        if not faults:
+        objects, diagnostics = parse_bundle(files.text(_cached(environ)), _MANIFEST)
+        if not diagnostics:
             return objects, []
     try:
         with urllib.request.urlopen(RELEASE, timeout=_SECONDS) as answer:
@@ -150,16 +150,16 @@ def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnost
     except (urllib.error.URLError, http.client.HTTPException, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "reason", error)
         return [], [Diagnostic("MSH317", _MANIFEST, RELEASE, f"It can't be fetched: {reason}.")]
-    objects, faults = parsed(text, _MANIFEST)
-    if not errors(faults):
+    objects, diagnostics = parse_bundle(text, _MANIFEST)
+    if not errors(diagnostics):
         # Without a place to keep it, it is fetched again the next time.
         with contextlib.suppress(OSError, files.UnreadableError):
             _write(_cached(environ), text)
-    return objects, faults
+    return objects, diagnostics
 
 
 def _cached(environ: Mapping[str, str]) -> Path:
-    cache = files.located(environ.get("XDG_CACHE_HOME") or "~/.cache")
+    cache = files.expand_path(environ.get("XDG_CACHE_HOME") or "~/.cache")
     return cache / "meshup" / f"gateway-api-{GATEWAY_API.removeprefix('v')}.yaml"
 
 

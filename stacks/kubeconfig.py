@@ -156,7 +156,7 @@ def find(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[Kubeconf
     diagnostics = _provider_diagnostics(cluster, environ)
     reason, config = "The kubeconfig has no context.", Kubeconfig()
     try:
-        config = _parsed(cluster.kubeconfig) if cluster.kubeconfig else _merged(environ)
+        config = _parse(cluster.kubeconfig) if cluster.kubeconfig else _merged(environ)
     except files.UnreadableError as error:
         reason = f"The kubeconfig can't be read: {error.reason}."
     contexts = _names(config, "contexts")
@@ -240,7 +240,7 @@ def _is_text(text_or_path: str) -> bool:
     return "\n" in text_or_path or text_or_path.lstrip().startswith("{")
 
 
-def _parsed(text_or_path: str) -> Kubeconfig:
+def _parse(text_or_path: str) -> Kubeconfig:
     """Read a kubeconfig.
 
     Raises:
@@ -251,7 +251,7 @@ def _parsed(text_or_path: str) -> Kubeconfig:
     elif text_or_path.startswith("~") and not text_or_path.startswith("~/"):
         raise files.UnreadableError("the Kubernetes provider fills in ~/ only, not the folder of another user")
     else:
-        text = files.text(files.located(text_or_path))
+        text = files.text(files.expand_path(text_or_path))
     loaded = files.document(text)
     if not isinstance(loaded, dict):
         raise files.UnreadableError("it is empty" if loaded is None else "it is no mapping")
@@ -279,8 +279,8 @@ def _merged(environ: Mapping[str, str]) -> Kubeconfig:
     for written in listed or ["~/.kube/config"]:
         file: Path | None = None
         try:
-            file = files.located(written)
-            config = _absolute(_parsed(written), file.parent)
+            file = files.expand_path(written)
+            config = _absolute(_parse(written), file.parent)
         except files.UnreadableError as error:
             # kubectl passes over a missing file if another one exists, and stops at a wrong one.
             wrong = files.UnreadableError(f"{written[:200]!r}: {error.reason}")

@@ -72,11 +72,11 @@ def claims(
             continue
         urn = (state(owner) or {}).get(item, "")
         if not urn:
-            diagnostics.append(_foreign(item, owner, carried))
+            diagnostics.append(_foreign_object(item, owner, carried))
             continue
         others: Mapping[ObjectRef, str] | None = state(carried) if carried else {}
         if others is None or item in others:
-            diagnostics.append(_shared(item, owner, carried, None if others is None else others[item]))
+            diagnostics.append(_shared_object(item, owner, carried, None if others is None else others[item]))
             continue
         taken[item] = urn
         if carried:
@@ -97,7 +97,7 @@ def _taken_over(taken: Mapping[ObjectRef, str], former: Iterable[str], owner: st
     return [Diagnostic("MSH037", ANNOTATION, owner, message, severity="warning")]
 
 
-def _foreign(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
+def _foreign_object(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
     """The fault of an object that is not in this stack's state."""
     overwrite = "--overwrite " if carried else ""
     command = f"kubectl annotate {overwrite}{_kubectl(item)} {ANNOTATION}={owner}"
@@ -118,7 +118,7 @@ def _foreign(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
     return Diagnostic("MSH026", str(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
 
 
-def _shared(item: ObjectRef, owner: str, carried: str, urn: str | None) -> Diagnostic:
+def _shared_object(item: ObjectRef, owner: str, carried: str, urn: str | None) -> Diagnostic:
     """The fault of an object that another stack has as well, or may have."""
     if urn is not None:
         message = f"The states of {owner} and {carried} both have it."

@@ -71,7 +71,7 @@ class Plan:
 
 def build(
     settings: Settings,
-    found: Iterable[Diagnostic],
+    settings_diagnostics: Iterable[Diagnostic],
     stack: Stack,
     view: ClusterView | None,
 ) -> tuple[Plan | None, list[Diagnostic]]:
@@ -79,7 +79,7 @@ def build(
 
     Args:
         settings: The settings of the stack.
-        found: The diagnostics of the settings.
+        settings_diagnostics: The diagnostics of the settings.
         stack: The stack.
         view: The cluster; None if it does not answer.
 
@@ -88,20 +88,28 @@ def build(
         of the settings, the charts, the mesh, the routes, and the version of the cluster.
     """
     kind = MESHES[settings.mesh]
-    source, of_charts = charts.inspect(settings.charts, kind, kind.charts(settings), kind.wanted_version(settings))
-    mesh, of_mesh = kind.plan(request(settings, source, stack.environ))
+    source, chart_diagnostics = charts.inspect(
+        settings.charts, kind, kind.charts(settings), kind.wanted_version(settings)
+    )
+    mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ))
     addons = _addons(settings, mesh, source.source)
-    of_charts += [
+    chart_diagnostics += [
         fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
     ]
-    traffic, of_traffic = compiled(settings)
-    delivered, of_delivery = delivery.deliver(traffic, settings.delivery, stack.owner)
-    diagnostics = [*found, *of_charts, *of_mesh, *of_traffic, *of_delivery]
+    traffic, traffic_diagnostics = compiled(settings)
+    delivered, delivery_diagnostics = delivery.deliver(traffic, settings.delivery, stack.owner)
+    diagnostics = [
+        *settings_diagnostics,
+        *chart_diagnostics,
+        *mesh_diagnostics,
+        *traffic_diagnostics,
+        *delivery_diagnostics,
+    ]
     if view is not None:
         diagnostics += check_version(view.version, kind.versions.kubernetes_for(mesh.version))
     if view is None or errors(diagnostics):
         return None, diagnostics
-    bundle, of_bundle = gateway_api.plan(settings, delivered.objects, stack, view)
+    bundle, bundle_diagnostics = gateway_api.plan(settings, delivered.objects, stack, view)
     apps = _apps(settings, patches.by_namespace(traffic.patches))
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
@@ -114,7 +122,7 @@ def build(
         patches=patches.plan(traffic.patches, made, stack.owner),
         gateway_api=bundle,
     )
-    return plan, [*diagnostics, *of_bundle]
+    return plan, [*diagnostics, *bundle_diagnostics]
 
 
 def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation, list[Diagnostic]]:
@@ -155,7 +163,7 @@ def read_file(path: str, most_bytes: int) -> str:
         OSError: It can't be read; the text is the reason.
     """
     try:
-        return files.text(files.located(path), most_bytes)
+        return files.text(files.expand_path(path), most_bytes)
     except files.UnreadableError as error:
         raise OSError(str(error)) from None
 

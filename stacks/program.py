@@ -90,22 +90,22 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
         ConfigurationError: With all of them.
     """
     chosen, diagnostics = settings.load(config, stack.name)
-    chosen, found = traffic_file.added(chosen, Path.cwd())
-    diagnostics += found
-    target, found = kubeconfig.find(chosen.cluster, stack.environ)
-    diagnostics += found
+    chosen, more = traffic_file.with_file(chosen, Path.cwd())
+    diagnostics += more
+    config_of_cluster, more = kubeconfig.find(chosen.cluster, stack.environ)
+    diagnostics += more
     cluster = view = None
     try:
-        if target:
-            cluster = Cluster(target)
+        if config_of_cluster:
+            cluster = Cluster(config_of_cluster)
             view = ClusterView(cluster, cluster.version())
     except ClusterError as error:
         diagnostics += error.diagnostics
     planned, diagnostics = plan.build(chosen, diagnostics, stack, view)
     claims = None
     if planned is not None and view is not None:
-        claims, found = checks.check(chosen, planned, stack, view)
-        diagnostics += [*found, *charts.unreachable(planned.releases)]
+        claims, more = checks.check(chosen, planned, stack, view)
+        diagnostics += [*more, *charts.unreachable(planned.releases)]
     if planned is None or claims is None or cluster is None or errors(diagnostics):
         raise ConfigurationError(diagnostics)
     if diagnostics:

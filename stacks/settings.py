@@ -266,14 +266,14 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         builds on them: what is wrong is left out of them.
     """
     raw = {key: value for key, value in config.meshup.items() if value != ""}
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for key, value in config.meshup.items():
         if wrong := _not_plain(value):
-            found.append(Diagnostic("MSH014", f"{PROJECT}:{key}", None, wrong))
+            diagnostics.append(Diagnostic("MSH014", f"{PROJECT}:{key}", None, wrong))
             del raw[key]
     environment = raw.get("environment", stack)
     if not isinstance(environment, str) or environment not in ENVIRONMENTS:
-        found.append(_no_environment(raw.get("environment"), stack))
+        diagnostics.append(_no_environment(raw.get("environment"), stack))
         environment = "dev"
     raw["environment"] = environment
     complete = with_preset(environment, raw)
@@ -286,29 +286,29 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         secret=frozenset(k.removeprefix("kubernetes:") for k in config.secret if k.startswith("kubernetes:")),
     )
     # These two names are no keys of the configuration.
-    found += [
+    diagnostics += [
         Diagnostic("MSH002", f"{PROJECT}:{key}", None, f"There is no key '{key}' here.", one_of(KEYS))
         for key in ("secret", "cluster")
         if key in raw
     ]
     # A private key that was written without --secret is not printed either.
     hidden = secret | {key for key, value in complete.items() if "PRIVATE KEY" in str(value)}
-    valid, faults = validate(MODEL, complete, f"{PROJECT}:", hidden)
+    valid, invalid_values = validate(MODEL, complete, f"{PROJECT}:", hidden)
     settings = valid or MODEL.model_validate({"environment": "dev"})
-    found += faults
-    found += [
+    diagnostics += invalid_values
+    diagnostics += [
         Diagnostic(
             "MSH011", f"{PROJECT}:{key}", HIDDEN, "The value is a secret.", f"secret: {', '.join(MAY_BE_SECRET)}"
         )
         for key in sorted(secret & set(KEYS) - set(MAY_BE_SECRET))
     ]
-    found += [
+    diagnostics += [
         *exclusive_keys(MODEL, complete, f"{PROJECT}:"),
-        *_foreign(config),
-        *_provider(config),
+        *_unknown_keys(config),
+        *_invalid_provider_values(config),
         *check_all(settings, f"{PROJECT}:"),
     ]
-    return settings, found
+    return settings, diagnostics
 
 
 def _not_plain(value: Any) -> str:
@@ -341,26 +341,28 @@ def _no_environment(written: Any, stack: str) -> Diagnostic:
     return Diagnostic("MSH004", "meshup:environment", written, f"There is no such environment.{hint}", allowed)
 
 
-def _foreign(config: RawConfig) -> list[Diagnostic]:
+def _unknown_keys(config: RawConfig) -> list[Diagnostic]:
     """Keys of the Kubernetes provider that it does not have, and projects that are most likely a misspelt one."""
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for key in config.kubernetes:
         if key not in PROVIDER_KEYS:
             near = nearest(key, PROVIDER_KEYS)
             message = "The Kubernetes provider has no such key." + (f" Did you mean {near}?" if near else "")
-            found.append(Diagnostic("MSH002", f"kubernetes:{key}", None, message, "one of " + ", ".join(PROVIDER_KEYS)))
+            diagnostics.append(
+                Diagnostic("MSH002", f"kubernetes:{key}", None, message, "one of " + ", ".join(PROVIDER_KEYS))
+            )
     for key in config.other:
         near = nearest(key.split(":")[0], (PROJECT, "kubernetes"))
         if near:
             message = f"No part of this program reads this key. Did you mean {near}:{key.partition(':')[2]}?"
-            found.append(Diagnostic("MSH002", key, None, message, "keys that start with meshup: or kubernetes:"))
-    return found
+            diagnostics.append(Diagnostic("MSH002", key, None, message, "keys that start with meshup: or kubernetes:"))
+    return diagnostics
 
 
-def _provider(config: RawConfig) -> list[Diagnostic]:
+def _invalid_provider_values(config: RawConfig) -> list[Diagnostic]:
     """Values of the Kubernetes provider's keys that it would end on, or read as false."""
     secret = {key.removeprefix("kubernetes:") for key in config.secret if key.startswith("kubernetes:")}
-    found = [
+    diagnostics = [
         Diagnostic(
             "MSH018", f"kubernetes:{key}", HIDDEN if key in secret else value, "This is no truth value.", allowed
         )
@@ -375,5 +377,5 @@ def _provider(config: RawConfig) -> list[Diagnostic]:
             place = ".".join(str(part) for part in detail["loc"])
             value = HIDDEN if detail["loc"][0] in secret else detail["input"]
             allowed = str(detail.get("ctx", {}).get("allowed", ""))
-            found.append(Diagnostic("MSH018", f"kubernetes:{place}", value, f"{detail['msg']}.", allowed))
-    return found
+            diagnostics.append(Diagnostic("MSH018", f"kubernetes:{place}", value, f"{detail['msg']}.", allowed))
+    return diagnostics

@@ -54,17 +54,17 @@ def objects(resources: Mapping[str, Any]) -> dict[ObjectRef, str]:
     Args:
         resources: URN -> type and outputs, as the engine answers. A Patch resource owns no object.
     """
-    found: dict[ObjectRef, str] = {}
+    refs: dict[ObjectRef, str] = {}
     for urn, resource in resources.items():
         kind, outputs = str(resource["type"]), cast("Mapping[str, Any]", resource["outputs"])
         if kind == RELEASE_TYPE:
             if str(outputs.get("name", "")).startswith(PREFIX):
                 values = cast("Mapping[str, Any]", outputs.get("values") or {})
                 texts = cast("Mapping[str, str]", values.get("objects") or {})
-                found |= {object_ref(json.loads(text)): urn for text in texts.values()}
+                refs |= {object_ref(json.loads(text)): urn for text in texts.values()}
         elif kind.startswith("kubernetes:") and not kind.endswith("Patch") and _is_object(outputs):
-            found[object_ref(outputs)] = urn
-    return found
+            refs[object_ref(outputs)] = urn
+    return refs
 
 
 def absent(stack: str, error: str) -> State | None:

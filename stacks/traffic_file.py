@@ -15,7 +15,7 @@ from stacks.settings import Settings
 KEY = "meshup:trafficFile"
 
 
-def added(settings: Settings, project: Path) -> tuple[Settings, list[Diagnostic]]:
+def with_file(settings: Settings, project: Path) -> tuple[Settings, list[Diagnostic]]:
     """Return the settings with the routes of the file among those of `meshup:traffic`.
 
     Args:
@@ -26,7 +26,7 @@ def added(settings: Settings, project: Path) -> tuple[Settings, list[Diagnostic]
     if name is None:
         return settings, []
     try:
-        content = files.document(files.text(files.located(name, project)), files.UniqueKeys)
+        content = files.document(files.text(files.expand_path(name, project)), files.UniqueKeys)
     except files.UnreadableError as error:
         return settings, [Diagnostic("MSH030", KEY, name, f"The file can't be read: {error}.")]
     if not isinstance(content, dict | None):

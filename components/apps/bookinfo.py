@@ -15,7 +15,7 @@ from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
 from ..traffic import Port, Service
 from .interface import App, AppArgs, AppSettings
-from .workloads import Workloads, declared, register_all
+from .workloads import Workloads, register_all, versioned_service
 
 # renovate: datasource=docker depName=registry.istio.io/release/examples-bookinfo-productpage-v1
 BOOKINFO = "1.20.3"
@@ -54,7 +54,7 @@ DEFAULTS = BookinfoArgs()
 def services(args: BookinfoArgs = DEFAULTS) -> list[Service]:
     """Return the Services that routes may name, with their versions."""
     port = Port(PORT, "http", "http")
-    return [declared(app, args.namespace, (port,), versions) for app, versions in _VERSIONS.items()]
+    return [versioned_service(app, args.namespace, (port,), versions) for app, versions in _VERSIONS.items()]
 
 
 def manifests(args: BookinfoArgs) -> list[Manifest]:

@@ -16,7 +16,7 @@ from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
 from ..traffic import Port, Service
 from .interface import App, AppArgs, AppSettings
-from .workloads import Workloads, declared, register_all
+from .workloads import Workloads, register_all, versioned_service
 
 # renovate: datasource=docker depName=ghcr.io/buoyantio/emojivoto-web
 EMOJIVOTO = "v11"
@@ -60,9 +60,9 @@ def services(args: EmojivotoArgs) -> list[Service]:
     # Linkerd takes connections to a port whose appProtocol it does not know, such as grpc, as opaque: the name says it.
     grpc = (Port(GRPC_PORT, "grpc"), Port(METRICS_PORT, "prom", "http"))
     return [
-        declared("emoji-svc", args.namespace, grpc, (args.version,)),
-        declared("voting-svc", args.namespace, grpc, (args.version,)),
-        declared("web-svc", args.namespace, (Port(WEB_PORT, "http", "http", GRPC_PORT),), args.front_ends),
+        versioned_service("emoji-svc", args.namespace, grpc, (args.version,)),
+        versioned_service("voting-svc", args.namespace, grpc, (args.version,)),
+        versioned_service("web-svc", args.namespace, (Port(WEB_PORT, "http", "http", GRPC_PORT),), args.front_ends),
     ]
 
 

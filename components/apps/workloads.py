@@ -122,7 +122,7 @@ class Workloads:
         return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 
-def declared(name: str, namespace: str, ports: Iterable[Port], versions: Iterable[str]) -> Service:
+def versioned_service(name: str, namespace: str, ports: Iterable[Port], versions: Iterable[str]) -> Service:
     """Return a Service that routes may name: it selects by `app`, and `version` tells its versions apart."""
     labelled = tuple(Version(version, (("version", version),)) for version in versions)
     return Service(name=name, namespace=namespace, ports=tuple(ports), versions=labelled, selector=(("app", name),))

@@ -40,10 +40,10 @@ class ComponentServer(Provider):
 
 
 def _fault(fault: Diagnostic) -> InputPropertyErrorDetails:
-    said = fault.as_dict()
+    fields = fault.as_dict()
     parts = [
         f"{fault.code}: {fault.message}",
-        said["value"] and f"Value: {said['value']}.",
+        fields["value"] and f"Value: {fields['value']}.",
         fault.allowed,
         fault.remedy,
     ]

@@ -354,7 +354,7 @@ FEATURES: tuple[Feature[Route], ...] = (
     Feature(
         "redirect-same-address",
         "Redirect: to the same address (nothing but a status)",
-        _redirect(lambda redirect, called: not redirect.path and redirect.same_place(called)),
+        _redirect(lambda redirect, called: not redirect.path and redirect.same_address(called)),
         {"rules": [{"redirect": {"status": 302}, "match": {"path": "/a"}}]},
         remedy="Add 'path', 'host', 'scheme' or 'port', so that the redirect leads elsewhere.",
         special_case_of="redirect",

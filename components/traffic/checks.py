@@ -118,35 +118,35 @@ def _same_pods(versions: Sequence[Version]) -> Iterator[tuple[Version, Version]]
 
 def _check_reach(route: Route) -> Iterator[Diagnostic]:
     """Rules and matches that no request reaches, because earlier ones take all of theirs."""
-    taken: Earlier[Rule] = Earlier()
+    earlier: Earlier[Rule] = Earlier()
     for rule in route.rules:
         matches = rule.matches or (Match(where=rule.where),)
-        shadows = [taken.covering(match) for match in matches]
+        shadows = [earlier.covering(match) for match in matches]
         if all(shadows):
-            shadow, by = shadows[0] or (matches[0], rule)
+            shadow, covering_rule = shadows[0] or (matches[0], rule)
             reason = "has the same match" if covers(matches[0], shadow) else "takes them all before"
             yield Diagnostic(
                 "MSH142",
                 rule.where,
                 rule.name,
-                f"No request reaches the rule '{rule.name}': '{by.name}' ({by.where}) {reason}.",
-                remedy=f"Put it before '{by.name}', or remove it.",
+                f"No request reaches the rule '{rule.name}': '{covering_rule.name}' ({covering_rule.where}) {reason}.",
+                remedy=f"Put it before '{covering_rule.name}', or remove it.",
             )
         else:
-            beside: Earlier[Rule] = Earlier()
+            in_rule: Earlier[Rule] = Earlier()
             for match, shadow in zip(matches, shadows, strict=True):
-                found = shadow or beside.covering(match)
-                beside.add(match, rule)
-                if found:
+                covering = shadow or in_rule.covering(match)
+                in_rule.add(match, rule)
+                if covering:
                     yield Diagnostic(
                         "MSH143",
                         match.where,
                         None,
-                        f"The match adds nothing: {found[0].where or found[1].where} takes all of its requests.",
+                        f"The match adds nothing: {covering[0].where or covering[1].where} takes all of its requests.",
                         severity="warning",
                     )
         for match in matches:
-            taken.add(match, rule)
+            earlier.add(match, rule)
 
 
 def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
@@ -174,7 +174,7 @@ def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
         )
     elif timeout.per_try * (attempts + 1) > timeout.request:
         fits = timeout.request // timeout.per_try
-        enough = _written(timeout.per_try * (attempts + 1))
+        enough = _round_up(timeout.per_try * (attempts + 1))
         yield Diagnostic(
             "MSH146",
             retry.where,
@@ -187,7 +187,7 @@ def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
         )
 
 
-def _written(milliseconds: int) -> str:
+def _round_up(milliseconds: int) -> str:
     """A duration that is as long at least and that the configuration takes, or ""."""
     if milliseconds > LONGEST_MILLISECONDS:
         milliseconds = -(-milliseconds // SECOND) * SECOND
@@ -336,17 +336,17 @@ def _limited_twice(route: Route, limited: Limited) -> Iterator[Diagnostic]:
 
 def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
     """A TCP host beside another host on one port of a namespace; adds the host to those that were met."""
-    beside = next((o for o in others if o.host != egress.host and "TCP" in (o.protocol, egress.protocol)), None)
+    conflicting = next((o for o in others if o.host != egress.host and "TCP" in (o.protocol, egress.protocol)), None)
     # Of hosts that are not TCP, two are enough: one of them differs from any host that comes.
     if egress.protocol == "TCP" or len({other.host for other in others}) <= 1:
         others.append(egress)
-    if beside:
+    if conflicting:
         yield Diagnostic(
             "MSH159",
             egress.where,
             egress.host,
-            f"{beside.host} ({beside.where}) has port {egress.port} in this namespace too. Connections to one of them "
-            "would reach the other.",
+            f"{conflicting.host} ({conflicting.where}) has port {egress.port} in this namespace too. Connections to "
+            "one of them would reach the other.",
             "one host on a port, if one of them is TCP",
         )
 
@@ -388,7 +388,7 @@ def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[
     parts = route.service.host.split(".")
     names = {".".join(parts[:length]) for length in (1, 2, 3, len(parts))}
     here = replace(redirect, host="") if redirect.host in names else redirect
-    if not here.same_place(route.port.number):
+    if not here.same_address(route.port.number):
         return False
     # Other methods become GET on the way (RFC 9110, section 15.4), and gRPC clients follow nothing.
     followed = [
@@ -398,8 +398,8 @@ def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[
     ]
     if not redirect.path:
         return bool(followed)
-    there = TextMatch("exact", redirect.path)
-    again = [replace(match, path=there) for match in followed if path_matches(path_of(match), redirect.path)]
+    new_path = TextMatch("exact", redirect.path)
+    again = [replace(match, path=new_path) for match in followed if path_matches(path_of(match), redirect.path)]
     return any(not any(covers(other, match) for other in earlier) for match in again)
 
 

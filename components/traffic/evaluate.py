@@ -74,14 +74,14 @@ def evaluate(plan: Planned, request: Request, proxy: Proxy | None = None) -> Dec
 def _evaluate(plan: Planned, request: Request, reading: Proxy) -> Decision:
     decision = _decide(plan, request, reading)
     others = [(other.title, other, request) for other in plan.target.plane.known_proxies() if other is not reading]
-    crumbs = [value for name, value in request.headers if name == "cookie"]
-    if reading.joins_http2_cookies and len(crumbs) > 1:
+    cookie_headers = [value for name, value in request.headers if name == "cookie"]
+    if reading.joins_http2_cookies and len(cookie_headers) > 1:
         rest = tuple(pair for pair in request.headers if pair[0] != "cookie")
-        joined = replace(request, headers=(*rest, ("cookie", "; ".join(crumbs))))
+        joined = replace(request, headers=(*rest, ("cookie", "; ".join(cookie_headers))))
         others.append((f"HTTP/2, where {reading.name} joins the Cookie headers", reading, joined))
     elsewhere: list[tuple[str, str]] = []
-    for title, other, asked in others:
-        rule = _decide(plan, asked, other).rule
+    for title, other, variant in others:
+        rule = _decide(plan, variant, other).rule
         if rule is not decision.rule:
             elsewhere.append((title, rule.name if rule else ""))
     return replace(decision, elsewhere=tuple(elsewhere))
@@ -89,25 +89,27 @@ def _evaluate(plan: Planned, request: Request, reading: Proxy) -> Decision:
 
 def _decide(plan: Planned, request: Request, proxy: Proxy) -> Decision:
     route, target = plan.route, plan.target
-    asked = replace(request, path=proxy.path(request.path))
-    order = ranked(atoms(route, target), route, target, asked.path)
-    named = (*asked.headers, *asked.query, *asked.source)
-    length = len(asked.path) + sum(len(name) + len(value) for name, value in named)
+    normalised = replace(request, path=proxy.path(request.path))
+    order = ranked(atoms(route, target), route, target, normalised.path)
+    named = (*normalised.headers, *normalised.query, *normalised.source)
+    length = len(normalised.path) + sum(len(name) + len(value) for name, value in named)
     patterns.work().take(len(order) * (1 + length // 64))
     reading = target.call_reading(route)
     passed: dict[str, str] = {}
     for position, atom in enumerate(order):
-        failed = _failed(atom.match, asked, target, reading, proxy)
+        failed = _failed_condition(atom.match, normalised, target, reading, proxy)
         if failed:
             passed.setdefault(atom.rule.name, failed)
             continue
         rest = order[position + 1 :]
-        also = [other.rule.name for other in rest if not _failed(other.match, asked, target, reading, proxy)]
+        also = [
+            other.rule.name for other in rest if not _failed_condition(other.match, normalised, target, reading, proxy)
+        ]
         what = "gRPC call" if reading and reading.exclusive else "request"
         why = "is preferred by the mesh to" if target.rankings(route) else "stands before"
         reason = _reason(atom, [name for name in also if name != atom.rule.name], what, why)
-        if asked.path != request.path:
-            reason += f" {proxy.name} reads the path as {asked.path}."
+        if normalised.path != request.path:
+            reason += f" {proxy.name} reads the path as {normalised.path}."
         shares = tuple((backend.destination.label_for(route.service), backend.weight) for backend in atom.rule.backends)
         passed.pop(atom.rule.name, None)
         return Decision(atom.rule, reason, shares, policies(route, atom.rule), tuple(passed.items()))
@@ -121,17 +123,17 @@ def _reason(atom: Atom, also: Sequence[str], what: str, why: str) -> str:
     return f"{text} It {why} {names}, which would match too." if also else text
 
 
-def _failed(match: Match, request: Request, target: Target, reading: CallReading | None, proxy: Proxy) -> str:
+def _failed_condition(match: Match, request: Request, target: Target, reading: CallReading | None, proxy: Proxy) -> str:
     """The first condition that a request does not meet, in words, or ""."""
     is_call = reading if match.grpc_service or (reading and reading.exclusive) else None
-    if failed := _call_failed(match, request, is_call) if is_call else _path_failed(match, request):
+    if failed := _failed_call(match, request, is_call) if is_call else _failed_path(match, request):
         return failed
     headers = proxy.headers(request.headers)
     parameters = proxy.parameters(request.query)
     failed = (
-        _named("header", match.headers, headers, target.header_kinds, proxy.header_text)
-        or _cookies_failed(match, headers, target.header_kinds, proxy)
-        or _named("query", match.query, parameters, target.query_kinds, str)
+        _failed_by_name("header", match.headers, headers, target.header_kinds, proxy.header_text)
+        or _failed_cookies(match, headers, target.header_kinds, proxy)
+        or _failed_by_name("query", match.query, parameters, target.query_kinds, str)
     )
     if failed:
         return failed
@@ -144,7 +146,7 @@ def _failed(match: Match, request: Request, target: Target, reading: CallReading
     return ""
 
 
-def _path_failed(match: Match, request: Request) -> str:
+def _failed_path(match: Match, request: Request) -> str:
     path = path_of(match)
     if not path_matches(path, request.path):
         return f"path is not {path.kind} {path.value}"
@@ -152,7 +154,7 @@ def _path_failed(match: Match, request: Request) -> str:
     return f"method is not {method}" if method and method != request.method else ""
 
 
-def _call_failed(match: Match, request: Request, reading: CallReading) -> str:
+def _failed_call(match: Match, request: Request, reading: CallReading) -> str:
     """The part of a gRPC call that a request does not have, in words, or ""."""
     if reading.post_only and request.method != "POST":
         return "method is not POST"
@@ -165,7 +167,7 @@ def _call_failed(match: Match, request: Request, reading: CallReading) -> str:
     return f"gRPC method is not {match.grpc_method}" if match.grpc_method and method != match.grpc_method else ""
 
 
-def _named(
+def _failed_by_name(
     what: str,
     conditions: Named,
     values: dict[str, list[str]],
@@ -188,7 +190,7 @@ def _meets(condition: TextMatch, value: str, read: Callable[[str], str | None]) 
     return text is not None and patterns.matches(condition.value, text)
 
 
-def _cookies_failed(match: Match, headers: dict[str, list[str]], kinds: tuple[TextMatchKind, ...], proxy: Proxy) -> str:
+def _failed_cookies(match: Match, headers: dict[str, list[str]], kinds: tuple[TextMatchKind, ...], proxy: Proxy) -> str:
     """The cookies are one condition on the header Cookie: all of them must stand in one text, as browsers write it."""
     if not match.cookies:
         return ""
@@ -202,16 +204,18 @@ def _cookies_failed(match: Match, headers: dict[str, list[str]], kinds: tuple[Te
         return ""
     for name, condition in match.cookies:
         if not met(((name, condition),)):
-            there = met(((name, TextMatch("present")),))
+            is_present = met(((name, TextMatch("present")),))
             return (
-                f"cookie {name} is not {condition.kind} {condition.value}" if there else f"cookie {name} is not there"
+                f"cookie {name} is not {condition.kind} {condition.value}"
+                if is_present
+                else f"cookie {name} is not there"
             )
     return f"cookies {', '.join(name for name, _ in match.cookies)} are not in one Cookie header"
 
 
 def policies(route: Route, rule: Rule) -> tuple[str, ...]:
     """The policies that hold for a request which a rule takes, one phrase each."""
-    found: list[str] = [*_rule_policies(rule, route)]
+    phrases: list[str] = [*_rule_policies(rule, route)]
     breaker = route.circuit_breaker
     if breaker:
         limits = [
@@ -231,48 +235,48 @@ def policies(route: Route, rule: Rule) -> tuple[str, ...]:
             for name in ("ejection", "max_ejection", "interval")
             if (value := getattr(breaker, name)) is not None
         ]
-        found.append(f"circuit breaker: {', '.join(limits)}")
+        phrases.append(f"circuit breaker: {', '.join(limits)}")
     if route.load_balancing:
-        found.append(f"load balancing {route.load_balancing}")
+        phrases.append(f"load balancing {route.load_balancing}")
     if route.session_affinity:
-        found.append(f"session affinity by {route.session_affinity.kind} {route.session_affinity.name}".rstrip())
+        phrases.append(f"session affinity by {route.session_affinity.kind} {route.session_affinity.name}".rstrip())
     if route.rate_limit:
         limit = route.rate_limit
-        found.append(f"rate limit {limit.requests} per {duration_text(limit.per)} and pod")
+        phrases.append(f"rate limit {limit.requests} per {duration_text(limit.per)} and pod")
     if route.retry_budget:
-        found.append(f"retry budget {route.retry_budget.percent:g}%")
-    return tuple(found)
+        phrases.append(f"retry budget {route.retry_budget.percent:g}%")
+    return tuple(phrases)
 
 
 def _rule_policies(rule: Rule, route: Route) -> list[str]:
-    found: list[str] = []
+    phrases: list[str] = []
     if rule.timeout and rule.timeout.request is not None:
-        found.append(f"timeout {duration_text(rule.timeout.request)}")
+        phrases.append(f"timeout {duration_text(rule.timeout.request)}")
     if rule.timeout and rule.timeout.per_try is not None:
-        found.append(f"timeout per attempt {duration_text(rule.timeout.per_try)}")
+        phrases.append(f"timeout per attempt {duration_text(rule.timeout.per_try)}")
     if rule.retry:
         attempts = "as the budget allows" if rule.retry.attempts is None else str(rule.retry.attempts)
-        found.append(f"retries {attempts}" + (f" on {', '.join(rule.retried)}" if rule.retried else ""))
+        phrases.append(f"retries {attempts}" + (f" on {', '.join(rule.retried)}" if rule.retried else ""))
     if rule.fault and rule.fault.delay:
-        found.append(f"delay {duration_text(rule.fault.delay.duration)} for {rule.fault.delay.percent:g}%")
+        phrases.append(f"delay {duration_text(rule.fault.delay.duration)} for {rule.fault.delay.percent:g}%")
     if rule.fault and rule.fault.abort:
-        found.append(f"abort {rule.fault.abort.status} for {rule.fault.abort.percent:g}%")
-    found.extend(
+        phrases.append(f"abort {rule.fault.abort.status} for {rule.fault.abort.percent:g}%")
+    phrases.extend(
         f"mirror {mirror.percent:g}% to {mirror.destination.label_for(route.service)}" for mirror in rule.mirrors
     )
     if rule.headers:
-        found.append("headers changed")
+        phrases.append("headers changed")
     if rule.rewrite:
         parts = (rule.rewrite.host, rule.rewrite.path)
         if any(parts):
-            found.append(f"rewritten to {' '.join(part for part in parts if part)}")
+            phrases.append(f"rewritten to {' '.join(part for part in parts if part)}")
         if rule.rewrite.prefix:
             # The checks make sure that there is one match at most, and that it is on a prefix.
             replaced = path_of(rule.matches[0] if rule.matches else Match()).value
-            found.append(f"prefix {replaced} rewritten to {rule.rewrite.prefix}")
+            phrases.append(f"prefix {replaced} rewritten to {rule.rewrite.prefix}")
     if rule.redirect:
-        found.append(f"redirect {rule.redirect.status} to {_redirect_text(rule.redirect, route.port.number)}")
-    return found
+        phrases.append(f"redirect {rule.redirect.status} to {_redirect_text(rule.redirect, route.port.number)}")
+    return phrases
 
 
 def _redirect_text(redirect: Redirect, called: int) -> str:

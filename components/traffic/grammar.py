@@ -130,13 +130,13 @@ def path_fault(path: str) -> str:
     return "" if read == path else f"Envoy reads the path as '{read}' before it compares."
 
 
-def _absolute(path: str) -> str:
+def _literal_path(path: str) -> str:
     if fault := path_fault(path):
         raise refused("MSH118", fault, "a path that starts with '/', without '?', '#', '//', '/./' and '/../'")
     return path
 
 
-def _segments(prefix: str) -> str:
+def _path_prefix(prefix: str) -> str:
     # The Gateway API ignores a trailing slash of a prefix: whole segments count.
     return prefix.rstrip("/") or "/"
 
@@ -169,13 +169,13 @@ def _changed_header(name: str) -> str:
     return name
 
 
-def _no_command(value: str) -> str:
+def _no_format_command(value: str) -> str:
     if "%" in value:
         raise refused("MSH004", "Envoy reads '%' as the start of a command.", "a value without '%'")
     return value
 
 
-def _outside(host: str) -> str:
+def _external_host(host: str) -> str:
     if not _EGRESS_HOST.fullmatch(host) or "." not in host or _IN_CLUSTER.fullmatch(host):
         raise refused("MSH006", "This is not a host outside the cluster.", "a DNS name with a dot; '*.' may lead it")
     if host.rpartition(".")[2].isdecimal():
@@ -183,7 +183,7 @@ def _outside(host: str) -> str:
     return host
 
 
-def _refilled(interval: int) -> int:
+def _fill_interval(interval: int) -> int:
     if interval < SHORTEST_FILL:
         raise refused("MSH005", "Envoy refills its bucket at most 20 times a second.", f"{SHORTEST_FILL}ms or more")
     return interval
@@ -206,8 +206,8 @@ Duration = Annotated[
     int, BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,5}(ms|s|m|h)$")])
 ]
 """Milliseconds, written as an integer and one unit."""
-AbsolutePath = Annotated[str, _text(1024), AfterValidator(_absolute)]
-Prefix = Annotated[str, _text(500), AfterValidator(_absolute), AfterValidator(_segments)]
+AbsolutePath = Annotated[str, _text(1024), AfterValidator(_literal_path)]
+Prefix = Annotated[str, _text(500), AfterValidator(_literal_path), AfterValidator(_path_prefix)]
 Pattern = Annotated[str, _text(500), AfterValidator(_pattern)]
 Host = Annotated[
     str, _text(253), _matching(_HOST, "MSH006", "This is not a legal host name.", "a DNS name in lower case")
@@ -230,13 +230,13 @@ GrpcMethod = Annotated[
 ]
 _changes = Field(min_length=1, max_length=MOST_CHANGES)
 ChangedHeader = Annotated[Token, AfterValidator(_changed_header)]
-HeaderValue = Annotated[str, _text(4096), AfterValidator(_no_command)]
+HeaderValue = Annotated[str, _text(4096), AfterValidator(_no_format_command)]
 Condition = Annotated[
     Annotated[str, TEXT] | Annotated[int, NUMBER, Field(ge=400, le=599)], BY_SHAPE, AfterValidator(_condition)
 ]
 
 
-def _once(items: Mapping[str, Any] | Sequence[str]) -> Any:
+def _unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
     """Refuse what stands twice in a list, and names in a mapping that differ in case only."""
     named = isinstance(items, Mapping)
     entries: Iterable[tuple[int | str, str]] = ((name, name.lower()) for name in items) if named else enumerate(items)
@@ -329,7 +329,7 @@ class MatchForm(Some):
     """On the path, without the query. A text is compared exactly."""
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] | None = None
     """The HTTP method."""
-    headers: Annotated[dict[MatchedHeader, Header] | None, _conditions, AfterValidator(_once)] = None
+    headers: Annotated[dict[MatchedHeader, Header] | None, _conditions, AfterValidator(_unique)] = None
     """Header -> comparison."""
     cookies: Annotated[dict[Token, Cookie] | None, Field(min_length=1, max_length=MOST_COOKIES)] = None
     """Cookie -> comparison."""
@@ -395,7 +395,7 @@ class BackendForm(DestinationForm):
     """Percent; all weights of a rule sum to 100. Not needed for a single backend."""
 
 
-def _accounted(shares: dict[str, int] | list[BackendForm], info: ValidationInfo) -> Any:
+def _full_weight(shares: dict[str, int] | list[BackendForm], info: ValidationInfo) -> Any:
     """The weights sum to 100, none is missing."""
     if is_partial(info):
         return shares
@@ -418,7 +418,7 @@ def _accounted(shares: dict[str, int] | list[BackendForm], info: ValidationInfo)
 Backends = Annotated[
     Annotated[dict[str, Weight], MAPPING] | Annotated[list[BackendForm], LIST],
     BY_SHAPE,
-    AfterValidator(_accounted),
+    AfterValidator(_full_weight),
     Field(max_length=MOST_BACKENDS),
 ]
 
@@ -447,7 +447,7 @@ class RetryForm(Form):
 
     attempts: Annotated[int | None, Field(ge=0, le=10)] = None
     """The number of retries; 0 switches the mesh's own off."""
-    conditions: Annotated[list[Condition] | None, Field(min_length=1, max_length=64), AfterValidator(_once)] = None
+    conditions: Annotated[list[Condition] | None, Field(min_length=1, max_length=64), AfterValidator(_unique)] = None
     """What is retried: a word such as `5xx` or `reset`, or a status such as 503."""
     backoff: Duration | None = None
     """The time before the first retry."""
@@ -496,9 +496,9 @@ class FaultForm(Some):
 class HeaderChangeForm(Some):
     """Changes of headers."""
 
-    set: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(_once)] = None
+    set: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(_unique)] = None
     """Replace the header, or add it."""
-    add: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(_once)] = None
+    add: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(_unique)] = None
     """Add a value to the header."""
     remove: Annotated[list[ChangedHeader] | None, _changes] = None
     """Remove the header."""
@@ -663,7 +663,7 @@ class RateLimitForm(Form):
 
     requests: Annotated[int, Field(ge=1, le=MOST_REQUESTS)]
     """Requests in an interval."""
-    per: Annotated[Duration, AfterValidator(_refilled)] = 1000
+    per: Annotated[Duration, AfterValidator(_fill_interval)] = 1000
     """The interval."""
     burst: Count | None = None
     """Requests that may come at once; `requests` without it."""
@@ -689,7 +689,7 @@ class RetryBudgetForm(Form):
 class EgressForm(Form):
     """A destination outside the mesh."""
 
-    host: Annotated[str, _text(LONGEST_EGRESS_HOST), AfterValidator(_outside)]
+    host: Annotated[str, _text(LONGEST_EGRESS_HOST), AfterValidator(_external_host)]
     """A DNS name; `*.` may lead it."""
     port: PortNumber
     """The port."""
@@ -711,11 +711,11 @@ class PortForm(Form):
     """The port of the pods; the same without it."""
 
 
-def _once_by(*fields: str) -> AfterValidator:
+def _unique_by(*fields: str) -> AfterValidator:
     """Refuse entries of a list that agree in some fields."""
 
     def check(items: Sequence[Form] | None) -> Sequence[Form] | None:
-        _once([":".join(str(getattr(item, field)) for field in fields) for item in items or ()])
+        _unique([":".join(str(getattr(item, field)) for field in fields) for item in items or ()])
         return items
 
     return AfterValidator(check)
@@ -734,7 +734,7 @@ class RouteForm(Form):
     """The namespace of the Service; needed if several have one of this name, and for a Service of your own."""
     port: PortNumber | None = None
     """The port; not needed if the Service has one only."""
-    ports: Annotated[list[PortForm] | None, Field(min_length=1, max_length=MOST_RULES), _once_by("number")] = None
+    ports: Annotated[list[PortForm] | None, Field(min_length=1, max_length=MOST_RULES), _unique_by("number")] = None
     """The ports of a Service of your own."""
     versions: dict[DnsLabel, Labels] | None = None
     """The versions of a Service of your own: name -> labels of the pods."""
@@ -758,7 +758,7 @@ class RouteForm(Form):
     """Requests that each pod of the Service answers."""
     retry_budget: RetryBudgetForm | None = None
     """Retries as a share of the active requests."""
-    egress: Annotated[list[EgressForm] | None, Field(min_length=1, max_length=64), _once_by("host", "port")] = None
+    egress: Annotated[list[EgressForm] | None, Field(min_length=1, max_length=64), _unique_by("host", "port")] = None
     """Hosts outside the mesh that the workloads of the namespace may call."""
 
     @classmethod

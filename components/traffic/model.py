@@ -304,7 +304,7 @@ class Redirect:
         """
         return self.port or (SCHEME_PORTS[self.scheme] if self.scheme else called)
 
-    def same_place(self, called: int) -> bool:
+    def same_address(self, called: int) -> bool:
         """True if scheme, host and port of the new address are those that were called."""
         return not self.host and self.scheme in ("", "http") and self.port_for(called) == called
 

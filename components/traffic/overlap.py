@@ -42,11 +42,11 @@ def conditions_of(match: Match) -> dict[Part, TextMatch]:
     exact = [(METHOD, method_of(match))] if method_of(match) else []
     exact += [(("source", key), value) for key, value in match.source]
     exact += [(("namespace", ""), match.source_namespace)] if match.source_namespace else []
-    found = {part: TextMatch("exact", value) for part, value in exact}
-    found[PATH] = path_of(match)
+    conditions = {part: TextMatch("exact", value) for part, value in exact}
+    conditions[PATH] = path_of(match)
     for what, named in (("header", match.headers), ("cookie", match.cookies), ("query", match.query)):
-        found |= {(what, name): condition for name, condition in named}
-    return found
+        conditions |= {(what, name): condition for name, condition in named}
+    return conditions
 
 
 def covers(outer: Match, inner: Match) -> bool:
@@ -119,8 +119,8 @@ class Earlier(Generic[_Item]):
         segments = path.value.rstrip("/").split("/")
         above = [EVERY_PATH, *(TextMatch("prefix", "/".join(segments[:end])) for end in range(2, len(segments) + 1))]
         patterns.work().take(len(above))
-        found = [at for prefix in above for at in self._at.get(prefix, ())]
-        return sorted([*found, *self._patterns, *(self._at.get(path, ()) if path.kind == "exact" else ())])
+        positions = [at for prefix in above for at in self._at.get(prefix, ())]
+        return sorted([*positions, *self._patterns, *(self._at.get(path, ()) if path.kind == "exact" else ())])
 
 
 _UNESCAPED = re.compile(r"%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
@@ -136,16 +136,16 @@ def canonical_path(path: str) -> str:
     path = path.partition("#")[0].replace("\\", "/")
     path = _UNESCAPED.sub(lambda escape: chr(int(escape[1], 16)), path)
     path = _ESCAPED.sub(lambda character: quote_path(character[0], safe=""), path)
-    kept: list[str] = []
+    resolved: list[str] = []
     segments = path.split("/")[1:]
     for position, segment in enumerate(segments):
-        if segment == ".." and kept:
-            kept.pop()
+        if segment == ".." and resolved:
+            resolved.pop()
         if segment not in (".", ".."):
-            kept.append(segment)
+            resolved.append(segment)
         elif position == len(segments) - 1:
-            kept.append("")
-    return "/" + "/".join(kept)
+            resolved.append("")
+    return "/" + "/".join(resolved)
 
 
 def path_matches(condition: TextMatch, path: str) -> bool:

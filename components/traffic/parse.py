@@ -115,7 +115,7 @@ class _Parser:
         """Note a fault."""
         self.diagnostics.append(Diagnostic(code, where, value, message, allowed, remedy))
 
-    def meant(self, word: str, known: Iterable[str]) -> str:
+    def suggestion(self, word: str, known: Iterable[str]) -> str:
         """The remedy that names the nearest known word. After many faults nobody reads it, and it takes long."""
         guess = nearest(word, known) if len(self.diagnostics) < MOST_HINTS else None
         return f"Did you mean '{guess}'?" if guess else ""
@@ -177,7 +177,7 @@ class _Parser:
         if len(self.diagnostics) < MOST_HINTS:
             known = sorted(f"{s.name} (namespace {s.namespace})" for listed in self.by_name.values() for s in listed)
         place = f" in namespace '{namespace}'" if namespace else ""
-        remedy = f"Set namespace: {named[0].namespace}." if named else self.meant(name, self.by_name)
+        remedy = f"Set namespace: {named[0].namespace}." if named else self.suggestion(name, self.by_name)
         self.fault("MSH106", at, name, f"There is no Service '{name[:80]}'{place}.", one_of(known), remedy=remedy)
         return None
 
@@ -233,7 +233,7 @@ class _Parser:
             at = join(where, "split")
             rules.append(Rule("split", backends=self.backends(form.split, raw["split"], at, home), where=at))
         names: dict[str, str] = {}
-        for rule, raw_rule, at in _placed(form.rules, raw.get("rules"), join(where, "rules")):
+        for rule, raw_rule, at in _with_raw(form.rules, raw.get("rules"), join(where, "rules")):
             name = rule.name or f"rule-{at[at.rindex('[') + 1 : -1]}"
             if names.setdefault(name, at) != at:
                 message = f"The rule at {names[name]} has the same name."
@@ -263,9 +263,9 @@ class _Parser:
             backends = self.backends(form.backends, raw["backends"], join(where, "backends"), home)
         elif "redirect" not in raw and "backends" not in raw and home.destination:
             backends = (Backend(home.destination, FULL_WEIGHT, where),)
-        matches = [_match(match, at) for match, _, at in _placed(form.match, raw.get("match"), join(where, "match"))]
+        matches = [_match(match, at) for match, _, at in _with_raw(form.match, raw.get("match"), join(where, "match"))]
         mirrors: list[Mirror] = []
-        for mirror, raw_mirror, at in _placed(form.mirror, raw.get("mirror"), join(where, "mirror")):
+        for mirror, raw_mirror, at in _with_raw(form.mirror, raw.get("mirror"), join(where, "mirror")):
             if destination := self.destination(mirror, raw_mirror, at, home):
                 mirrors.append(Mirror(destination, mirror.percent, at))
         return Rule(
@@ -288,24 +288,24 @@ class _Parser:
         self, form: dict[str, int] | list[BackendForm], raw: object, where: str, home: _Home
     ) -> tuple[Backend, ...]:
         """Weighted backends from the short form (version -> weight) or the list."""
-        found: list[Backend] = []
+        backends: list[Backend] = []
         if isinstance(form, dict):
             for name, weight in form.items():
                 at = join(where, name)
                 version = self.version(name, home.service, at) if home.service else None
                 if home.destination and version:
-                    found.append(Backend(replace(home.destination, version=version), weight, at))
+                    backends.append(Backend(replace(home.destination, version=version), weight, at))
         else:
-            for backend, raw_backend, at in _placed(form, raw, where):
+            for backend, raw_backend, at in _with_raw(form, raw, where):
                 if destination := self.destination(backend, raw_backend, at, home):
                     weight = FULL_WEIGHT if backend.weight is None else backend.weight
-                    found.append(Backend(destination, weight, at))
+                    backends.append(Backend(destination, weight, at))
         seen: dict[Destination, str] = {}
-        for backend in found:
+        for backend in backends:
             if seen.setdefault(backend.destination, backend.where) != backend.where:
                 message = f"The same backend stands at {seen[backend.destination]}."
                 self.fault("MSH114", backend.where, backend.destination.label, message)
-        return tuple(found)
+        return tuple(backends)
 
     def destination(self, form: DestinationForm, raw: Raw, where: str, home: _Home) -> Destination | None:
         """A destination from `version`, `service`, `namespace` and `port`."""
@@ -331,7 +331,7 @@ class _Parser:
                 return version
         known = [version.name for version in service.versions]
         message = f"The Service '{service.name}' has no version '{name[:80]}'."
-        self.fault("MSH107", where, name, message, one_of(known), remedy=self.meant(name, known))
+        self.fault("MSH107", where, name, message, one_of(known), remedy=self.suggestion(name, known))
         return None
 
 
@@ -339,7 +339,7 @@ def _describes(raw: Raw) -> bool:
     return any(key in raw for key in DESCRIBING_KEYS)
 
 
-def _placed(forms: Form | list[Form] | None, raw: object, where: str) -> list[tuple[Form, Raw, str]]:
+def _with_raw(forms: Form | list[Form] | None, raw: object, where: str) -> list[tuple[Form, Raw, str]]:
     """One form or each of a list, with its raw data and its path. What is no mapping was left out of the forms."""
     if forms is None:
         return []

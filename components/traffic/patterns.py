@@ -113,7 +113,7 @@ class Work:
     def automaton(self, pattern: str) -> Automaton:
         """Return the automaton of a pattern."""
         if pattern not in self.automata:
-            self.automata[pattern] = _built(pattern)
+            self.automata[pattern] = _cached_automaton(pattern)
             self.take(self.automata[pattern].built, pattern)
         return self.automata[pattern]
 
@@ -343,13 +343,13 @@ def rust(pattern: str) -> str:
     Raises:
         PatternError: The pattern is not one that both meshes read the same.
     """
-    return _written(tree(pattern))
+    return _unparse(tree(pattern))
 
 
-def _written(node: Node) -> str:
+def _unparse(node: Node) -> str:
     if node.kind == "set":
-        return _written_set(node.mask)
-    parts = [_written(part) for part in node.parts]
+        return _unparse_set(node.mask)
+    parts = [_unparse(part) for part in node.parts]
     if node.kind == "alternatives":
         return f"(?:{'|'.join(parts)})"
     if node.kind == "sequence":
@@ -361,27 +361,27 @@ def _written(node: Node) -> str:
     return inner + signs.get((node.least, node.most), written)
 
 
-def _written_set(mask: int) -> str:
+def _unparse_set(mask: int) -> str:
     if mask == _ANY:
         return "."
     if mask == ALL:
         return "(?s:.)"
     if mask.bit_count() == 1:
-        return _written_character(mask.bit_length() - 1, _META)
+        return _unparse_character(mask.bit_length() - 1, _META)
     ranges: list[list[int]] = []
-    for code in _bits(ALL & ~mask if mask & BEYOND else mask):
+    for code in _bit_positions(ALL & ~mask if mask & BEYOND else mask):
         if ranges and ranges[-1][-1] == code - 1:
             ranges[-1].append(code)
         else:
             ranges.append([code])
     parts: list[str] = []
     for codes in ranges:
-        ends = [_written_character(code, _CLASS_META) for code in dict.fromkeys((codes[0], codes[-1]))]
+        ends = [_unparse_character(code, _CLASS_META) for code in dict.fromkeys((codes[0], codes[-1]))]
         parts.append(("-" if len(codes) > 2 else "").join(ends))  # noqa: PLR2004 -- both ends
     return f"[{'^' if mask & BEYOND else ''}{''.join(parts)}]"
 
 
-def _written_character(code: int, meta: frozenset[str]) -> str:
+def _unparse_character(code: int, meta: frozenset[str]) -> str:
     character = chr(code)
     if not character.isprintable():
         return f"\\x{code:02x}"
@@ -470,9 +470,9 @@ class Automaton:
         if before.bit_count() * behind.bit_count() > _MOST_SHIFTS:
             self.jumps[behind] = self.jumps.get(behind, 0) | before
             return
-        for source in _bits(before):
+        for source in _bit_positions(before):
             self.built += 1
-            for target in _bits(behind):
+            for target in _bit_positions(behind):
                 self.shifts[target - source] = self.shifts.get(target - source, 0) | 1 << source
 
     def behind(self, states: int) -> int:
@@ -488,17 +488,17 @@ class Automaton:
 
 
 @lru_cache(maxsize=1024)
-def _built(pattern: str) -> Automaton:
+def _cached_automaton(pattern: str) -> Automaton:
     return Automaton(pattern)
 
 
-def _bits(states: int) -> list[int]:
-    found: list[int] = []
+def _bit_positions(states: int) -> list[int]:
+    positions: list[int] = []
     while states:
         low = states & -states
-        found.append(low.bit_length() - 1)
+        positions.append(low.bit_length() - 1)
         states ^= low
-    return found
+    return positions
 
 
 def _lengths(node: Node) -> tuple[int, float]:
@@ -588,7 +588,7 @@ def _example(question: _Question, done: Work) -> str | None:
     """Search the product of the automata breadth-first."""
     needed, patterns = len(question[0]), (*question[0], *question[1])
     automata = [done.automaton(pattern) for pattern in patterns]
-    codes = [code for code in _told_apart(automata) if all(a.readers[code] for a in automata[:needed])]
+    codes = [code for code in _distinct_characters(automata) if all(a.readers[code] for a in automata[:needed])]
     done.take(10 * (1 + len(automata)) + len(codes), *patterns)
     begin = (1,) * len(automata)
     before: dict[tuple[int, ...], tuple[tuple[int, ...], int] | None] = {begin: None}
@@ -597,18 +597,18 @@ def _example(question: _Question, done: Work) -> str | None:
         here = waiting.popleft()
         accepted = [states & a.ends != 0 for a, states in zip(automata, here, strict=True)]
         if all(accepted[:needed]) and not any(accepted[needed:]):
-            return _spelled(before, here)
+            return _text_to(before, here)
         done.take(2 + len(codes) * len(automata), *patterns)
         behind = [done.behind(a, states) for a, states in zip(automata, here, strict=True)]
         for code in codes:
-            there = tuple(states & a.readers[code] for a, states in zip(automata, behind, strict=True))
-            if all(there[:needed]) and there not in before:
-                before[there] = (here, code)
-                waiting.append(there)
+            reached = tuple(states & a.readers[code] for a, states in zip(automata, behind, strict=True))
+            if all(reached[:needed]) and reached not in before:
+                before[reached] = (here, code)
+                waiting.append(reached)
     return None
 
 
-def _told_apart(automata: Sequence[Automaton]) -> list[int]:
+def _distinct_characters(automata: Sequence[Automaton]) -> list[int]:
     """Return one character of each class that no pattern tells apart, plain ones first."""
     classes = [_ANY]
     for mask in {mask for a in automata for mask in a.masks}:
@@ -616,7 +616,7 @@ def _told_apart(automata: Sequence[Automaton]) -> list[int]:
     return sorted((next(code for code in _CODES if part >> code & 1) for part in classes), key=_CODES.index)
 
 
-def _spelled(before: dict[tuple[int, ...], tuple[tuple[int, ...], int] | None], end: tuple[int, ...]) -> str:
+def _text_to(before: dict[tuple[int, ...], tuple[tuple[int, ...], int] | None], end: tuple[int, ...]) -> str:
     text = ""
     while step := before[end]:
         end, code = step

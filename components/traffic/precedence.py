@@ -37,12 +37,12 @@ def atoms(route: Route, target: Target) -> list[Atom]:
     """The matches of all rules, in the order of the list."""
     groups = {id(rule): number for number, rules in enumerate(target.groups(route)) for rule in rules}
     everywhere = target.every_path(route)
-    found: list[Atom] = []
+    listed: list[Atom] = []
     for index, rule in enumerate(route.rules):
         for match in rule.matches or (Match(),):
             path = path_of(match)
-            found.append(Atom(index, rule, match, everywhere if path == EVERY_PATH else path, groups[id(rule)]))
-    return found
+            listed.append(Atom(index, rule, match, everywhere if path == EVERY_PATH else path, groups[id(rule)]))
+    return listed
 
 
 def inversions(route: Route, target: Target, ranking: Ranking) -> list[Inversion]:
@@ -53,11 +53,11 @@ def inversions(route: Route, target: Target, ranking: Ranking) -> list[Inversion
     """
     listed = atoms(route, target)
     order = _Order(target, listed, ranking)
-    found: dict[tuple[int, int], Inversion] = {}
+    by_rules: dict[tuple[int, int], Inversion] = {}
     for second, later in enumerate(listed):
         for first, earlier in enumerate(listed[:second]):
             rules = (earlier.index, later.index)
-            if earlier.index == later.index or rules in found:
+            if earlier.index == later.index or rules in by_rules:
                 continue
             try:
                 inversion = order.inversion(first, second)
@@ -65,8 +65,8 @@ def inversions(route: Route, target: Target, ranking: Ranking) -> list[Inversion
                 error.between = (earlier.match.where or earlier.rule.where, later.match.where or later.rule.where)
                 raise
             if inversion:
-                found[rules] = inversion
-    return list(found.values())
+                by_rules[rules] = inversion
+    return list(by_rules.values())
 
 
 _ANY_LENGTH = 1 << 30

@@ -11,7 +11,7 @@ from components.helm import ChartSource
 from components.manifests import Manifest
 from components.meshes import MESHES
 from stacks import gateway_api as source
-from stacks.gateway_api import parsed
+from stacks.gateway_api import parse_bundle
 from tests import modules
 
 
@@ -40,24 +40,24 @@ def both(version: str = "v1.5.1", channel: str = "standard") -> list[dict[str, A
 
 
 def test_the_pinned_bundle_is_accepted_in_any_order_and_layout(text: str) -> None:
-    objects, faults = parsed(text, "p")
+    objects, faults = parse_bundle(text, "p")
     assert faults == []
     assert len(objects) == 10
     assert objects[-1]["kind"] == "ValidatingAdmissionPolicyBinding"
     turned = yaml.safe_dump_all(reversed(objects))
-    assert parsed(turned, "p") == (objects, [])
+    assert parse_bundle(turned, "p") == (objects, [])
 
 
 def test_a_changed_bundle_is_refused_by_its_digest(text: str) -> None:
     for changed in (text.replace("maxItems: 16", "maxItems: 17", 1), text.replace("v1.5.1", "v1.4.0")):
-        objects, faults = parsed(changed, "p")
+        objects, faults = parse_bundle(changed, "p")
         assert objects == []
         assert [fault.code for fault in faults] == ["MSH312"]
 
 
 @pytest.mark.parametrize("wrong", ["", "a: [", "kind: ConfigMap\nmetadata: {name: x}", "- 1", "42"])
 def test_what_is_no_bundle_is_refused(wrong: str) -> None:
-    objects, faults = parsed(wrong, "p")
+    objects, faults = parse_bundle(wrong, "p")
     assert objects == []
     assert [fault.code for fault in faults] == ["MSH311"]
 

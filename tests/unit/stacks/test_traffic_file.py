@@ -15,7 +15,7 @@ def chosen(**keys: Any) -> Settings:
 
 def test_routes_of_the_file_stand_among_those_of_the_stack(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text("ratings: {namespace: bookinfo, split: {v1: 100}}\n")
-    found, faults = traffic_file.added(chosen(trafficFile="routes.yaml"), tmp_path)
+    found, faults = traffic_file.with_file(chosen(trafficFile="routes.yaml"), tmp_path)
     assert faults == []
     assert list(found.traffic) == ["reviews", "ratings"]
     assert found.traffic["ratings"] == {"namespace": "bookinfo", "split": {"v1": 100}}
@@ -23,25 +23,25 @@ def test_routes_of_the_file_stand_among_those_of_the_stack(tmp_path: Path) -> No
 
 def test_without_the_key_nothing_is_read(tmp_path: Path) -> None:
     before = chosen()
-    assert traffic_file.added(before, tmp_path) == (before, [])
+    assert traffic_file.with_file(before, tmp_path) == (before, [])
 
 
 def test_a_file_may_use_anchors_and_merge_keys(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("a: &a {namespace: x, port: 80}\nb: {<<: *a, port: 81}\n")
-    found, faults = traffic_file.added(chosen(traffic={}, trafficFile="r.yaml"), tmp_path)
+    found, faults = traffic_file.with_file(chosen(traffic={}, trafficFile="r.yaml"), tmp_path)
     assert (found.traffic["b"], faults) == ({"namespace": "x", "port": 81}, [])
 
 
 def test_an_empty_file_adds_nothing(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("# none yet\n")
-    found, faults = traffic_file.added(chosen(trafficFile="r.yaml"), tmp_path)
+    found, faults = traffic_file.with_file(chosen(trafficFile="r.yaml"), tmp_path)
     assert (list(found.traffic), faults) == (["reviews"], [])
 
 
 def test_the_file_takes_more_than_an_environment_variable_can(tmp_path: Path) -> None:
     routes = {f"s{number}": {"namespace": "default", "port": 80, "split": {"v1": 100}} for number in range(3_000)}
     (tmp_path / "r.json").write_text(json.dumps(routes))
-    found, faults = traffic_file.added(chosen(traffic={}, trafficFile="r.json"), tmp_path)
+    found, faults = traffic_file.with_file(chosen(traffic={}, trafficFile="r.json"), tmp_path)
     assert (found.traffic, faults) == (routes, [])
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_can_not_be_used_is_refused_with_its_reason(
     if content is not None:
         (tmp_path / "r.yaml").write_bytes(content)
     before = chosen(trafficFile="r.yaml")
-    found, (fault,) = traffic_file.added(before, tmp_path)
+    found, (fault,) = traffic_file.with_file(before, tmp_path)
     assert found == before
     assert (fault.code, fault.path, fault.value) == ("MSH030", "meshup:trafficFile", "r.yaml")
     assert said in fault.message

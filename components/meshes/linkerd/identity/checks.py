@@ -105,7 +105,7 @@ def check_provided(
 
 def _certificates(text: str, path: str, diagnostics: list[Diagnostic]) -> list[x509.Certificate]:
     """Return the certificates in the text, in order, and add what is wrong with it to the diagnostics."""
-    found: list[x509.Certificate] = []
+    certificates: list[x509.Certificate] = []
     for label, block in _blocks(text, path, diagnostics):
         if label.endswith("PRIVATE KEY"):
             message = "There is a private key where only certificates belong: the trust bundle is public."
@@ -119,8 +119,8 @@ def _certificates(text: str, path: str, diagnostics: list[Diagnostic]) -> list[x
             message = "The PEM block can't be read as a certificate, or its key or an extension is of an unknown kind."
             diagnostics.append(Diagnostic("MSH201", path, None, message, "An X.509 certificate."))
         else:
-            found.append(certificate)
-    return found
+            certificates.append(certificate)
+    return certificates
 
 
 def _readable(block: str) -> x509.Certificate | None:

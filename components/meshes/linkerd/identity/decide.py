@@ -47,43 +47,49 @@ def decide(
     Returns:
         The plan and the faults. With a fault among them, the plan is good for finding further faults only.
     """
-    found: list[Diagnostic] = []
-    texts = {key: _text(settings, key, read_file, found) for key in _MATERIAL}
+    diagnostics: list[Diagnostic] = []
+    texts = {key: _text(settings, key, read_file, diagnostics) for key in _MATERIAL}
     given = [key for key, text in texts.items() if text is not None]
     lifetimes = [
-        _lifetime(settings.anchor, _ANCHOR, "anchor", found),
-        _lifetime(settings.issuer, _SHORTER, "issuer", found),
-        _lifetime(settings.webhook, _SHORTER, "webhook", found),
+        _lifetime(settings.anchor, _ANCHOR, "anchor", diagnostics),
+        _lifetime(settings.issuer, _SHORTER, "issuer", diagnostics),
+        _lifetime(settings.webhook, _SHORTER, "webhook", diagnostics),
     ]
     if given and settings.external_ca:
         message = "externalCA is set, and so is material for an identity of one's own."
-        found.append(Diagnostic("MSH218", f"{_PATH}.externalCA", True, message, "externalCA or " + ", ".join(given)))
+        diagnostics.append(
+            Diagnostic("MSH218", f"{_PATH}.externalCA", True, message, "externalCA or " + ", ".join(given))
+        )
     if given and len(given) < len(_MATERIAL):
         lacking = [key for key in _MATERIAL if key not in given]
         message = f"{', '.join(lacking)} is missing: an identity of one's own needs all three."
-        found.append(Diagnostic("MSH218", _PATH, None, message, ", ".join(_MATERIAL), "Give what is missing as well."))
+        diagnostics.append(
+            Diagnostic("MSH218", _PATH, None, message, ", ".join(_MATERIAL), "Give what is missing as well.")
+        )
     if settings.issuer_key is not None and not is_secret:
         message = "The private key stands in plain text in the stack's configuration file."
         remedy = "pulumi config set --secret --path identity.issuerKey; and replace the key, since the file had it."
-        found.append(Diagnostic("MSH222", f"{_PATH}.issuerKey", "[secret]", message, "a secret", remedy))
+        diagnostics.append(Diagnostic("MSH222", f"{_PATH}.issuerKey", "[secret]", message, "a secret", remedy))
     source = "provided" if given else "external" if settings.external_ca else "managed"
     anchors = settings.anchors or ("first",)
     signer = settings.signer or anchors[0]
     if source == "managed" and signer not in anchors:
         message = "The anchor that should sign is not among the trusted ones."
-        found.append(Diagnostic("MSH215", f"{_PATH}.signer", signer, message, "one of " + ", ".join(anchors)))
+        diagnostics.append(Diagnostic("MSH215", f"{_PATH}.signer", signer, message, "one of " + ", ".join(anchors)))
         signer = anchors[0]
     if source == "managed" and not settings.anchors:
-        found.append(Diagnostic("MSH215", f"{_PATH}.anchors", None, "There is no trust anchor.", "one name or more"))
+        diagnostics.append(
+            Diagnostic("MSH215", f"{_PATH}.anchors", None, "There is no trust anchor.", "one name or more")
+        )
     if source == "managed" and len(trust_domain) > _LONGEST_DOMAIN:
         message = "The issuer would be called identity.linkerd.DOMAIN, and a certificate takes no such long name."
         allowed = f"at most {_LONGEST_DOMAIN} characters"
         remedy = "Set linkerd.trustDomain to a shorter domain; it need not be that of the cluster."
-        found.append(Diagnostic("MSH017", "meshup:linkerd.trustDomain", trust_domain, message, allowed, remedy))
+        diagnostics.append(Diagnostic("MSH017", "meshup:linkerd.trustDomain", trust_domain, message, allowed, remedy))
     if len(given) == len(_MATERIAL):
         provided = Provided(*(text or "" for text in texts.values()))
         paths = {key: _field(settings, key) for key in _MATERIAL}
-        found += check_provided(
+        diagnostics += check_provided(
             provided,
             now,
             settings.minimum_days_left,
@@ -103,7 +109,7 @@ def decide(
         issuer_certificate_pem=texts["issuerCertificate"] or "",
         issuer_key_pem=texts["issuerKey"] or "",
     )
-    return plan, found
+    return plan, diagnostics
 
 
 def _field(settings: IdentitySettings, key: str) -> str:
@@ -112,26 +118,28 @@ def _field(settings: IdentitySettings, key: str) -> str:
 
 
 def _text(
-    settings: IdentitySettings, key: str, read_file: Callable[[str, int], str], found: list[Diagnostic]
+    settings: IdentitySettings, key: str, read_file: Callable[[str, int], str], diagnostics: list[Diagnostic]
 ) -> str | None:
     text, file = (getattr(settings, name) for name in _MATERIAL[key])
     if text is not None and file is not None:
         message = f"{key} and {key}File are both set."
-        found.append(Diagnostic("MSH007", f"{_PATH}.{key}", None, message, f"{key} or {key}File"))
+        diagnostics.append(Diagnostic("MSH007", f"{_PATH}.{key}", None, message, f"{key} or {key}File"))
     if text is not None or file is None:
         return text
     try:
         return read_file(file, _MOST_BYTES)
     except OSError as error:
-        found.append(Diagnostic("MSH217", f"{_PATH}.{key}File", file, f"The file can't be read: {error}."))
+        diagnostics.append(Diagnostic("MSH217", f"{_PATH}.{key}File", file, f"The file can't be read: {error}."))
         return None
 
 
-def _lifetime(settings: LifetimeSettings, default: Lifetime, what: str, found: list[Diagnostic]) -> Lifetime:
+def _lifetime(settings: LifetimeSettings, default: Lifetime, what: str, diagnostics: list[Diagnostic]) -> Lifetime:
     validity = settings.validity_days or default.validity_days
     # A short validity without a window of its own gets a third of it, as cert-manager does.
     window = settings.renew_before_days or min(default.renew_before_days, max(validity // 3, 1))
     if window >= validity:
         message = f"The window of {window} days is not shorter than the validity of {validity} days."
-        found.append(Diagnostic("MSH220", f"{_PATH}.{what}.renewBeforeDays", window, message, f"less than {validity}"))
+        diagnostics.append(
+            Diagnostic("MSH220", f"{_PATH}.{what}.renewBeforeDays", window, message, f"less than {validity}")
+        )
     return Lifetime(validity, window)
