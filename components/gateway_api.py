@@ -1,11 +1,11 @@
 """The one pinned bundle of the Gateway API for both meshes: its CustomResourceDefinitions and its upgrade guard.
 
-It is owned here and not by a mesh's chart: Linkerd's chart carries v1.1.1, which the guard of every bundle since 1.5.0
-refuses, and its policy controller looks for the route kinds only at its start (policy-controller/runtime/src/args.rs,
-edge-26.8.3). So the bundle comes before the control plane.
+It is installed here and not by a mesh's chart: Linkerd's chart has v1.1.1, which the guard of every bundle since 1.5.0
+refuses, and its policy controller looks up the route kinds only at startup (policy-controller/runtime/src/args.rs,
+edge-26.8.3). So the bundle is installed before the control plane.
 
-The bundle is known by a digest over its objects. Release manifest, Go module and a directory of files hold the same
-objects (hack/build-install-yaml.sh of v1.5.1 concatenates the files), so one digest holds for all of them.
+The bundle is identified by a digest of its objects. Release manifest, Go module and a directory of files hold the same
+objects (hack/build-install-yaml.sh of v1.5.1 concatenates the files), so all have the same digest.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from .scalars import FilePath
 
 # renovate: datasource=github-releases depName=kubernetes-sigs/gateway-api
 GATEWAY_API = "v1.5.1"
-"""The version inside what every mesh takes (`Mesh.gateway_api`)."""
+"""The pinned version, supported by every mesh (`Mesh.gateway_api`)."""
 
 GATEWAY_API_DIGEST = "894a8ac09eb8e3585c673ebaf2abe49fe2b5e07276d1dc14f505f3f996819c53"
-"""SHA-256 over the objects of its standard channel (`digest`)."""
+"""SHA-256 of the objects of its standard channel (`digest`)."""
 
 GUARD = "safe-upgrades.gateway.networking.k8s.io"
-"""The ValidatingAdmissionPolicy of bundles since 1.5.0: no older bundle, no experimental one over a standard one."""
+"""ValidatingAdmissionPolicy of bundles since 1.5.0; it refuses older bundles, and experimental over standard ones."""
 
 BUNDLE_VERSION = "gateway.networking.k8s.io/bundle-version"
 CHANNEL = "gateway.networking.k8s.io/channel"
@@ -41,7 +41,7 @@ _PATH = "meshup:gatewayApi"
 
 
 class GatewayApiSettings(Arguments):
-    """The bundle of the Gateway API."""
+    """The Gateway API bundle."""
 
     install: bool | None = None
     """`false` never installs it; `true` does so even where neither the mesh nor a route needs it."""
@@ -63,13 +63,13 @@ def parse(
     """Check that a bundle is the pinned one.
 
     Args:
-        documents: What its YAML documents hold.
-        path: Where they come from, for the report.
+        documents: The contents of its YAML documents.
+        path: Configuration path for diagnostics.
         version: The pinned version.
         pinned: The digest of its standard channel, as `digest` returns it.
 
     Returns:
-        The objects in the order in which they are made, and the faults.
+        The objects in order of creation, and the diagnostics.
     """
     contents: list[Any] = [document for document in documents if document is not None]
     objects = [cast("Manifest", item) for item in contents if _is_part(item)]
@@ -89,7 +89,7 @@ def parse(
 
 
 def digest(objects: Iterable[Manifest]) -> str:
-    """SHA-256 of the objects, independent of their order, of comments and of how the YAML is written."""
+    """Return the SHA-256 of the objects, independent of order, comments and YAML style."""
     try:
         lines = sorted(json.dumps(item, sort_keys=True, separators=(",", ":"), default=str) for item in objects)
     except TypeError:
@@ -98,7 +98,7 @@ def digest(objects: Iterable[Manifest]) -> str:
 
 
 def is_bundle_object(name: str) -> bool:
-    """Whether an object of this name is one of a bundle: a CustomResourceDefinition of it, or its guard."""
+    """Return True if a bundle has an object of this name: a CustomResourceDefinition or the guard."""
     return name == GUARD or name.endswith(".gateway.networking.k8s.io")
 
 
@@ -109,17 +109,17 @@ def existing(
     guards: Sequence[Mapping[str, Any]],
     is_ours: Mapping[str, bool],
 ) -> tuple[bool, list[Diagnostic]]:
-    """Decide whether a bundle on the cluster serves.
+    """Check whether the bundle on the cluster is compatible with the mesh.
 
     Args:
         mesh: The name of the mesh.
-        accepted: Which bundles it takes.
+        accepted: The bundle versions that it supports.
         crds: Metadata of all CustomResourceDefinitions of the cluster.
         guards: Metadata of all its ValidatingAdmissionPolicies.
-        is_ours: By name, whether an object belongs to this stack.
+        is_ours: Name of an object -> whether this stack owns it.
 
     Returns:
-        Whether meshup has to install the bundle, or keep it, because it is not there or its own; and the faults.
+        True if meshup installs or keeps the bundle, because it is missing or its own; and the diagnostics.
     """
     live = {str(item["name"]): item for item in crds if is_bundle_object(str(item["name"]))}
     foreign = {name: item for name, item in live.items() if not is_ours.get(name, False)}
@@ -150,7 +150,7 @@ def existing(
 
 
 class GatewayApi(pulumi.ComponentResource):
-    """The bundle on a cluster that has none. What depends on it finds every route kind served."""
+    """The Gateway API bundle. Resources that depend on it find every route kind served."""
 
     def __init__(
         self, name: str, args: GatewayApiArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
@@ -160,7 +160,7 @@ class GatewayApi(pulumi.ComponentResource):
         crds: list[pulumi.Resource] = []
         for item in args.objects:
             body = {key: value for key, value in item.items() if key != "status"}
-            # The guard comes last and goes first, so that it never stands in the way of its own bundle.
+            # The guard is created last and deleted first, so that it never blocks its own bundle.
             after = [] if _is_crd(item) else list(crds)
             role = item["metadata"]["name"].split(".")[0]
             suffix = "" if _is_crd(item) else f"-{item['kind'].removeprefix('ValidatingAdmission').lower()}"

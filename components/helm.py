@@ -1,4 +1,4 @@
-"""What every mesh needs of Helm: where a chart comes from, values without surprises, a release that Pulumi waits for.
+"""Helm for every mesh: chart source, chart values, and a release that Pulumi waits for.
 
 The facts behind the choices are those of the Pulumi Kubernetes provider 4.34:
 
@@ -6,7 +6,7 @@ The facts behind the choices are those of the Pulumi Kubernetes provider 4.34:
   that no longer exists. So the name is always set.
 * `name` and `namespace` replace the Release when they change, and cluster-scoped objects of the old and the new one
   would collide. So the old one is deleted first.
-* A None in the values deletes the default of the chart. So there is none, unless a user writes one in `values`.
+* A null in the values deletes the chart's default. So values hold none, unless a user sets one in `values`.
 """
 
 from collections.abc import Mapping
@@ -40,11 +40,11 @@ class HelmRelease(TypedDict):
     """One Helm release as plain data."""
 
     role: str
-    """What it is for; the last part of the Pulumi resource name."""
+    """Role of the release; the last part of the Pulumi resource name."""
     name: str
     """The name of the release in the cluster."""
     namespace: str
-    """The namespace of the release. It is made by a Namespace resource, never by Helm."""
+    """The namespace of the release. A Namespace resource creates it, never Helm."""
     chart: str
     """A chart name, a directory, or an OCI reference."""
     repository: NotRequired[str]
@@ -52,7 +52,7 @@ class HelmRelease(TypedDict):
     version: str
     """The exact version of the chart."""
     values: dict[str, Any]
-    """The values, as the chart writes them."""
+    """The chart values."""
     timeout: int
     """Seconds that Helm waits for the objects of the release to be ready."""
 
@@ -70,7 +70,7 @@ def chart_location(source: ChartSource, default_repository: str, chart: str) -> 
 def chart_release(
     chart: str, source: ChartSource, default_repository: str, *, version: str, namespace: str, values: dict[str, Any]
 ) -> HelmRelease:
-    """Return the release of a chart of a mesh. Its name and role are the chart's, until the mesh says otherwise."""
+    """Return the release of a mesh's chart. Name and role default to the chart's name."""
     place = chart_location(source, default_repository, chart)
     release: HelmRelease = {
         "role": chart,
@@ -87,9 +87,9 @@ def chart_release(
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge values as Helm does: mappings key by key, anything else by the last layer that has it.
+    """Merge values as Helm does: mappings key by key, anything else from the last layer that sets it.
 
-    The mappings of the result are its own. Anything else is that of the layer, which may be an Output.
+    Mappings are copied. Anything else is shared with the layer and may be an Output.
     """
     result: dict[str, Any] = {}
     for layer in layers:
@@ -116,20 +116,20 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 KEPT_REVISIONS = 3
-"""Of a release that is not awaited: each revision is a Secret of up to 1 MiB, and Pulumi's state is the history."""
+"""History limit of a release that is not awaited: a revision is a Secret of up to 1 MiB, and Pulumi has the history."""
 
 
 def register(
     resource_name: str, release: HelmRelease, opts: pulumi.ResourceOptions, *, awaited: bool = True
 ) -> kubernetes.helm.v3.Release:
-    """Register a release that is awaited and, when it must be replaced, deleted first.
+    """Register a release; a replacement deletes the old one first.
 
     Args:
         resource_name: The Pulumi name.
-        release: What to install. All of it is known before deployment: the provider looks at a chart's CRDs during
-            preview only if no input of the release is an output of something else.
-        opts: Options made fresh for this resource. It must depend on the Namespace of the release.
-        awaited: False for a release of custom objects only: Helm has nothing to wait for, and would ask for each.
+        release: What to install. All inputs are known before deployment: the provider reads a chart's CRDs during
+            preview only if no input of the release is an unknown output.
+        opts: Options of this resource only; they must depend on the Namespace of the release.
+        awaited: False for a release of custom resources only, which Helm would query in vain.
     """
     repository = release.get("repository")
     return kubernetes.helm.v3.Release(
@@ -144,8 +144,8 @@ def register(
         create_namespace=False,
         skip_await=not awaited,
         max_history=None if awaited else KEPT_REVISIONS,
-        # Not atomic: a failed upgrade is kept, so that its pods and events can be looked at. The next `up` upgrades it
-        # again, and new objects of a failed upgrade are taken away.
+        # Not atomic: a failed upgrade stays, so that its pods and events can be inspected. The next `up` upgrades it
+        # again; new objects of a failed upgrade are removed.
         cleanup_on_fail=True,
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),
     )

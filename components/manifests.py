@@ -1,4 +1,4 @@
-"""Registers plain Kubernetes manifests as Pulumi resources."""
+"""Register plain Kubernetes manifests as Pulumi resources."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ Manifest = dict[str, Any]
 
 
 class ObjectRef(NamedTuple):
-    """An object of a cluster by kind and name, as in a manifest. `namespace` is "" for a cluster-wide one."""
+    """Reference to an object by kind and name. `namespace` is "" for a cluster-scoped object."""
 
     api_version: str
     kind: str
@@ -37,7 +37,7 @@ _TYPED: dict[tuple[str, str], Callable[..., pulumi.Resource]] = {
 
 
 def with_pod_annotations(manifest: Manifest, annotations: Mapping[str, pulumi.Input[str]]) -> Manifest:
-    """Return a Deployment with further annotations on its pod template; any other manifest as it stands."""
+    """Add annotations to the pod template of a Deployment; return any other manifest unchanged."""
     if manifest["kind"] != "Deployment" or not annotations:
         return manifest
     spec = manifest["spec"]
@@ -47,7 +47,7 @@ def with_pod_annotations(manifest: Manifest, annotations: Mapping[str, pulumi.In
 
 
 def with_service_annotations(manifest: Manifest, annotations: Mapping[str, Mapping[str, str]]) -> Manifest:
-    """Return a Service with the annotations that are given for its name; any other manifest as it stands."""
+    """Add the annotations for its name to a Service; return any other manifest unchanged."""
     name = manifest["metadata"]["name"]
     if manifest["kind"] != "Service" or name not in annotations:
         return manifest
@@ -59,11 +59,11 @@ def with_service_annotations(manifest: Manifest, annotations: Mapping[str, Mappi
 
 
 def register(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    """Register one manifest as it stands: its keys are Kubernetes' own."""
+    """Register one manifest unchanged: its keys are those of Kubernetes."""
     body = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
     typed = _TYPED.get((manifest["apiVersion"], manifest["kind"]))
     if typed is not None:
-        # Only the names of Python arguments are snake_case; keys inside of them are sent as they are.
+        # Only the names of Python arguments are snake_case; keys inside them are sent unchanged.
         return typed(resource_name, **{_snake(key): value for key, value in body.items()}, opts=opts)
     return kubernetes.apiextensions.CustomResource(
         resource_name, api_version=manifest["apiVersion"], kind=manifest["kind"], opts=opts, **body
@@ -71,7 +71,7 @@ def register(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOption
 
 
 def register_patch(resource_name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    """Register the metadata of a Service that somebody else makes: the resource owns only what is in it."""
+    """Patch the metadata of a Service of another owner; the resource owns only the patched fields."""
     return kubernetes.core.v1.ServicePatch(resource_name, metadata=manifest["metadata"], opts=opts)
 
 

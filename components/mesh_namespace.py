@@ -1,4 +1,4 @@
-"""A namespace whose pods are in the mesh, or beside it."""
+"""A namespace whose pods are in a mesh, or in none."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ class MeshNamespaceArgs(IstioMembership, LinkerdMembership, Arguments):
 
 
 def metadata(args: MeshNamespaceArgs) -> dict[str, Any]:
-    """Return the metadata of the namespace: it joins its mesh, and no other one."""
+    """Return the metadata of the namespace, which joins its mesh and opts out of the others."""
     labels, annotations = dict(args.labels), dict(args.annotations)
     for mesh in MESHES.values():
         for key in mesh.joined_by:
@@ -59,7 +59,7 @@ def metadata(args: MeshNamespaceArgs) -> dict[str, Any]:
 
 
 class MeshNamespace(Namespace):
-    """A namespace in the mesh, or beside it."""
+    """A namespace in a mesh, or in none."""
 
     def __init__(
         self, name: str, args: MeshNamespaceArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None

@@ -1,5 +1,5 @@
-"""A namespace of the cluster, in the form that every mesh and the applications use. How it joins a mesh is decided by
-the mesh (components/mesh_namespace.py).
+"""A namespace as every mesh and application uses it. The mesh decides by which labels it joins
+(components/mesh_namespace.py).
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ def namespace_metadata(
 
 
 class Namespace(pulumi.ComponentResource):
-    """A namespace with metadata that is decided. Its type is that of `MeshNamespace`, which decides them."""
+    """A namespace with given metadata. Its type is that of `MeshNamespace`, which computes them."""
 
     name: pulumi.Output[str]
-    """The name, known once the namespace is there."""
+    """The name, known once the namespace exists."""
 
     def __init__(self, name: str, metadata: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("meshup:index:MeshNamespace", name, {}, opts)

@@ -1,6 +1,6 @@
-"""Types of single values in a configuration: what Kubernetes, the charts and the proxies take, each with its source.
+"""Types of single configuration values, as Kubernetes, the charts and the proxies accept them, with sources.
 
-A value that one of them would drop with a line in its log, or refuse half-way through a deployment, is refused here.
+Values that one of them would ignore with a log line, or refuse during a deployment, are refused here.
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ _REGISTRY = re.compile(
 )
 """A host and a path, or either (github.com/distribution/reference v0.6.0, regexp.go)."""
 _QUANTITY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?")
-"""apimachinery 0.36, pkg/api/resource/quantity.go; there is no sense in a signed one here."""
+"""apimachinery 0.36, pkg/api/resource/quantity.go; a sign makes no sense here."""
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _PROXY_LEVEL = r"(?i:trace|debug|info|warn|error|off|[0-5])"
 _DIRECTIVE = re.compile(rf"{_PROXY_LEVEL}|([\w:.-]+|(?=\[))(\[[^\[\],=\"]*\])?={_PROXY_LEVEL}", re.ASCII)
@@ -45,7 +45,7 @@ _LONGEST_PATTERN = 1024
 
 @dataclass(frozen=True)
 class _Checked:
-    """Metadata of a text: the function that checks it, and what the JSON Schema says of it."""
+    """Metadata of a text type: its validator and its JSON Schema."""
 
     check: Callable[[str], str]
     pattern: str = ""
@@ -75,7 +75,7 @@ def _dns_subdomain(value: str) -> str:
 
 
 def _release(value: str) -> str:
-    # A Service is named by it too, and before Kubernetes 1.36 the name of a Service begins with a letter.
+    # A Service has the same name, and before Kubernetes 1.36 the name of a Service begins with a letter.
     if not DNS_LABEL.fullmatch(value) or len(value) > _LONGEST_RELEASE or not value[0].isalpha():
         allowed = f"a DNS label that begins with a letter, at most {_LONGEST_RELEASE} characters"
         raise refused("MSH006", "Helm and Kubernetes do not take this as the name of a release and a Service.", allowed)
@@ -131,7 +131,7 @@ def _registry(value: str) -> str:
 
 
 def _url(value: str, schemes: tuple[str, ...]) -> str:
-    """What is wrong with a URL, or ""."""
+    """Return what is wrong with a URL, or ""."""
     try:
         parts = urlsplit(value)
         port, host = parts.port, parts.hostname or ""
@@ -192,7 +192,7 @@ def _domain(longest: int, why: str) -> Callable[[str], str]:
 
 
 def _cidrs(value: str) -> str:
-    """The policy controller reads Rust's IpNet: an address, `/`, a length; bits after the length are let pass."""
+    """The policy controller parses Rust's IpNet: an address, `/`, a length; host bits may be set."""
     for part in value.split(","):
         address, slash, length = part.partition("/")
         try:
@@ -209,7 +209,7 @@ def _is_port(text: str) -> bool:
 
 
 def _ports(value: str) -> str:
-    """Linkerd's injector passes over what is no port or range, with a warning in its log (pkg/util/parsing.go)."""
+    """Linkerd's injector skips an invalid port or range with a warning in its log (pkg/util/parsing.go)."""
     for part in value.split(","):
         first, dash, last = part.partition("-")
         ends = [first, last] if dash else [first]
@@ -224,7 +224,7 @@ def _ports(value: str) -> str:
 
 
 def _log_level(value: str) -> str:
-    """Logrus, ParseLevel: the control plane ends at once on another word."""
+    """Logrus, ParseLevel: the control plane exits on any other word."""
     levels = ("panic", "fatal", "error", "warn", "info", "debug", "trace")
     if value.lower() not in (*levels, "warning"):
         raise refused("MSH004", "This is not a log level.", "one of " + ", ".join(levels))
@@ -232,7 +232,7 @@ def _log_level(value: str) -> str:
 
 
 def _proxy_log_level(value: str) -> str:
-    """Rust's tracing_subscriber::EnvFilter. A bare word that is no level would mean a target at level trace."""
+    """Rust's tracing_subscriber::EnvFilter. A bare word that is not a level means a target at level trace."""
     for directive in value.split(","):
         if not _DIRECTIVE.fullmatch(directive):
             allowed = "levels (trace, debug, info, warn, error, off) and TARGET=LEVEL, with commas: warn,linkerd=info"
@@ -241,7 +241,7 @@ def _proxy_log_level(value: str) -> str:
 
 
 def _host_pattern(value: str) -> str:
-    """The dashboard ends at once on what Go's regexp does not take (viz, web/main.go)."""
+    """The dashboard exits on a pattern that Go's regexp does not accept (viz, web/main.go)."""
     wrong = not 0 < len(value) <= _LONGEST_PATTERN or not value.isprintable() or bool(_NO_RE2.search(value))
     try:
         re.compile("" if wrong else value)
@@ -269,7 +269,7 @@ def _bytes(value: str) -> str:
 
 
 def amount(quantity: str) -> Decimal:
-    """The number that a checked quantity stands for."""
+    """Return the value of a validated quantity."""
     return cast("Any", kubernetes_quantity).parse_quantity(quantity)
 
 
@@ -286,7 +286,7 @@ Repository = Annotated[str, _Checked(_repository, "(https?|oci)://.+", _LONGEST_
 HttpUrl = Annotated[str, _Checked(_http_url, "https?://.+", _LONGEST_URL)]
 Endpoint = Annotated[str, _Checked(_endpoint)]
 ClusterDomain = Annotated[str, _Checked(_domain(121, "of a cluster"))]
-"""SERVICE.NAMESPACE.svc.DOMAIN is a DNS name, and two labels of it may have 63 characters."""
+"""SERVICE.NAMESPACE.svc.DOMAIN is a DNS name with two labels of up to 63 characters."""
 TrustDomain = Annotated[str, _Checked(_domain(121, "of identities"))]
 Networks = Annotated[str, _Checked(_cidrs)]
 Ports = Annotated[str, _Checked(_ports)]

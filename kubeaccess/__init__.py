@@ -1,1 +1,1 @@
-"""How a kubeconfig's user reaches an API server. Both halves of meshup use it; it imports neither."""
+"""Access to the API server of a kubeconfig. Both halves of meshup import it; it imports neither."""

@@ -1,8 +1,8 @@
-"""A client for the current context of a kubeconfig. No credential reaches a disk on the way.
+"""A client for the current context of a kubeconfig. It writes no credential to a disk.
 
 The loader of the Kubernetes client writes inline certificates and keys to temporary files, which outlive a killed
-process, and waits for a credential plugin without a limit, whose failure it only logs (kubernetes 37,
-config/kube_config.py and config/exec_provider.py). So the user's credentials are resolved here, by the rules of
+process. It waits for a credential plugin without a timeout and only logs its failure (kubernetes 37,
+config/kube_config.py and config/exec_provider.py). So credentials are resolved here, by the rules of
 client-go, and only the transport is the client's.
 """
 
@@ -28,7 +28,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.config.kube_config import KubeConfigLoader
 
 PLUGIN_SECONDS = 60.0
-"""How long a credential plugin may take; it can't ask anybody, so it does not wait for people."""
+"""Timeout of a credential plugin; it has no terminal, so it does not wait for people."""
 _LARGEST_FILE = 1 << 20
 _EXEC_INFO = "KUBERNETES_EXEC_INFO"
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
@@ -39,22 +39,22 @@ T = TypeVar("T")
 
 
 class ConnectionConfigError(Exception):
-    """The kubeconfig does not lead to an API server. The message says why and holds no credential."""
+    """The kubeconfig names no usable API server. The message holds no credential."""
 
 
 class CredentialError(Exception):
-    """The credentials of the kubeconfig's user can't be had. The message says why and holds none of them."""
+    """The credentials of the kubeconfig's user can't be resolved. The message holds none of them."""
 
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """What a request proves itself with. Empty fields are not used.
+    """Credentials of a request. Empty fields are not used.
 
     Attributes:
         authorization: The value of the Authorization header.
         certificate: The client certificate and its chain, PEM.
         key: Its private key, PEM.
-        headers: Further headers: whom the user impersonates.
+        headers: Further headers: impersonation.
     """
 
     authorization: str = ""
@@ -64,15 +64,15 @@ class Credentials:
 
 
 def client(config: Mapping[str, Any], settings: Configuration | None = None) -> Any:
-    """Return a client (`kubernetes.client.ApiClient`) for the current context. Nothing is sent yet.
+    """Return a client (`kubernetes.client.ApiClient`) for the current context. Send nothing yet.
 
     Args:
         config: A kubeconfig whose paths are absolute, or relative to the working directory.
-        settings: Retries and the size of the pool; the rest of it is filled in.
+        settings: Retries and pool size; the other settings are overwritten.
 
     Raises:
         ConnectionConfigError: The context has no cluster, or the cluster no usable address or authority.
-        CredentialError: The credentials can't be had.
+        CredentialError: The credentials can't be resolved.
     """
     cluster = cluster_of(config)
     server = _text(cluster, "server", ConnectionConfigError).rstrip("/")
@@ -116,16 +116,16 @@ def user_of(config: Mapping[str, Any]) -> str:
 
 
 def credentials_of(config: Mapping[str, Any], seconds: float | None = None) -> Credentials:
-    """Return the credentials of the current context's user; a credential plugin is run for them.
+    """Return the credentials of the current context's user; run its credential plugin if it has one.
 
-    As in client-go: a token file comes before a token, either before a plugin, a plugin before a password.
+    Precedence as in client-go: token file, token, plugin, password.
 
     Args:
         config: The kubeconfig.
-        seconds: How long a plugin may take; `PLUGIN_SECONDS` by default.
+        seconds: Timeout of a plugin; `PLUGIN_SECONDS` by default.
 
     Raises:
-        CredentialError: The user is not there, a file can't be read, or the plugin gives none.
+        CredentialError: The user does not exist, a file can't be read, or the plugin returns none.
     """
     name = user_of(config)
     if not name:
@@ -151,14 +151,14 @@ def credentials_of(config: Mapping[str, Any], seconds: float | None = None) -> C
         raise CredentialError(f"The user {name!r} has a client certificate without its key, or the other way round.")
     headers = _impersonated(user)
     for value in (authorization, *(value for _, value in headers)):
-        # Python's own message about such a header would show it.
+        # Python's own error message would show the header.
         if not value.isascii() or not value.isprintable():
             raise CredentialError(f"The user {name!r} has a token or a name with characters that no header may have.")
     return Credentials(authorization, certificate, key, headers)
 
 
 def may_change(config: Mapping[str, Any]) -> bool:
-    """Tell whether asking for the credentials again can give others: a plugin or a file of a token."""
+    """Return True if credentials can change: they come from a plugin or a token file."""
     user = _entry(config, "users", user_of(config), "user") or {}
     return any(user.get(key) for key in ("exec", "auth-provider", "tokenFile"))
 
@@ -166,7 +166,7 @@ def may_change(config: Mapping[str, Any]) -> bool:
 def _is_address(text: str, schemes: Sequence[str]) -> bool:
     try:
         parts = urlsplit(text)
-        # The port is checked when it is read.
+        # Reading the port validates it.
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
@@ -189,7 +189,7 @@ def _text(entry: Mapping[str, Any], key: str, error: type[Exception]) -> str:
 
 
 def _pem(entry: Mapping[str, Any], key: str, error: type[Exception]) -> bytes:
-    """A field that holds a file's contents in base64 (`KEY-data`, which comes first) or its path (`KEY`)."""
+    """Return a field that holds base64 data (`KEY-data`, which comes first) or the path of a file (`KEY`)."""
     data = _text(entry, f"{key}-data", error)
     if data:
         try:
@@ -234,7 +234,7 @@ def _impersonated(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _from_provider(provider: dict[str, Any], seconds: float) -> str:
-    """OpenID Connect by the client's own loader, which is given nothing else, so that it writes no key."""
+    """Return the OpenID Connect token by the client's own loader, which gets nothing else, so that it writes no key."""
     if provider.get("name") != "oidc":
         raise CredentialError(
             f"The auth-provider {provider.get('name')!r} is gone from Kubernetes clients since 1.26; use a plugin."
@@ -255,7 +255,7 @@ def _from_provider(provider: dict[str, Any], seconds: float) -> str:
 
 
 def _within(work: Callable[[], T], seconds: float, what: str) -> T:
-    """The result of some work, or CredentialError if it fails or takes too long; it is then left behind."""
+    """Run work in a thread; raise CredentialError if it fails or exceeds the timeout."""
     results: list[T] = []
     failures: list[Exception] = []
 
@@ -276,7 +276,7 @@ def _within(work: Callable[[], T], seconds: float, what: str) -> T:
 
 
 def _executed(plugin: Mapping[str, Any], cluster: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """The status that a credential plugin prints (Kubernetes, "client-go credential plugins")."""
+    """Run a credential plugin and return its status (Kubernetes, "client-go credential plugins")."""
     command = _text(plugin, "command", CredentialError)
     version = _text(plugin, "apiVersion", CredentialError)
     what = f"The credential plugin {command!r}"
@@ -293,7 +293,7 @@ def _executed(plugin: Mapping[str, Any], cluster: Mapping[str, Any], seconds: fl
         raise CredentialError(f"{what} has args or env that are no lists as a kubeconfig has them.") from None
     environment[_EXEC_INFO] = json.dumps(_question(version, plugin, cluster))
     try:
-        # Its own session, so that what it starts ends with it. It inherits no terminal and may print secrets anywhere.
+        # A new session, so that its children end with it. It gets no terminal; all that it prints may be secret.
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -309,7 +309,7 @@ def _executed(plugin: Mapping[str, Any], cluster: Mapping[str, Any], seconds: fl
     try:
         stream = cast("Any", process.stdout)
         printed = _within(lambda: cast("bytes", stream.read(_LARGEST_FILE)), seconds, what)
-        # One that prints without end ends on this.
+        # Stops a plugin with endless output.
         stream.close()
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -358,7 +358,7 @@ def _context(cluster: Mapping[str, Any], credentials: Credentials) -> ssl.SSLCon
         context = ssl.create_default_context(cadata=authority or None)
     except (ssl.SSLError, ValueError):
         raise ConnectionConfigError("The certificate-authority of the cluster is no PEM certificate.") from None
-    # As client-go: authorities of clusters often lack extensions that Python asks for from 3.13 on.
+    # As in client-go: cluster CAs often lack extensions that Python requires from 3.13 on.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cluster.get("insecure-skip-tls-verify") is True:
         context.check_hostname = False
@@ -366,7 +366,7 @@ def _context(cluster: Mapping[str, Any], credentials: Credentials) -> ssl.SSLCon
     if credentials.certificate:
         with piped(credentials.certificate) as certificate, piped(credentials.key) as key:
             try:
-                # OpenSSL would ask for a password of the key on a terminal.
+                # OpenSSL would prompt for the key's password on a terminal.
                 context.load_cert_chain(certificate, key, password="")
             except (ssl.SSLError, OSError, ValueError):
                 raise CredentialError("The user's client certificate and key are no PEM pair.") from None
@@ -375,9 +375,9 @@ def _context(cluster: Mapping[str, Any], credentials: Credentials) -> ssl.SSLCon
 
 @contextlib.contextmanager
 def piped(content: bytes) -> Generator[str]:
-    """Give a path that can be opened and read once; what it gives is only in memory.
+    """Yield a path from which the content can be read once, without a file on a disk.
 
-    `/dev/fd` is there on Linux and on macOS.
+    Linux and macOS have `/dev/fd`.
     """
     source, sink = os.pipe()
 
@@ -390,13 +390,13 @@ def piped(content: bytes) -> Generator[str]:
     try:
         yield f"/dev/fd/{source}"
     finally:
-        # Without a reader a writer that still waits fails, so it ends.
+        # Closing the read end unblocks a writer that still waits.
         os.close(source)
         writer.join()
 
 
 def reason(error: BaseException) -> str:
-    """Return the innermost reason of a connection error in a few words, without addresses of objects in memory."""
+    """Return the root cause of a connection error in a few words, without memory addresses."""
     inner = getattr(error, "reason", None)
     while isinstance(inner, BaseException):
         error, inner = inner, getattr(inner, "reason", None)

@@ -1,1 +1,1 @@
-"""What an environment is made of: settings, presets, pinned versions, the plan, the outputs."""
+"""Settings, presets, the plan, its registration and the outputs of a stack."""

@@ -1,6 +1,6 @@
-"""Where the charts of the mesh come from, looked at before the first resource.
+"""Check the source of the mesh's charts before the first resource is registered.
 
-A directory is read here. A repository or registry is only asked whether it answers: Helm reads the charts.
+A directory is read here. A repository or registry must only answer a request: Helm reads the charts.
 """
 
 import urllib.error
@@ -24,11 +24,11 @@ _OCI = "oci://"
 
 @dataclass(frozen=True)
 class Charts:
-    """What is known of the charts.
+    """Source and version of the charts.
 
     Attributes:
         source: For the components.
-        version: The version of the charts, for a directory; "" for a repository, where the configuration says it.
+        version: Version of the charts in a directory; "" for a repository, whose version is configured.
     """
 
     source: ChartSource = field(default_factory=ChartSource)
@@ -38,16 +38,16 @@ class Charts:
 def inspect(
     settings: ChartSource, mesh: Mesh[Any], names: Sequence[str], wanted: str | None
 ) -> tuple[Charts, list[Diagnostic]]:
-    """Look at the chart source of a stack.
+    """Check the chart source of a stack.
 
     Args:
         settings: `meshup:charts`.
         mesh: The mesh.
-        names: The charts that it needs, which are also the names of the sub-directories.
-        wanted: The version that the configuration asks for, if it does.
+        names: The charts that it needs; a sub-directory has the name of its chart.
+        wanted: The configured version, or None.
 
     Returns:
-        What is known, and the faults.
+        The charts and the diagnostics.
     """
     written = settings.directory
     if settings.repository is not None or written is None:
@@ -96,7 +96,7 @@ def check_addon(settings: ChartSource, source: ChartSource, release: HelmRelease
 
 
 def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:
-    """Ask each repository for its index, and each registry for its API, so that no run fails half-way for a chart."""
+    """Request the index of each repository and the API of each registry, so that no run fails half-way for a chart."""
     by_place: dict[tuple[str, str], list[str]] = {}
     for release in releases:
         by_place.setdefault(_address(release), []).append(release["chart"].rpartition("/")[2])
@@ -116,7 +116,7 @@ def unreachable(releases: Sequence[HelmRelease]) -> list[Diagnostic]:
 
 
 def _address(release: HelmRelease) -> tuple[str, str]:
-    """Where a chart comes from, and the address that shows whether that answers; empty for a directory."""
+    """Return the repository of a chart and a URL to probe it with; both are "" for a directory."""
     repository = release.get("repository", "")
     if repository:
         return repository, f"{repository}/index.yaml"
@@ -127,7 +127,7 @@ def _address(release: HelmRelease) -> tuple[str, str]:
 
 
 def _registry_answers(place: str, error: Exception) -> bool:
-    """Whether an error is an answer of a registry: most want credentials there (OCI distribution, section 4.1)."""
+    """Return True if a registry answered with an error: most require credentials (OCI distribution, section 4.1)."""
     refused = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
     return place.startswith(_OCI) and isinstance(error, urllib.error.HTTPError) and error.code in refused
 

@@ -1,4 +1,4 @@
-"""The plan against the cluster: rights, owners of objects, the delivery of routes, patches, nodes, other meshes."""
+"""Check the plan against the cluster: permissions, ownership, delivery, patches, nodes, other meshes."""
 
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
@@ -21,10 +21,10 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         view: The cluster.
 
     Returns:
-        Whose the objects are that exist, and the diagnostics.
+        The owners of the existing objects, and the diagnostics.
     """
     for namespace in sorted({release["namespace"] for release in plan.releases}):
-        # The hooks read Helm's records: a right that is missing shows before the first resource.
+        # The hooks list Helm's Secrets: report a missing permission before the first resource.
         view.metadata("v1", "Secret", namespace)
     wanted = plan.objects()
     live = view.existing(wanted)

@@ -1,4 +1,4 @@
-"""The cluster that a stack names: its API, and a view of what is on it. No other module reads a cluster."""
+"""The API of a stack's cluster, and a cached view of its objects. No other module reads a cluster."""
 
 import contextlib
 import json
@@ -17,11 +17,11 @@ from components.meshes.interface import Minor, minor
 from kubeaccess import connection
 
 ANSWER_SECONDS = 5.0
-"""How long a connection to the API server may take; reading an answer may take four times that."""
+"""Timeout of a connection to the API server; the timeout of reading an answer is four times that."""
 CONTEXT_PATH = "kubernetes:context"
-"""The path of diagnostics about the cluster: the key that names it."""
+"""Configuration key at which diagnostics about the cluster are reported."""
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-"""Asks for a list of objects without their contents."""
+"""Media type of a list of objects with their metadata only."""
 _PATH = re.compile(
     r"/(?:api/(?P<core>v\w+)|apis/(?P<group>[^/]+)/(?P<version>v\w+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?"
@@ -33,10 +33,10 @@ T = TypeVar("T")
 
 
 class ClusterError(ConfigurationError):
-    """The cluster did not answer as it was asked. Carries one diagnostic.
+    """A request to the API server failed. Carries one diagnostic.
 
     Attributes:
-        answered: False if there was no answer at all, so that a further request would not get one either.
+        answered: False if there was no response; further requests would fail as well.
     """
 
     def __init__(self, code: str, context: str, message: str, *, answered: bool = True) -> None:
@@ -45,7 +45,7 @@ class ClusterError(ConfigurationError):
 
     @property
     def brief(self) -> str:
-        """The diagnostic in one line, for a run that is under way."""
+        """The diagnostic in one line, for the log of a running `up`."""
         return f"{self.diagnostics[0].code}: {self.diagnostics[0].message} {self.diagnostics[0].remedy}"
 
 
@@ -53,13 +53,13 @@ class Cluster:
     """The API of the named cluster. Its methods raise nothing but ClusterError."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """Prepare the connection: credentials are resolved, nothing is sent yet.
+        """Resolve credentials; send nothing yet.
 
         Args:
             config: As `stacks.kubeconfig.find` returns it.
 
         Raises:
-            ClusterError: The kubeconfig leads to no cluster, or its credentials can't be had.
+            ClusterError: The kubeconfig leads to no cluster, or its credentials can't be resolved.
         """
         self._config = config
         self._context = str(config["current-context"])
@@ -69,7 +69,7 @@ class Cluster:
 
     def _connected(self) -> Any:
         settings = client.Configuration()
-        # Without a limit of its own, Retry would sleep for as long as a Retry-After header says.
+        # Without this, Retry sleeps for as long as a Retry-After header says.
         cast("Any", settings).retries = urllib3.Retry(
             total=1, redirect=False, backoff_factor=0.2, respect_retry_after_header=False
         )
@@ -92,7 +92,7 @@ class Cluster:
     ) -> dict[str, Any]:
         """Call the API and return its JSON answer.
 
-        The client writes a mapping as JSON if the content is some JSON; a text goes out as it is with other content.
+        The client serialises a mapping for a JSON content type and sends text as it is.
 
         Raises:
             ClusterError: The server refuses, fails, or can't be reached.
@@ -104,7 +104,7 @@ class Cluster:
         }
         status, reason, data = self._send(method, path, sent)
         if status == HTTPStatus.UNAUTHORIZED and connection.may_change(self._config):
-            # A token of a plugin or of a file expires while a long run goes on.
+            # A token from a plugin or a file can expire during a long run.
             self._client = self._connected()
             status, reason, data = self._send(method, path, sent)
         answer = _mapping(data)
@@ -115,7 +115,7 @@ class Cluster:
         raise self._refusal(_request_text(method, path), status, str((answer or {}).get("message") or reason))
 
     def _refusal(self, what: str, status: int, reason: str) -> ClusterError:
-        # It comes from outside: one line, no control characters, not without end.
+        # The server chooses the text: print one line of limited length without control characters.
         printable = "".join(c if c.isprintable() else " " for c in reason)
         reason = " ".join(printable.split())[:_LONGEST_MESSAGE].rstrip(".")
         identity = self._named_identity()
@@ -139,7 +139,7 @@ class Cluster:
             raise ClusterError("MSH023", self._context, message, answered=False) from None
 
     def _seen_identity(self) -> str:
-        """The user name under which the API server sees the requests, as far as it tells."""
+        """Return the user name that the API server reports for the requests."""
         if not self._identity:
             self._identity = self._named_identity()
             review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
@@ -169,11 +169,11 @@ class Cluster:
     ) -> list[Manifest]:
         """Return all objects of a kind, in a namespace or cluster-wide.
 
-        They come in another version of the kind's group if the API server does not have the named one. Items of a list
+        If the API server does not serve this version, another one of the group is listed. Items of a list
         lack `apiVersion` and `kind`, or have them.
 
         Raises:
-            ClusterError: The objects can't be read. A kind that the API server does not have is no error: it has none.
+            ClusterError: The objects can't be listed. A kind that is not served has no objects; that is no error.
         """
         collection = self._collection(api_version, kind, namespace)
         if not collection:
@@ -189,14 +189,14 @@ class Cluster:
             raise ClusterError("MSH031", self._context, message) from None
 
     def apply(self, manifest: Manifest, manager: str) -> None:
-        """Apply a manifest on the server under a field manager, and take over the fields that it sets."""
+        """Apply a manifest server-side under a field manager, forcing conflicts."""
         query = {"fieldManager": manager, "force": "true"}
         # JSON is YAML.
         body, content = json.dumps(manifest), "application/apply-patch+yaml"
         self.request("PATCH", self._path(object_ref(manifest)), query=query, body=body, content=content)
 
     def create_unmanaged(self, manifest: Manifest) -> None:
-        """Create an object whose fields nobody manages, so that whoever applies it next meets no conflict."""
+        """Create an object without managedFields, so that the next apply meets no conflict."""
         path = self._path(object_ref(manifest))
         self.request("POST", path.rpartition("/")[0], body=manifest)
         # One empty entry resets the list (Kubernetes, "Server-Side Apply", clearing managedFields).
@@ -215,9 +215,9 @@ class Cluster:
         return f"{collection}/{ref.name}"
 
     def _collection(self, api_version: str, kind: str, namespace: str) -> str:
-        """The API path of a kind, in the named version or else in another one of its group; "" if there is none.
+        """Return the API path of a kind in this or another version of its group; "" if it is not served.
 
-        Each document is asked for once. Only what discovery lists exists, and only what it does not list does not: a
+        Each discovery document is requested once. A kind is served exactly if discovery lists it: a
         group that is listed and does not answer (an aggregated API whose server is down) is an error.
         """
         root, group = ("/apis", api_version.partition("/")[0]) if "/" in api_version else ("/api", "")
@@ -231,11 +231,11 @@ class Cluster:
         return ""
 
     def forget_kinds(self) -> None:
-        """Ask discovery anew from now on: CustomResourceDefinitions may have come meanwhile."""
+        """Drop cached discovery: CustomResourceDefinitions may have been created since."""
         self._discovery.clear()
 
     def _discovered(self, path: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
-        """A document of discovery, parsed; asked for once, also if that failed."""
+        """Return a parsed discovery document; request it once, even if that fails."""
         if path not in self._discovery:
             try:
                 self._discovery[path] = parse(self.request("GET", path))
@@ -261,7 +261,7 @@ def _mapping(answer: bytes) -> dict[str, Any] | None:
 
 
 def _request_text(method: str, path: str) -> str:
-    """Verb, resource, name and namespace of a request, in the words of Kubernetes' access rules."""
+    """Return verb, resource, name and namespace of a request in RBAC terms."""
     match = _PATH.fullmatch(path)
     if match is None:
         return f"get {path}"
@@ -273,7 +273,7 @@ def _request_text(method: str, path: str) -> str:
 
 
 def _versions(document: Mapping[str, Any]) -> list[str]:
-    """The versions that `/api` or `/apis` lists, with their groups, as in manifests."""
+    """Return the apiVersions that `/api` or `/apis` lists."""
     groups: list[Any] = document.get("groups") or []
     versions: list[str] = [
         *(document.get("versions") or []),
@@ -283,14 +283,14 @@ def _versions(document: Mapping[str, Any]) -> list[str]:
 
 
 def _plurals(document: Mapping[str, Any]) -> dict[str, str]:
-    """The plural of each kind in a group and version."""
+    """Return the plural resource name of each kind of an apiVersion."""
     entries: list[Any] = document.get("resources") or []
-    # A name with a slash is a part of an object, such as its status.
+    # A name with a slash is a subresource, such as status.
     return {entry["kind"]: entry["name"] for entry in entries if "/" not in entry["name"]}
 
 
 class ObjectLister(Protocol):
-    """What a view reads: `Cluster`, or plain data in tests."""
+    """Source of a view: `Cluster`, or plain data in tests."""
 
     def objects(
         self, api_version: str, kind: str, namespace: str = "", *, metadata_only: bool = False
@@ -300,13 +300,13 @@ class ObjectLister(Protocol):
 
 
 class ClusterView:
-    """What is on a cluster. Every list is read once.
+    """The objects of a cluster. Every list is read once.
 
-    A list that can't be read is empty, and the reason is in `diagnostics`, so that one fault does not hide the next.
+    A list that can't be read is empty and adds to `diagnostics`, so that one fault does not hide the next.
 
     Attributes:
         version: The version of the API server.
-        diagnostics: Why lists can't be read.
+        diagnostics: The lists that can't be read, with reasons.
     """
 
     def __init__(self, cluster: ObjectLister, version: str) -> None:
@@ -326,7 +326,7 @@ class ClusterView:
         return [item["metadata"] for item in self._read(api_version, kind, namespace, metadata_only=True)]
 
     def existing(self, refs: Iterable[ObjectRef]) -> dict[ObjectRef, Manifest]:
-        """Return those of the objects that exist, with their metadata."""
+        """Return the metadata of the objects that exist."""
         wanted = list(refs)
         names = {
             place: {metadata["name"]: metadata for metadata in self.metadata(*place)}
@@ -336,7 +336,7 @@ class ClusterView:
         return {ref: metadata for ref, metadata in live.items() if metadata is not None}
 
     def conclude(self, check: Callable[[], T], otherwise: T) -> T:
-        """Run a check. Its result does not count if a list that it reads can't be read: it would be wrong."""
+        """Run a check. Return `otherwise` if a list that it needs can't be read: its result would be wrong."""
         before = self._failures
         result = check()
         return result if self._failures == before else otherwise
@@ -362,7 +362,7 @@ class ClusterView:
 def check_version(version: str, supported: tuple[Minor, Minor]) -> list[Diagnostic]:
     """Refuse a cluster that is too old; warn of one that is newer than what the mesh is known to work on.
 
-    A mesh relies on what old versions lack. What a new one takes away is mostly nothing, and no mesh refuses it.
+    A mesh relies on APIs that older versions lack. Newer versions seldom remove one, and no mesh refuses them.
 
     Args:
         version: The version of the API server, such as v1.36.3.

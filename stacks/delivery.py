@@ -1,4 +1,4 @@
-"""How the objects of the traffic reach the cluster: each as a resource, or in a few Helm releases per namespace.
+"""Deliver the traffic objects: each as a Pulumi resource, or in a few Helm releases per namespace.
 
 docs/decisions/0002-scale.md has the reasons and the figures.
 """
@@ -14,14 +14,14 @@ from components.traffic import Compilation, component
 from stacks.ownership import Claims, owner_of, with_owner
 
 MANY_SERVICES = 100
-"""Above it, a first `up` with one resource per object takes several times as long as kubectl apply."""
+"""Above this number, a first `up` with one resource per object takes several times as long as kubectl apply."""
 KEY = "meshup:delivery"
 PREFIX = "meshup-traffic-"
-"""What the names of the releases of every stack's traffic begin with."""
+"""Prefix of the names of all traffic releases, in every stack."""
 
 
 def release_prefix(owner: str) -> str:
-    """Return what the names of a stack's releases begin with: two stacks may have routes in one namespace."""
+    """Return the release name prefix of a stack: two stacks may have routes in one namespace."""
     return f"{PREFIX}{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
 
 
@@ -31,7 +31,7 @@ class Delivery:
 
     Attributes:
         objects: In order of creation.
-        release_prefix: What the names of their Helm releases begin with; "" if each object is a resource.
+        release_prefix: Prefix of their Helm releases; "" if each object is a resource.
     """
 
     objects: tuple[Manifest, ...] = ()
@@ -67,15 +67,15 @@ def deliver(traffic: Compilation, mode: Literal["objects", "release"], owner: st
 def delivery_conflicts(
     delivery: Delivery, live: Mapping[ObjectRef, Mapping[str, Any]], claims: Claims, owner: str
 ) -> list[Diagnostic]:
-    """Refuse to take over objects of this stack that were delivered in the other way, or under its former name.
+    """Refuse objects of this stack that another delivery mode or stack name delivered.
 
-    Pulumi makes new resources before it deletes old ones. With the delivery changed, it would delete last what the
-    cluster has only once: every route.
+    Pulumi creates new resources before it deletes old ones. After a change of the delivery mode, old and new are the
+    same objects, so Pulumi would delete every route last.
 
     Args:
         delivery: What the stack will have.
-        live: The metadata of those of its objects that exist.
-        claims: Whose these are.
+        live: The metadata of its existing objects.
+        claims: The owners of these.
         owner: The stack, organisation/project/stack.
     """
     prefix, conflicts = delivery.release_prefix, dict[ObjectRef, str]()

@@ -1,6 +1,6 @@
-"""The presets: what an environment sets, written as a user would write it in Pulumi.<stack>.yaml.
+"""Presets of the environments, written as in Pulumi.<stack>.yaml.
 
-A preset holds defaults. Whatever the stack's own configuration sets wins, key by key. Those of a mesh are declared with
+A preset holds defaults. The stack's own configuration overrides them, key by key. Those of a mesh are declared with
 it (`Mesh.presets`).
 """
 
@@ -11,7 +11,7 @@ from components.helm import merged
 from components.meshes import MESHES
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
-    # A laptop or a shared playground: small, and everything can be seen.
+    # A laptop or a shared playground: small and observable.
     "dev": {"mtls": "strict"},
     # Like production, on fewer machines.
     "staging": {"mtls": "strict"},
@@ -22,20 +22,20 @@ for _name, _preset in ENVIRONMENTS.items():
 
 
 def with_preset(environment: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stack's configuration with the environment's defaults under it.
+    """Merge the stack's configuration over the environment's defaults.
 
     Args:
         environment: A key of ENVIRONMENTS.
         raw: The configuration, by key without `meshup:`.
 
     Returns:
-        The merged configuration. A section that is not a mapping is left as it stands, to be refused with its value.
+        The merged configuration. A section that is not a mapping is kept, so that validation refuses it.
     """
     preset = merged(ENVIRONMENTS[environment])
     for mesh in MESHES.values():
         written: Any = raw.get(mesh.name)
         if isinstance(written, Mapping):
-            # Setting one of two keys that exclude each other puts the preset's other aside.
+            # A key of the stack drops a preset's key that excludes it.
             for pair in mesh.sections[mesh.name].exclusive:
                 for mine, theirs in (pair, pair[::-1]):
                     if mine in written:

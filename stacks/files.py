@@ -1,6 +1,6 @@
-"""The one reader of files that a stack names: bounded in size, nesting and work.
+"""Read the files that a stack names, with limits on size, nesting and work.
 
-A file may be a pipe that nobody writes to, a device without an end, or YAML of a few lines that comes to millions of
+A file may be a pipe without a writer, an endless device, or YAML of a few lines that expands to millions of
 values. Only regular files are read, up to a size; YAML is counted event by event, which needs no recursion, before it
 is composed, which does (PyYAML 6, libyaml 0.2: the interpreter ends on 100,000 `[`).
 """
@@ -18,19 +18,19 @@ import yaml
 MOST_BYTES = 4 * 1024 * 1024
 """The largest file. The Gateway API's bundle, the largest that meshup needs, has about 1 MiB."""
 MOST_DEPTH = 100
-"""Mappings and lists in each other. The schemas in the Gateway API's bundle nest about 40 deep."""
+"""Largest nesting depth. The schemas in the Gateway API bundle nest about 40 deep."""
 MOST_YAML = 2 * MOST_BYTES
 """Largest size of a YAML document with its aliases written out: characters of all scalars, and _NODE for each value."""
 _NODE = 8
 _MOST_TAG_DIRECTIVES = 100
-"""libyaml compares each %TAG with all before it."""
+"""libyaml compares each %TAG with all previous ones."""
 
 _LONGEST_NUMBER = 64
-"""To read a number takes time with the square of its digits, and longer with YAML's base 60."""
+"""Parsing a number takes quadratic time in its digits, and longer with YAML's base 60."""
 _MOST_OTHER_KEYS = 1000
-"""Python hashes numbers by a fixed rule: many keys can be chosen that a mapping takes quadratic time to tell apart."""
+"""Python's hash of numbers is fixed: colliding keys make a mapping take quadratic time."""
 
-_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # The C one reads large files ten times as fast.
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # The C loader reads large files ten times as fast.
 
 
 class UnreadableError(Exception):
@@ -49,7 +49,7 @@ class Loader(_BASE):
     """Plain data only. A date is text, as for Kubernetes and Helm (sigs.k8s.io/yaml)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a mapping that would take very long."""
+        """Refuse a mapping that would take too long to build."""
         others = sum(1 for key, _ in node.value if key.tag != "tag:yaml.org,2002:str")
         if others > _MOST_OTHER_KEYS:
             message = f"a mapping has more than {_MOST_OTHER_KEYS} keys that are not text"
@@ -74,7 +74,7 @@ for _tag in ("int", "float"):
 
 
 def refuse_repeated(node: yaml.MappingNode) -> None:
-    """Raise ConstructorError if a key stands twice in a mapping."""
+    """Raise ConstructorError if a mapping has a duplicate key."""
     seen: set[str] = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
@@ -85,16 +85,16 @@ def refuse_repeated(node: yaml.MappingNode) -> None:
 
 
 class UniqueKeys(Loader):
-    """Refuses a key that stands twice in a mapping: the first one would be dropped in silence."""
+    """Refuses duplicate keys, of which YAML silently drops the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a mapping with a key that stands twice."""
+        """Refuse a mapping with a duplicate key."""
         refuse_repeated(node)
         return super().construct_mapping(node, deep=deep)
 
 
 def expand_path(written: str, base: Path = Path()) -> Path:
-    """Return the path that a setting means: relative to `base`, with `~` and `~user` filled in.
+    """Resolve a configured path: relative to `base`, with `~` and `~user` expanded.
 
     Raises:
         UnreadableError: There is no such user.
@@ -107,14 +107,14 @@ def expand_path(written: str, base: Path = Path()) -> Path:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether a directory is there. What can't be looked at is none."""
+    """Return True for a directory that can be accessed."""
     with suppress(OSError, ValueError):
         return path.is_dir()
     return False
 
 
 def is_missing(path: Path) -> bool:
-    """Whether nothing is there."""
+    """Return True if nothing exists at a path."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -128,10 +128,10 @@ def text(path: Path, most: int = MOST_BYTES) -> str:
     """Return the text of a regular file.
 
     Raises:
-        UnreadableError: It is not there, no regular file, larger than `most` bytes, or not UTF-8.
+        UnreadableError: It does not exist, is no regular file, exceeds `most` bytes, or is not UTF-8.
     """
     try:
-        # Looked at before it is opened, since to open a device can do something; and a pipe must not be waited for.
+        # Check before opening: opening a device can have effects, and opening a pipe can block.
         _refuse_special(path.stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
@@ -168,7 +168,7 @@ def documents(content: str) -> list[Any]:
 
 
 def depth(value: Any) -> int:
-    """How many mappings and lists are in each other in plain data without circles, at most MOST_DEPTH + 1."""
+    """Return the nesting depth of plain data without cycles, at most MOST_DEPTH + 1."""
     level, levels = [value], 0
     while levels <= MOST_DEPTH:
         inner: list[Any] = []
@@ -192,7 +192,7 @@ def _load(load: Callable[[], Any], content: str, loader: Any) -> Any:
         where = f" (line {mark.line + 1})" if mark else ""
         raise UnreadableError(f"it is not YAML{where}", " ".join(str(problem or "").split())[:200]) from None
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
-        # A scalar that its type does not take, such as a number of 5,000 digits or `!!int x`; a lone surrogate.
+        # A scalar that does not fit its type, such as a number of 5,000 digits or `!!int x`; a lone surrogate.
         raise UnreadableError("it is not YAML: a value does not fit its type") from None
 
 
@@ -201,7 +201,7 @@ def _measure(content: str, loader: Any) -> None:
     if len(re.findall(r"(?m)^%TAG", content)) > _MOST_TAG_DIRECTIVES:
         raise UnreadableError(f"it has more than {_MOST_TAG_DIRECTIVES} directives %TAG")
     anchored: dict[str, tuple[int, int]] = {}
-    """Size and depth of what an anchor stands for."""
+    """Size and depth of the value of an anchor."""
     opened: list[tuple[str | None, int]] = []
     depths: list[int] = [0]
     size = 0

@@ -1,4 +1,4 @@
-"""Where the Gateway API bundle comes from: a file, a directory, or the project's release, once downloaded and kept."""
+"""Load the Gateway API bundle from a file, a directory, or the project's release, which is cached."""
 
 import contextlib
 import http.client
@@ -34,13 +34,13 @@ _MANIFEST = "meshup:gatewayApi.manifest"
 def plan(
     settings: Settings, objects: Sequence[Manifest], stack: Stack, view: ClusterView
 ) -> tuple[tuple[Manifest, ...], list[Diagnostic]]:
-    """Decide whether the stack has the bundle, and load it if so.
+    """Load the bundle if the stack has to install it.
 
-    It does if nobody else has it on the cluster, and the mesh or a route needs it, or the settings ask for it.
+    It does if nobody else installed it, and the mesh, a route or the settings require it.
 
     Args:
         settings: The settings of the stack.
-        objects: Of its routes.
+        objects: The objects of its routes.
         stack: The stack.
         view: The cluster.
     """
@@ -59,7 +59,7 @@ def plan(
 
 
 def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Diagnostic]]:
-    """Whether nobody else has the bundle on the cluster; whether the one of somebody else serves."""
+    """Return True if nobody else installed the bundle, and check a bundle of somebody else."""
     crd = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
     policy = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
     crds, policies = view.metadata(*crd), view.metadata(*policy)
@@ -73,7 +73,7 @@ def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Dia
     is_ours = {
         ref.name: ownership.owner_of(metadata) == stack.owner or ref in claims.taken for ref, metadata in live.items()
     }
-    # Nobody's, or another stack's, is not refused here: it may serve. What two stacks have is.
+    # A bundle of another owner may be compatible. One that two stacks own is refused.
     shared = [fault for fault in claims.diagnostics if fault.code == "MSH036"]
     return (False, shared) if shared else gateway_api.existing(mesh, MESHES[mesh].gateway_api, crds, policies, is_ours)
 
@@ -81,10 +81,10 @@ def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Dia
 def load(
     settings: GatewayApiSettings, charts: ChartSource, environ: Mapping[str, str]
 ) -> tuple[list[Manifest], list[Diagnostic]]:
-    """Return the objects of the pinned bundle, or the faults.
+    """Return the objects of the pinned bundle and the diagnostics.
 
-    A file or a directory that the configuration names comes first, then `gateway-api` beside the charts, then the
-    release manifest. Whatever it is, it is checked against the pinned digest.
+    Sources in order: the configured file or directory, `gateway-api` beside the charts, the
+    release manifest. Each is checked against the pinned digest.
     """
     if settings.manifest is not None:
         return _local(settings.manifest, _MANIFEST)
@@ -106,7 +106,7 @@ def _local(written: str, path: str) -> tuple[list[Manifest], list[Diagnostic]]:
 
 
 def _texts(place: Path) -> list[str]:
-    """The bundle as one text, or as one for each file of a directory."""
+    """Return the text of a file, or of each YAML file of a directory."""
     if not files.is_directory(place):
         return [files.text(place)]
     try:
@@ -127,10 +127,10 @@ def parse_bundle(text: str, path: str) -> tuple[list[Manifest], list[Diagnostic]
 
     Args:
         text: YAML documents.
-        path: Where they come from, for the report.
+        path: Configuration path for diagnostics.
 
     Returns:
-        The objects in the order in which they are made, and the faults.
+        The objects in order of creation, and the diagnostics.
     """
     try:
         return gateway_api.parse(files.documents(text), path)
@@ -152,7 +152,7 @@ def _released(environ: Mapping[str, str]) -> tuple[list[Manifest], list[Diagnost
         return [], [Diagnostic("MSH317", _MANIFEST, RELEASE, f"It can't be fetched: {reason}.")]
     objects, diagnostics = parse_bundle(text, _MANIFEST)
     if not errors(diagnostics):
-        # Without a place to keep it, it is fetched again the next time.
+        # Without a writable cache, it is fetched again next time.
         with contextlib.suppress(OSError, files.UnreadableError):
             _write(_cached(environ), text)
     return objects, diagnostics
@@ -164,7 +164,7 @@ def _cached(environ: Mapping[str, str]) -> Path:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write so that no other run ever reads half a file."""
+    """Write atomically: a concurrent run never reads a partial file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -1,7 +1,7 @@
-"""The kubeconfig and context that a stack names: found, merged, and of the shape that kubectl and the provider take.
+"""Find, merge and validate the kubeconfig and context of a stack.
 
 The fields and their types are those of client-go (tools/clientcmd/api/v1/types.go, 0.36), which is strict about them: a
-number where text belongs is refused, whatever it is used for. Unknown fields and fields without a value are ignored.
+number in a text field is refused, even if unused. Unknown fields and fields without a value are ignored.
 """
 
 import base64
@@ -150,7 +150,7 @@ def find(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[Kubeconf
     ~/.kube/config, as for the Kubernetes provider.
 
     Returns:
-        The kubeconfig with `current-context` set to the named one and the provider's other choices in it, or empty; and
+        The kubeconfig with `current-context` and the provider's other overrides applied, or empty; and
         the diagnostics.
     """
     diagnostics = _provider_diagnostics(cluster, environ)
@@ -179,7 +179,7 @@ def find(cluster: ClusterSettings, environ: Mapping[str, str]) -> tuple[Kubeconf
 
 
 def _with_cluster(config: Kubeconfig, chosen: ClusterSettings, diagnostics: list[Diagnostic]) -> Kubeconfig:
-    """Put `kubernetes:cluster` in place of the context's own cluster, as the provider does (clientcmd, overrides)."""
+    """Override the context's cluster with `kubernetes:cluster`, as the provider does (clientcmd, overrides)."""
     name, clusters = chosen.provider.get("cluster", ""), _names(config, "clusters")
     if not name:
         return config
@@ -198,7 +198,7 @@ def _with_cluster(config: Kubeconfig, chosen: ClusterSettings, diagnostics: list
 
 
 def _provider_diagnostics(cluster: ClusterSettings, environ: Mapping[str, str]) -> list[Diagnostic]:
-    """Refuse settings by which the provider would do something else than what meshup looks at."""
+    """Refuse provider settings that make meshup's checks look at something else than the provider deploys to."""
     diagnostics: list[Diagnostic] = []
     if cluster.provider.get("renderYamlToDirectory"):
         message = "The provider would write manifests, Secrets in plain text among them, and deploy nothing."
@@ -244,7 +244,7 @@ def _parse(text_or_path: str) -> Kubeconfig:
     """Read a kubeconfig.
 
     Raises:
-        files.UnreadableError: It does not exist, or is none. No value is quoted: it may be a credential.
+        files.UnreadableError: It does not exist or is invalid. The message quotes no value: it may be a credential.
     """
     if _is_text(text_or_path):
         text = text_or_path
@@ -272,7 +272,7 @@ def _parse(text_or_path: str) -> Kubeconfig:
 
 
 def _merged(environ: Mapping[str, str]) -> Kubeconfig:
-    """Merge the kubeconfigs of the environment: files named first win over later ones, as in kubectl."""
+    """Merge the kubeconfigs of the environment: earlier files win, as in kubectl."""
     listed = [entry for entry in environ.get("KUBECONFIG", "").split(os.pathsep) if entry]
     result: Kubeconfig = {}
     missing: files.UnreadableError | None = None
@@ -282,7 +282,7 @@ def _merged(environ: Mapping[str, str]) -> Kubeconfig:
             file = files.expand_path(written)
             config = _absolute(_parse(written), file.parent)
         except files.UnreadableError as error:
-            # kubectl passes over a missing file if another one exists, and stops at a wrong one.
+            # kubectl skips a missing file if another one exists, and stops at an invalid one.
             wrong = files.UnreadableError(f"{written[:200]!r}: {error.reason}")
             if file is None or not files.is_missing(file):
                 raise wrong from None
@@ -299,7 +299,7 @@ def _merged(environ: Mapping[str, str]) -> Kubeconfig:
 
 
 def _absolute(config: Kubeconfig, directory: Path) -> Kubeconfig:
-    """Resolve paths in a kubeconfig, which are relative to its file."""
+    """Resolve the paths in a kubeconfig against its directory."""
     for kind, inner in (("clusters", "cluster"), ("users", "user")):
         for entry in _entries(config, kind):
             body: dict[str, Any] = entry.get(inner) or {}

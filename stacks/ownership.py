@@ -1,4 +1,4 @@
-"""Whose objects are whose, and which records of Helm an interrupted `up` has left behind.
+"""Ownership of objects, and Helm release Secrets that an interrupted `up` left behind.
 
 `kill -9` of `pulumi up` can leave objects and Helm releases in the cluster which Pulumi's state does not have. The next
 `up` would fail on them ("already exists", "cannot re-use a name that is still in use"). So every object carries the
@@ -14,7 +14,7 @@ from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 
 ANNOTATION = "meshup/stack"
-"""On every object of a stack: organisation/project/stack."""
+"""Annotation of every object of a stack: organisation/project/stack."""
 _RECORD = re.compile(r"sh\.helm\.release\.v1\.(?P<release>[a-z0-9][-a-z0-9.]*)\.v(?P<revision>\d+)")
 
 
@@ -30,12 +30,12 @@ def owner_of(metadata: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Claims:
-    """Who owns the objects of the plan that exist already.
+    """The owners of those objects of the plan that exist already.
 
     Attributes:
-        taken: Objects of this stack, by its state, which do not carry its annotation yet, each with its URN.
-        former: The names of the stack that they carry instead.
-        diagnostics: Objects that are not this stack's, or not its alone; and a warning of those that it takes over.
+        taken: Objects in the state of this stack without its annotation, each with its URN.
+        former: Other stack names in the annotation of these.
+        diagnostics: Errors for objects of others or with two owners; a warning for those taken over.
     """
 
     taken: Mapping[ObjectRef, str]
@@ -49,7 +49,7 @@ def claims(
     owner: str,
     state: Callable[[str], Mapping[ObjectRef, str] | None],
 ) -> Claims:
-    """Decide whose objects these are.
+    """Decide who owns existing objects.
 
     An object without the annotation of this stack is its own if its state has it: then it has been imported, or the
     stack has another name or another backend now. If a stack of the name in the annotation has the object as well, it
@@ -59,8 +59,8 @@ def claims(
         wanted: The objects of the plan.
         live: Those of them that exist, with their metadata.
         owner: The stack, as in the annotation.
-        state: Name of a stack -> the objects that it has, with URNs; nothing if there is no such stack, None if that
-            can't be told.
+        state: Name of a stack -> its objects with URNs; empty if there is no such stack, None if that
+            is unknown.
     """
     taken: dict[ObjectRef, str] = {}
     former: set[str] = set()
@@ -98,7 +98,7 @@ def _taken_over(taken: Mapping[ObjectRef, str], former: Iterable[str], owner: st
 
 
 def _foreign_object(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
-    """The fault of an object that is not in this stack's state."""
+    """Return the diagnostic for an object that is not in this stack's state."""
     overwrite = "--overwrite " if carried else ""
     command = f"kubectl annotate {overwrite}{_kubectl(item)} {ANNOTATION}={owner}"
     after = "deletes it on `pulumi destroy`" + (", with everything in it" if item.kind == "Namespace" else "")
@@ -119,7 +119,7 @@ def _foreign_object(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
 
 
 def _shared_object(item: ObjectRef, owner: str, carried: str, urn: str | None) -> Diagnostic:
-    """The fault of an object that another stack has as well, or may have."""
+    """Return the diagnostic for an object that another stack owns as well, or may own."""
     if urn is not None:
         message = f"The states of {owner} and {carried} both have it."
         return Diagnostic("MSH036", str(item), urn, message, "one stack per object")
@@ -130,7 +130,7 @@ def _shared_object(item: ObjectRef, owner: str, carried: str, urn: str | None) -
 
 
 def _kubectl(item: ObjectRef) -> str:
-    """An object as kubectl takes it: the kind with version and group, for kinds of one name in several groups."""
+    """Return the kubectl arguments for an object; version and group make its kind unambiguous."""
     group, _, version = item.api_version.rpartition("/")
     kind = f"{item.kind.lower()}.{version}.{group}" if group else item.kind.lower()
     return f"--namespace {item.namespace} {kind} {item.name}" if item.namespace else f"{kind} {item.name}"
@@ -139,7 +139,7 @@ def _kubectl(item: ObjectRef) -> str:
 def stale_records(
     release: str, operation: Literal["create", "update"], records: Iterable[Mapping[str, Any]]
 ) -> Sequence[str]:
-    """Return the names of the Secrets in which Helm keeps a release and which an interrupted run has left behind.
+    """Return the names of the Secrets of a Helm release that an interrupted run left behind.
 
     Helm refuses to install a release whose name has a record, and to upgrade one whose last record is pending. Without
     the record it adopts the objects of the release, which carry its name and namespace as annotations (Helm 3,
@@ -147,7 +147,7 @@ def stale_records(
 
     Args:
         release: The name of the release.
-        operation: What Pulumi is about to do. If it creates, its state knows no release, so no record is needed.
+        operation: Pulumi's next operation. For `create`, its state has no release, so no record is needed.
         records: The metadata of the Secrets in the namespace.
     """
     own: dict[int, Mapping[str, Any]] = {}
@@ -165,5 +165,5 @@ def stale_records(
 
 
 def _text(metadata: Mapping[str, Any], mapping: str, key: str) -> str:
-    """A label or an annotation, "" if there is none."""
+    """Return a label or an annotation, "" if there is none."""
     return cast("dict[str, str]", metadata.get(mapping) or {}).get(key, "")

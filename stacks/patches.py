@@ -1,8 +1,8 @@
-"""Annotations on Services that somebody else makes: how they are patched, and whether they can be. Pure.
+"""Patch annotations of Services that somebody else owns, and check that this is possible. Pure.
 
 What a Patch resource does was recorded with the official plugin (4.29.0): server-side apply under a field manager of
-its own, which owns only the fields of the patch and gives them up on destroy. Of an object that is not there it makes
-one, or fails; a field that another manager set to another value is a conflict.
+its own, which owns only the fields of the patch and gives them up on destroy. A missing object is
+created, or fails; a field that another manager set to another value is a conflict.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ Annotations = Mapping[str, Mapping[str, Mapping[str, str]]]
 def field_manager(owner: str) -> str:
     """Return the field manager of a stack's patches.
 
-    The same in every run, so that an `up` after `kill -9` finds its own fields; a name that the plugin draws would
-    leave those of the killed run behind for ever.
+    The same in every run, so that an `up` after `kill -9` finds its own fields; the plugin's random name would
+    leave those of the killed run behind forever.
     """
     return f"meshup-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
 
@@ -37,14 +37,14 @@ def by_namespace(patches: Iterable[Manifest]) -> Annotations:
 
 
 def plan(patches: Iterable[Manifest], made: Container[tuple[str, str]], owner: str) -> tuple[Manifest, ...]:
-    """Return the patches as they are registered.
+    """Return the patches to register.
 
-    The plugin reads what it shall do from annotations, which land on the Service beside the others and go with them. It
-    shall not wait for the pods of a Service that is not ours.
+    The plugin reads its options from annotations, which are set and removed together with the others. It
+    must not wait for the pods of a Service that is not ours.
 
     Args:
         patches: All annotations that the routes ask for on Services.
-        made: Namespaces and names of the Services that the stack makes: these have the annotations in themselves.
+        made: Namespaces and names of the stack's own Services: their manifests have the annotations.
         owner: The stack, organisation/project/stack.
     """
     manager = {"pulumi.com/patchFieldManager": field_manager(owner), "pulumi.com/skipAwait": "true"}
@@ -62,7 +62,7 @@ def check(
     owner: str,
     provider: Mapping[str, str],
 ) -> list[Diagnostic]:
-    """Find what a patch would fail on.
+    """Find patches that would fail.
 
     Args:
         patches: What `plan` returned.
@@ -94,7 +94,7 @@ def check(
 
 
 def _path(traffic: Compilation, service: ObjectRef) -> str:
-    """Where the configuration asks for the annotations."""
+    """Return the configuration path of the route that requires the annotations."""
     for planned in traffic.planned:
         route = planned.route
         if route.circuit_breaker and (route.service.namespace, route.service.name) == (service.namespace, service.name):
@@ -103,9 +103,9 @@ def _path(traffic: Compilation, service: ObjectRef) -> str:
 
 
 def _conflicts(patch: Manifest, metadata: Mapping[str, Any], manager: str) -> dict[str, Sequence[str]]:
-    """Return the annotations of a patch that others own with another value, and who they are.
+    """Return the annotations that others own with another value, and their field managers.
 
-    The rule of the API server (Kubernetes, "Server-Side Apply", Conflicts): the same value is owned together.
+    As the API server does (Kubernetes, "Server-Side Apply", Conflicts): managers may share the same value.
     """
     live = cast("dict[str, str]", metadata.get("annotations") or {})
     conflicts: dict[str, Sequence[str]] = {}
@@ -117,7 +117,7 @@ def _conflicts(patch: Manifest, metadata: Mapping[str, Any], manager: str) -> di
 
 
 def _owners(fields: Iterable[Mapping[str, Any]], annotation: str) -> list[str]:
-    """The field managers of an annotation."""
+    """Return the field managers of an annotation."""
     owners: list[str] = []
     for entry in fields:
         owned: Any = entry.get("fieldsV1") or {}

@@ -1,4 +1,4 @@
-"""Settings and cluster -> Plan: all that a stack will have, as plain data, built once."""
+"""Build the plan of a stack from settings and cluster: plain data, built once."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ from stacks.state import Stack
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a stack will have, in the order in which it is registered (stacks/program.py, `steps`).
+    """Everything that a stack registers (in the order of `stacks.program.steps`).
 
     Attributes:
-        gateway_api: The bundle of the Gateway API; empty if the cluster has one that serves, or none is needed.
+        gateway_api: The Gateway API bundle; empty if the cluster has a compatible one, or none is needed.
         mesh: The mesh.
         addons: The add-ons.
         namespaces: The metadata of the namespaces of the applications.
         apps: The applications.
         traffic: The compiled routes, for outputs and reports.
         delivery: The objects of the routes, and how they are delivered.
-        patches: Annotations for Services that somebody else makes (stacks/patches.py).
+        patches: Annotations for Services of other owners (stacks/patches.py).
     """
 
     mesh: MeshPlan
@@ -51,11 +51,11 @@ class Plan:
 
     @property
     def releases(self) -> list[HelmRelease]:
-        """The Helm releases of charts of others."""
+        """The Helm releases of third-party charts."""
         return [*self.mesh.releases, *(addon.release for addon in self.addons)]
 
     def objects(self) -> list[ObjectRef]:
-        """Return every object that the stack will make, so without those of other people's charts."""
+        """Return every object that the stack creates, except those of third-party charts."""
         of_addons = (addon.namespace for addon in self.addons)
         made = (*self.mesh.namespaces, *of_addons, *self.namespaces)
         namespaces = [ObjectRef("v1", "Namespace", item["name"]) for item in made]
@@ -75,7 +75,7 @@ def build(
     stack: Stack,
     view: ClusterView | None,
 ) -> tuple[Plan | None, list[Diagnostic]]:
-    """Decide what a stack will have. The same settings and the same cluster give the same plan.
+    """Build the plan of a stack. The same settings and cluster give the same plan.
 
     Args:
         settings: The settings of the stack.
@@ -133,7 +133,7 @@ def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation,
         mesh: A mesh to compile for in place of the stack's own.
 
     Returns:
-        What was compiled, and all diagnostics of it.
+        The compiled routes, and all diagnostics.
     """
     target = mesh or cast("Mesh", settings.mesh)
     services = [service for app in _apps(settings, {}) for service in app.services]
@@ -144,7 +144,7 @@ def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation,
 
 
 def request(settings: Settings, source: Charts, environ: Mapping[str, str]) -> MeshRequest:
-    """Return what a mesh is planned from."""
+    """Return the input of `Mesh.plan`."""
     return MeshRequest(
         settings=settings,
         mtls=settings.mtls,
@@ -175,7 +175,7 @@ def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource) -> tuple[Ad
 
 
 def _apps(settings: Settings, annotations: patches.Annotations) -> tuple[AppPlan[Any], ...]:
-    """Plan the applications, with the annotations that routes ask for on their Services."""
+    """Plan the applications, with the annotations that routes require on their Services."""
     apps = [APPS[name] for name in dict.fromkeys(settings.apps)]
     return tuple(app.plan(settings, annotations.get(settings.section(app.section).namespace, {})) for app in apps)
 

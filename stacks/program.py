@@ -1,4 +1,4 @@
-"""The program: configuration -> settings -> look at the cluster -> plan -> register -> outputs. It decides nothing."""
+"""The program: configuration -> settings -> cluster view -> plan -> register -> outputs."""
 
 import importlib.metadata
 import os
@@ -30,9 +30,9 @@ from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.state import Stack
 
 Options = Callable[..., pulumi.ResourceOptions]
-"""Makes the options of a component from further resources to wait for."""
+"""Returns the options of a component that depends on the given resources."""
 Made = Mapping[str, Registered]
-"""The steps that are registered, by name."""
+"""The registered steps, by name."""
 
 
 class Prepared(NamedTuple):
@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
     Attributes:
         settings: Its settings.
         plan: What it will have.
-        claims: Whose the objects are that exist already.
+        claims: The owners of existing objects.
         cluster: The API of its cluster.
     """
 
@@ -55,8 +55,8 @@ class Step(NamedTuple):
     """A part of the plan that is registered.
 
     Attributes:
-        name: What later steps wait for it by.
-        after: The steps that it waits for.
+        name: Name by which later steps depend on it.
+        after: The steps that it depends on.
         register: Registers it.
     """
 
@@ -80,14 +80,14 @@ def run() -> None:
 
 
 def prepare(config: RawConfig, stack: Stack) -> Prepared:
-    """Find every fault that can be found before the first resource.
+    """Validate the stack as far as possible before the first resource.
 
     Args:
         config: As Pulumi hands it over.
         stack: The stack.
 
     Raises:
-        ConfigurationError: With all of them.
+        ConfigurationError: With all diagnostics.
     """
     chosen, diagnostics = settings.load(config, stack.name)
     chosen, more = traffic_file.with_file(chosen, Path.cwd())
@@ -114,7 +114,7 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
 
 
 def steps(planned: Plan) -> list[Step]:
-    """Return what is registered, in this order, and what each step waits for."""
+    """Return the steps in order of registration, with their dependencies."""
     mesh = ("gateway-api", "mesh")
     namespaces = [Step(f"namespace-{item['name']}", mesh, partial(_namespace, item)) for item in planned.namespaces]
     apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}"), partial(_app, app)) for app in planned.apps]
@@ -122,7 +122,7 @@ def steps(planned: Plan) -> list[Step]:
     return [
         Step("gateway-api", (), partial(_gateway_api, planned.gateway_api)),
         Step("mesh", ("gateway-api",), partial(_mesh, planned.mesh)),
-        # Nothing waits for them: applications do without.
+        # Nothing depends on add-ons: applications work without them.
         *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
         *namespaces,
         *apps,

@@ -1,4 +1,4 @@
-"""Raw configuration -> Settings, or one report of all faults.
+"""Validate raw configuration into Settings, or report all faults at once.
 
 `load` is pure. `read_config` is the only place in meshup that reads Pulumi's configuration.
 
@@ -51,7 +51,7 @@ PROVIDER_KEYS = (
     "suppressHelmHookWarnings",
     "upsertExistingObjects",
 )
-"""The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` of its documentation."""
+"""The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` from its documentation."""
 PROVIDER_FLAGS = (
     "alwaysRender",
     "deleteUnreachable",
@@ -65,7 +65,7 @@ PROVIDER_FLAGS = (
     "suppressHelmHookWarnings",
     "upsertExistingObjects",
 )
-"""Those that the provider compares with the text `true`; any other text is false to it (provider.go, Configure)."""
+"""Keys that the provider compares with the text `true`; any other text is false (provider.go, Configure)."""
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -89,7 +89,7 @@ class KubeClientSettings(Arguments):
 
 
 class ProviderSettings(BaseModel):
-    """Those of the `kubernetes:*` keys that have a form, as text."""
+    """The `kubernetes:*` keys with a format, as text."""
 
     model_config = ConfigDict(strict=True, alias_generator=to_camel)
 
@@ -100,7 +100,7 @@ class ProviderSettings(BaseModel):
 
 
 class ClusterSettings(BaseModel):
-    """The `kubernetes:*` keys of the stack: which cluster, and anything else that the Kubernetes provider takes."""
+    """The `kubernetes:*` keys of the stack: the cluster, and other settings of the Kubernetes provider."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -108,9 +108,9 @@ class ClusterSettings(BaseModel):
     kubeconfig: str = ""
     """A path or the text of a kubeconfig. The text may hold credentials: it is never printed."""
     provider: dict[str, str] = {}
-    """All `kubernetes:*` keys as they stand."""
+    """All `kubernetes:*` keys, unchanged."""
     secret: frozenset[str] = frozenset()
-    """Those of them that are secrets."""
+    """The secret ones among these keys."""
 
 
 class Settings(Arguments):
@@ -165,7 +165,7 @@ class Settings(Arguments):
 
 
 MAY_BE_SECRET = tuple(key for mesh in MESHES.values() for key in mesh.sections)
-"""Keys whose values reach the cluster, but no output and no name."""
+"""Keys whose values reach the cluster, but no output or name."""
 SECTIONS: dict[str, type[Arguments]] = {
     **{key: kind for mesh in MESHES.values() for key, kind in mesh.sections.items()},
     **{app.name: app.section for app in APPS.values()},
@@ -181,7 +181,7 @@ _fields: dict[str, Any] = {
     **{to_snake(key): (kind, Field(kind(), description=kind.__doc__)) for key, kind in SECTIONS.items()},
 }
 MODEL = create_model("Stack", __base__=Settings, **_fields)
-"""Settings with these sections, and with what is there to choose from."""
+"""Settings with these sections and the available meshes and applications."""
 KEYS = keys_of(MODEL)
 """The keys of a stack's configuration, without `meshup:`."""
 FIELDS = {info.alias or name: info for name, info in MODEL.model_fields.items()}
@@ -189,10 +189,10 @@ FIELDS = {info.alias or name: info for name, info in MODEL.model_fields.items()}
 
 @dataclass(frozen=True)
 class RawConfig:
-    """The configuration as Pulumi has it.
+    """The configuration as Pulumi provides it.
 
     Attributes:
-        meshup: The values of the keys `meshup:*`, by key without prefix: text, or what the text is as JSON.
+        meshup: The values of the keys `meshup:*`, by key without prefix: text, or parsed JSON.
         kubernetes: The values of the keys `kubernetes:*`, as text.
         secret: The full keys that are secrets.
         other: The full keys of all other projects and providers.
@@ -226,7 +226,7 @@ def read_config() -> RawConfig:
 
 
 def _decoded(key: str, value: str) -> Any:
-    """Pulumi stores mappings and lists as JSON text, and everything else as text."""
+    """Decode mappings and lists, which Pulumi stores as JSON text; anything else is text."""
     structured = key in KEYS and not _is_text(FIELDS[key].annotation)
     if structured or value[:1] in ("{", "["):
         try:
@@ -239,7 +239,7 @@ def _decoded(key: str, value: str) -> Any:
 
 
 def nested(levels: int) -> list[Any]:
-    """Return lists in each other, one more than `levels`."""
+    """Return `levels` + 1 nested lists."""
     value: list[Any] = []
     for _ in range(levels):
         value = [value]
@@ -247,7 +247,7 @@ def nested(levels: int) -> list[Any]:
 
 
 _TOO_DEEP = nested(MOST_DEPTH)
-"""Stands for JSON that can't be read for its depth; `load` refuses it for the same."""
+"""Stands for JSON that is nested too deeply to parse; `load` refuses it for its depth."""
 
 
 def _is_text(annotation: Any) -> bool:
@@ -259,11 +259,11 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
 
     Args:
         config: What `read_config` found.
-        stack: The name of the stack; if it is the name of an environment, that is the preset.
+        stack: The name of the stack, which selects the preset if it is the name of an environment.
 
     Returns:
-        The settings and every fault. If there is a fault, the settings are good only for finding further faults in what
-        builds on them: what is wrong is left out of them.
+        The settings and the diagnostics. With an error among them, invalid values are left out of the settings, which
+        then serve only to find further faults.
     """
     raw = {key: value for key, value in config.meshup.items() if value != ""}
     diagnostics: list[Diagnostic] = []
@@ -285,13 +285,13 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         provider=config.kubernetes,
         secret=frozenset(k.removeprefix("kubernetes:") for k in config.secret if k.startswith("kubernetes:")),
     )
-    # These two names are no keys of the configuration.
+    # These two fields are not configuration keys.
     diagnostics += [
         Diagnostic("MSH002", f"{PROJECT}:{key}", None, f"There is no key '{key}' here.", one_of(KEYS))
         for key in ("secret", "cluster")
         if key in raw
     ]
-    # A private key that was written without --secret is not printed either.
+    # Do not print a private key that was set without --secret either.
     hidden = secret | {key for key, value in complete.items() if "PRIVATE KEY" in str(value)}
     valid, invalid_values = validate(MODEL, complete, f"{PROJECT}:", hidden)
     settings = valid or MODEL.model_validate({"environment": "dev"})
@@ -312,7 +312,7 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
 
 
 def _not_plain(value: Any) -> str:
-    """What in a value is no plain data, or "". It is gone through level by level, without recursion."""
+    """Return why a value is not plain data, or "". Not recursive, since nesting may be deep."""
     if depth(value) > MOST_DEPTH:
         return f"More than {MOST_DEPTH} mappings and lists stand in each other."
     queue = [value]
@@ -342,7 +342,7 @@ def _no_environment(written: Any, stack: str) -> Diagnostic:
 
 
 def _unknown_keys(config: RawConfig) -> list[Diagnostic]:
-    """Keys of the Kubernetes provider that it does not have, and projects that are most likely a misspelt one."""
+    """Return diagnostics for unknown keys of the Kubernetes provider and for misspelt project names."""
     diagnostics: list[Diagnostic] = []
     for key in config.kubernetes:
         if key not in PROVIDER_KEYS:
@@ -360,7 +360,7 @@ def _unknown_keys(config: RawConfig) -> list[Diagnostic]:
 
 
 def _invalid_provider_values(config: RawConfig) -> list[Diagnostic]:
-    """Values of the Kubernetes provider's keys that it would end on, or read as false."""
+    """Return diagnostics for values that the Kubernetes provider fails on or reads as false."""
     secret = {key.removeprefix("kubernetes:") for key in config.secret if key.startswith("kubernetes:")}
     diagnostics = [
         Diagnostic(

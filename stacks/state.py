@@ -1,4 +1,4 @@
-"""What the state of a stack has: the engine is asked, because a program can't see it otherwise."""
+"""Read the state of a stack through the engine, since a program can't access it otherwise."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,15 +17,15 @@ from stacks.delivery import PREFIX
 State = Mapping[ObjectRef, str]
 """The objects of a stack, each with the URN of its resource."""
 Reader = Callable[[str], State | None]
-"""Name of a stack -> what it has; nothing if there is no such stack, None if that can't be told."""
+"""Name of a stack -> its objects; empty if there is no such stack, None if that is unknown."""
 
 
 class Stack(NamedTuple):
-    """The stack that is brought up, and where it is.
+    """The deployed stack and its environment.
 
     Attributes:
         owner: Organisation/project/stack, as in the annotation of its objects.
-        states: Reads the state of a stack. It is asked only if an object that exists lacks the annotation.
+        states: Reads the state of a stack. Called only if an existing object lacks the annotation.
         environ: The environment of the program.
     """
 
@@ -44,15 +44,15 @@ _READ = "pulumi:pulumi:readStackResourceOutputs"
 
 
 def reader() -> Reader:
-    """Return what reads states through the engine, each once."""
+    """Return a cached reader of states."""
     return cache(_read)
 
 
 def objects(resources: Mapping[str, Any]) -> dict[ObjectRef, str]:
-    """Return the Kubernetes objects of a state, those in the releases of the traffic among them.
+    """Return the Kubernetes objects of a state, including those in traffic releases.
 
     Args:
-        resources: URN -> type and outputs, as the engine answers. A Patch resource owns no object.
+        resources: URN -> type and outputs, as the engine returns them. A Patch resource owns no object.
     """
     refs: dict[ObjectRef, str] = {}
     for urn, resource in resources.items():

@@ -1,8 +1,8 @@
-"""`meshup:trafficFile`: routes in a file of their own.
+"""`meshup:trafficFile`: routes in a separate file.
 
-Pulumi hands the configuration of a stack to its program in one environment variable, and Linux takes none above 128 KiB
-(MAX_ARG_STRLEN, linux/include/uapi/linux/binfmts.h). The routes of about 900 Services fill that, and then no program
-starts. A file has no such end.
+Pulumi passes the configuration of a stack to its program in one environment variable, which Linux limits to 128 KiB
+(MAX_ARG_STRLEN, linux/include/uapi/linux/binfmts.h). The routes of about 900 Services fill that, and no program
+starts. A file has no such limit.
 """
 
 from pathlib import Path
@@ -16,11 +16,11 @@ KEY = "meshup:trafficFile"
 
 
 def with_file(settings: Settings, project: Path) -> tuple[Settings, list[Diagnostic]]:
-    """Return the settings with the routes of the file among those of `meshup:traffic`.
+    """Add the routes of the file to those of `meshup:traffic`.
 
     Args:
         settings: The settings of the stack.
-        project: The folder of the project, where a relative path starts.
+        project: The folder of the project, base of a relative path.
     """
     name = settings.traffic_file
     if name is None:

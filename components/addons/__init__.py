@@ -6,4 +6,4 @@ from typing import Any
 from .interface import Addon
 
 ADDONS: Mapping[str, Addon[Any]] = {}
-"""By name. A new one is a module here, and an entry."""
+"""Add-ons by name."""

@@ -1,4 +1,4 @@
-"""An add-on: one chart beside the mesh, as an entry.
+"""Interface of add-ons: one chart beside the mesh each.
 
 `components.addons.ADDONS` lists those that go with any mesh, `Mesh.addons` those of one mesh. How a stack uses them,
 after it has planned and registered the mesh::
@@ -22,7 +22,7 @@ from ..scalars import Name, Repository, Version
 
 
 class AddonSettings(Arguments):
-    """What every add-on has in the configuration."""
+    """Settings of every add-on."""
 
     enabled: bool = False
     """Whether it is installed."""
@@ -39,13 +39,13 @@ Args = TypeVar("Args", bound=AddonSettings)
 
 @dataclass(frozen=True, kw_only=True)
 class AddonPlan:
-    """What an add-on will have on the cluster: plain data.
+    """Plan of an add-on: plain data.
 
     Attributes:
         name: The name of the add-on.
         resource: Class and Pulumi name of its component.
         release: Its Helm release.
-        namespace: The metadata of the namespace that it makes.
+        namespace: The metadata of its namespace.
         dashboard: How its dashboard is opened, for the stack output `dashboards`; empty for none.
         awaited: See `Addon`.
     """
@@ -59,7 +59,7 @@ class AddonPlan:
 
 
 class Addon(ABC, Generic[Args]):
-    """A chart beside the mesh. Nothing waits for it: applications do without."""
+    """A chart beside the mesh. Nothing depends on it."""
 
     name: ClassVar[str]
     """Name of the chart and of the release; key of the stack output `dashboards`."""
@@ -68,15 +68,15 @@ class Addon(ABC, Generic[Args]):
     repository: ClassVar[str]
     """The chart repository of its project."""
     sections: ClassVar[Mapping[str, "type[AddonSettings]"]] = {}
-    """The keys of a stack's configuration that are its own, with their classes."""
+    """Its own sections of a stack's configuration, with their classes."""
     awaited: ClassVar[bool] = True
-    """Whether its release is ready only when its workloads are; False for a chart without any."""
+    """Whether Helm waits for its workloads; False for a chart without any."""
     dashboard: ClassVar[tuple[str, int] | None] = None
     """Service and port of its dashboard."""
 
     @abstractmethod
     def args(self, settings: Sections, mesh: Arguments, charts: ChartSource) -> Args | None:
-        """Return what the add-on is planned from, None if it is not wanted.
+        """Return the arguments of the add-on, None if it is disabled.
 
         Args:
             settings: The configuration.
@@ -93,7 +93,7 @@ class Addon(ABC, Generic[Args]):
         """Return the metadata of its namespace."""
 
     def plan(self, args: Args) -> AddonPlan:
-        """Decide what the add-on will have."""
+        """Plan the add-on."""
         release = self.release(args)
         opened: dict[str, str] = {}
         if self.dashboard is not None:
@@ -123,7 +123,7 @@ def addon_release(
     values: dict[str, Any],
     timeout: int = DEFAULT_TIMEOUT,
 ) -> HelmRelease:
-    """Return the release of an add-on; its own version and repository come before those that are given."""
+    """Return the release of an add-on; its configured version and repository override the arguments."""
     source = ChartSource(repository=args.repository) if args.repository else charts
     version = args.version or version
     made = chart_release(addon.name, source, addon.repository, version=version, namespace=namespace, values=values)
@@ -139,7 +139,7 @@ class AddonChart(pulumi.ComponentResource):
 
         Args:
             plan: What to register.
-            values: Further chart values, which may be known only at deployment. Those of the plan win over them.
+            values: Further chart values, which may be known only at deployment. The plan's values override them.
             opts: Of the component.
         """
         kind, name = plan.resource

@@ -7,4 +7,4 @@ from . import bookinfo, emojivoto
 from .interface import App
 
 APPS: Mapping[str, App[Any]] = {app.name: app for app in (bookinfo.APP, emojivoto.APP)}
-"""By the name that `meshup:apps` has."""
+"""Applications by their name in `meshup:apps`."""

@@ -52,7 +52,7 @@ DEFAULTS = BookinfoArgs()
 
 
 def services(args: BookinfoArgs = DEFAULTS) -> list[Service]:
-    """Return the Services that routes may name, with their versions."""
+    """Return the Services that routes may refer to, with their versions."""
     port = Port(PORT, "http", "http")
     return [versioned_service(app, args.namespace, (port,), versions) for app, versions in _VERSIONS.items()]
 
@@ -92,7 +92,7 @@ def _deployment(made: Workloads, app: str, version: str) -> Manifest:
 
 
 class Bookinfo(pulumi.ComponentResource):
-    """The application. Its namespace must be labelled for the mesh before: a pod is injected when it is made."""
+    """The Bookinfo application. Its namespace must already be in the mesh: pods are injected at creation."""
 
     def __init__(
         self, name: str, args: BookinfoArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None

@@ -1,8 +1,8 @@
-"""Emojivoto, Linkerd's sample application: a web front end that asks two gRPC services, and a bot that votes.
+"""Emojivoto, Linkerd's sample application: a web front end, its two gRPC backends, and a bot that votes.
 
 Facts from the manifest that Linkerd serves (run.linkerd.io/public/emojivoto.yml): names, labels, ports,
-environment, images. That manifest writes the host names for the namespace `emojivoto`; here they follow the
-namespace. The bot is told its host in the same way. All programs listen above port 1024 and write no file.
+environment, images. That manifest has host names in the namespace `emojivoto`; here they follow the
+namespace, that of the bot too. All programs listen above port 1024 and write no file.
 """
 
 from collections.abc import Mapping
@@ -56,8 +56,8 @@ class EmojivotoArgs(EmojivotoSettings, AppArgs):
 
 
 def services(args: EmojivotoArgs) -> list[Service]:
-    """Return the Services that routes may name, with their versions."""
-    # Linkerd takes connections to a port whose appProtocol it does not know, such as grpc, as opaque: the name says it.
+    """Return the Services that routes may refer to, with their versions."""
+    # Linkerd treats a port with an unknown appProtocol, such as grpc, as opaque; so only the port name is set.
     grpc = (Port(GRPC_PORT, "grpc"), Port(METRICS_PORT, "prom", "http"))
     return [
         versioned_service("emoji-svc", args.namespace, grpc, (args.version,)),
@@ -124,7 +124,7 @@ def _bot(made: Workloads, version: str, tag: str) -> Manifest:
 
 
 class Emojivoto(pulumi.ComponentResource):
-    """The application. Its namespace must be in the mesh before: a pod is injected when it is made."""
+    """The emojivoto application. Its namespace must already be in the mesh: pods are injected at creation."""
 
     def __init__(
         self, name: str, args: EmojivotoArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None

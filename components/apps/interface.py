@@ -1,4 +1,4 @@
-"""What a sample application provides: one entry per application; `components.apps.APPS` lists them.
+"""Interface of sample applications; `components.apps.APPS` lists them.
 
 How a stack uses an application::
 
@@ -22,7 +22,7 @@ from ..traffic import Service
 
 
 class AppSettings(Arguments):
-    """What every application has in the configuration."""
+    """Settings of every application."""
 
     namespace: Name
     """Its namespace. meshup makes it, in the mesh."""
@@ -43,7 +43,7 @@ class AppSettings(Arguments):
 
 
 class AppArgs(AppSettings):
-    """What every application takes beyond that. Its namespace exists, in the mesh or not."""
+    """Arguments of every application. Its namespace exists, in a mesh or not."""
 
     pod_annotations: dict[str, Deferred] = Field(default_factory=dict)
     """Further annotations of all pods. A change restarts them."""
@@ -56,12 +56,12 @@ Args = TypeVar("Args", bound=AppArgs)
 
 @dataclass(frozen=True)
 class AppPlan(Generic[Args]):
-    """What an application will have on the cluster: plain data.
+    """Plan of an application: plain data.
 
     Attributes:
         name: The name of it in `meshup:apps`.
         args: The arguments of its component.
-        objects: What the component will make.
+        objects: The objects that the component creates.
         services: Its Services, for routes.
         entry: The Service that a person opens, its port, and the path.
     """
@@ -83,7 +83,7 @@ class App(Generic[Args]):
     """An application.
 
     Attributes:
-        name: The name of it in `meshup:apps`; key of its section in the configuration.
+        name: Name in `meshup:apps`, and key of its section in the configuration.
         section: The class of that section.
         args: The class of its arguments.
         services: Returns the Services that routes may name, with their versions.
@@ -103,7 +103,7 @@ class App(Generic[Args]):
     def plan(
         self, settings: Sections, service_annotations: Mapping[str, Mapping[str, str]] | None = None
     ) -> AppPlan[Args]:
-        """Decide what the application will have."""
+        """Plan the application."""
         chosen = settings.section(self.section)
         args = chosen.extended(self.args, service_annotations=service_annotations or {})
         return AppPlan(self.name, args, tuple(self.manifests(args)), tuple(self.services(args)), self.entry)

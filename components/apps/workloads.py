@@ -1,4 +1,4 @@
-"""What the sample applications have in common: pure builders of their objects, and how these are registered."""
+"""Common parts of the sample applications: pure builders of objects, and their registration."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Workloads:
         return {**account, "automountServiceAccountToken": False, **self._pull_secrets()}
 
     def service(self, service: Service, labels: Mapping[str, str]) -> Manifest:
-        """Return a Service with the ports and the selector that routes know it by."""
+        """Return a Service with the ports and selector of the Service in routes."""
         ports = [
             {"name": p.name, "port": p.number, "targetPort": p.container, "protocol": "TCP"}
             | ({"appProtocol": p.app_protocol} if p.app_protocol else {})
@@ -123,7 +123,7 @@ class Workloads:
 
 
 def versioned_service(name: str, namespace: str, ports: Iterable[Port], versions: Iterable[str]) -> Service:
-    """Return a Service that routes may name: it selects by `app`, and `version` tells its versions apart."""
+    """Return a Service for routes: it selects by label `app`, its versions by label `version`."""
     labelled = tuple(Version(version, (("version", version),)) for version in versions)
     return Service(name=name, namespace=namespace, ports=tuple(ports), versions=labelled, selector=(("app", name),))
 

@@ -1,1 +1,1 @@
-"""The Pulumi package: what the components look like from other languages, and the process that serves them."""
+"""The Pulumi package: schema of the components for other languages, and the plugin that serves them."""

@@ -25,7 +25,7 @@ class ComponentServer(Provider):
     def construct(
         self, name: str, resource_type: str, inputs: pulumi.Inputs, options: pulumi.ResourceOptions | None = None
     ) -> ConstructResult:
-        """Construct a component from what came over the wire.
+        """Construct a component from its serialised inputs.
 
         Raises:
             InputPropertiesError: The arguments are not valid; the engine reports each fault at its property.
@@ -52,7 +52,7 @@ def _fault(fault: Diagnostic) -> InputPropertyErrorDetails:
 
 
 def main() -> None:
-    """Serve until the engine ends it."""
+    """Serve until the engine stops the process."""
     version = importlib.metadata.version(PACKAGE)
     schema = json.loads(SCHEMA.read_text()) | {"version": version}
     serve(ComponentServer(version, json.dumps(schema)), sys.argv[1:])

@@ -34,7 +34,7 @@ def components() -> dict[str, type[pulumi.ComponentResource]]:
 
 
 def outputs(component: type[pulumi.ComponentResource]) -> dict[str, Any]:
-    """Return the outputs of a component, which are its annotated attributes, and the type of each."""
+    """Return the outputs of a component with their types: its annotated attributes."""
     ours = [base for base in component.__mro__ if issubclass(base, pulumi.ComponentResource)][:-1]
     return {name: get_args(hint)[0] for base in ours for name, hint in inspect.get_annotations(base).items()}
 
@@ -65,7 +65,7 @@ def _arguments(component: type[pulumi.ComponentResource]) -> type[Arguments]:
 
 
 class Translation:
-    """Translates JSON Schema of pydantic to Pulumi's schema; notes the types that are referred to."""
+    """Translates pydantic's JSON Schema to Pulumi's schema; collects the referenced types."""
 
     def __init__(self, definitions: Schema) -> None:
         self._definitions = definitions
@@ -106,7 +106,7 @@ class Translation:
         return {**self._type(schema, plain=True), "description": " ".join(sentences)}
 
     def _type(self, schema: Schema, *, plain: bool = False) -> dict[str, Any]:
-        """Translate a type; `plain` for what has to be known when the components are made."""
+        """Translate a type; `plain` marks values that must be known at construction."""
         options = [option for option in _options(schema) if option.get("type") != "null"]
         if len(options) > 1:
             distinct = {json.dumps(found): found for found in (self._type(option, plain=plain) for option in options)}

@@ -1,6 +1,6 @@
-"""What is wrong with a route that can be read: contradictions in itself, and what a target can't do.
+"""Check valid routes for contradictions and for features that a target lacks.
 
-`check_route` looks at a route alone, `check_routes` at all of them together, `check_target` at a route on one target.
+`check_route` checks a route alone, `check_routes` all of them together, `check_target` a route on one target.
 All are pure and return diagnostics.
 """
 
@@ -24,15 +24,15 @@ from .witness import request_text
 LONGEST_MILLISECONDS = 99_999
 """A duration has five digits at most."""
 KEEP_METHOD = (307, 308)
-"""Redirects that a client follows with the method of its request (RFC 9110, section 15.4)."""
+"""Redirects that keep the method of the request (RFC 9110, section 15.4)."""
 HTTP_PREFIXES = ("http", "http2", "grpc", "grpc-web")
 HTTP_APP_PROTOCOLS = ("http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws")
 OPAQUE_PREFIXES = ("https", "tls", "tcp", "udp", "mongo", "redis", "mysql")
-"""Istio 1.30: protocols of a port by its name; only the first are routed by HTTP rules."""
+"""Istio 1.30: protocols by port name; HTTP rules apply only to the first ones."""
 
 
 def check_route(route: Route) -> Iterator[Diagnostic]:
-    """The contradictions of one route in itself."""
+    """Check one route for contradictions."""
     yield from _check_service(route)
     yield from _check_reach(route)
     for rule in route.rules:
@@ -93,9 +93,9 @@ def _check_versions(route: Route) -> Iterator[Diagnostic]:
 
 
 def _same_pods(versions: Sequence[Version]) -> Iterator[tuple[Version, Version]]:
-    """Each version that selects pods of an earlier one, with the first such.
+    """Yield each version that selects pods of an earlier one, with the first such.
 
-    Of two sets of labels in each other, both have the rarest label of the smaller one: so few pairs are compared.
+    If one set of labels contains another, both have the rarest label of the smaller one: so few pairs are compared.
     """
     counts = Counter(label for version in versions for label in version.labels)
     by_label: dict[tuple[str, str], list[tuple[int, Version]]] = {}
@@ -117,7 +117,7 @@ def _same_pods(versions: Sequence[Version]) -> Iterator[tuple[Version, Version]]
 
 
 def _check_reach(route: Route) -> Iterator[Diagnostic]:
-    """Rules and matches that no request reaches, because earlier ones take all of theirs."""
+    """Report rules and matches that are unreachable, because earlier ones match all their requests."""
     earlier: Earlier[Rule] = Earlier()
     for rule in route.rules:
         matches = rule.matches or (Match(where=rule.where),)
@@ -188,7 +188,7 @@ def _check_retry(rule: Rule) -> Iterator[Diagnostic]:
 
 
 def _round_up(milliseconds: int) -> str:
-    """A duration that is as long at least and that the configuration takes, or ""."""
+    """Return the duration, rounded up to one that the configuration accepts, or ""."""
     if milliseconds > LONGEST_MILLISECONDS:
         milliseconds = -(-milliseconds // SECOND) * SECOND
     return duration_text(milliseconds) if milliseconds <= LONGEST_DURATION else ""
@@ -278,7 +278,7 @@ def _check_affinity(route: Route) -> Iterator[Diagnostic]:
 
 
 def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
-    """What is wrong between routes."""
+    """Check routes for contradictions between them."""
     owners: dict[tuple[str, str], Route] = {}
     hosts: dict[tuple[str, str, int], tuple[str, str]] = {}
     ports: dict[tuple[str, int], list[Egress]] = {}
@@ -316,7 +316,7 @@ Limited = dict[tuple[str, int, tuple[str, str]], list[Route]]
 
 
 def _limited_twice(route: Route, limited: Limited) -> Iterator[Diagnostic]:
-    """A second limit for the same port of the same pods; adds the route to those that were met, by each label."""
+    """Report a second limit for the same port of the same pods; add the route to `limited`, by each label."""
     pods = set(route.service.selector)
     places = [(route.service.namespace, route.port.container, label) for label in route.service.selector]
     others = {other.key: other for place in places for other in limited.get(place, ())}
@@ -335,9 +335,9 @@ def _limited_twice(route: Route, limited: Limited) -> Iterator[Diagnostic]:
 
 
 def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
-    """A TCP host beside another host on one port of a namespace; adds the host to those that were met."""
+    """Report a TCP host beside another host on one port of a namespace; add the host to `others`."""
     conflicting = next((o for o in others if o.host != egress.host and "TCP" in (o.protocol, egress.protocol)), None)
-    # Of hosts that are not TCP, two are enough: one of them differs from any host that comes.
+    # Two non-TCP hosts are enough: one of them differs from any further host.
     if egress.protocol == "TCP" or len({other.host for other in others}) <= 1:
         others.append(egress)
     if conflicting:
@@ -352,7 +352,7 @@ def _tcp_beside(egress: Egress, others: list[Egress]) -> Iterator[Diagnostic]:
 
 
 def check_target(route: Route, target: Target, targets: Sequence[Target]) -> Iterator[Diagnostic]:
-    """What a target can't do of a route. `targets` are all that there are."""
+    """Report features of a route that a target lacks. `targets` are all targets, for remedies."""
     yield from refused(FEATURES, route, target, targets)
     if target.redirected_again:
         yield from _check_redirects_on(route, target)
@@ -366,7 +366,7 @@ def check_target(route: Route, target: Target, targets: Sequence[Target]) -> Ite
 
 
 def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
-    """What a target does with a redirect that leads back to its own rule."""
+    """Report redirects that lead back to their own rule."""
     earlier: list[Match] = []
     for rule in route.rules:
         redirect, matches = rule.redirect, rule.matches or (Match(),)
@@ -384,7 +384,7 @@ def _check_redirects_on(route: Route, target: Target) -> Iterator[Diagnostic]:
 
 
 def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[Match], route: Route) -> bool:
-    """True if a client that follows a redirect may meet the same rule again."""
+    """Return True if a client that follows a redirect may match the same rule again."""
     parts = route.service.host.split(".")
     names = {".".join(parts[:length]) for length in (1, 2, 3, len(parts))}
     here = replace(redirect, host="") if redirect.host in names else redirect

@@ -1,4 +1,4 @@
-"""What a request would meet: which rule takes it and why, on the mesh that the route is compiled for. Used by `meshup
+"""Evaluate which rule handles a request and why, on the mesh of the compiled route. Used by `meshup
 explain`.
 
 Interface::
@@ -23,15 +23,15 @@ from .targets import Atom, CallReading, Planned, Target
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What happens to a request.
+    """Result of evaluating a request.
 
     Attributes:
-        rule: The rule that takes it; None if no rule does, which is answered with 404.
-        reason: Why this rule, in words.
+        rule: The matching rule; None for a 404 response.
+        reason: Why this rule matches, in words.
         shares: Name of each backend and its share in percent.
-        policies: The policies that hold for it, one phrase each.
-        passed: The rules that were tried before, with the condition that failed.
-        elsewhere: Where the same request is taken by another rule: another version of the proxy, or HTTP/2; and the
+        policies: The policies that apply, one phrase each.
+        passed: The rules tried before, each with the failed condition.
+        elsewhere: Variants in which another rule matches (another version of the proxy, or HTTP/2), and the
             name of that rule, "" for none.
     """
 
@@ -46,7 +46,7 @@ class Decision:
 def request_from(
     target: str, method: str = "GET", headers: Sequence[tuple[str, str]] = (), query: Sequence[tuple[str, str]] = ()
 ) -> Request:
-    """A request from what a user types: the path may carry a query, header names any case."""
+    """Return the request for command-line input: the path may have a query, header names any case."""
     path, _, text = target.partition("?")
     parsed: list[tuple[str, str]] = []
     for part in text.split("&") if text else []:
@@ -57,12 +57,12 @@ def request_from(
 
 
 def evaluate(plan: Planned, request: Request, proxy: Proxy | None = None) -> Decision:
-    """Which rule of a compiled route takes a request, on its mesh.
+    """Return which rule of a compiled route handles a request on its mesh.
 
     Args:
         plan: The route.
         request: The request, over HTTP/1.1.
-        proxy: How the mesh's proxies read requests; those of the pinned version unless it is given.
+        proxy: How the mesh's proxies interpret requests; by default those of the pinned version.
 
     Raises:
         TooMuchWork: It takes too many steps.
@@ -124,7 +124,7 @@ def _reason(atom: Atom, also: Sequence[str], what: str, why: str) -> str:
 
 
 def _failed_condition(match: Match, request: Request, target: Target, reading: CallReading | None, proxy: Proxy) -> str:
-    """The first condition that a request does not meet, in words, or ""."""
+    """Return the first condition that a request does not meet, in words, or ""."""
     is_call = reading if match.grpc_service or (reading and reading.exclusive) else None
     if failed := _failed_call(match, request, is_call) if is_call else _failed_path(match, request):
         return failed
@@ -155,7 +155,7 @@ def _failed_path(match: Match, request: Request) -> str:
 
 
 def _failed_call(match: Match, request: Request, reading: CallReading) -> str:
-    """The part of a gRPC call that a request does not have, in words, or ""."""
+    """Return the part of a gRPC call that a request lacks, in words, or ""."""
     if reading.post_only and request.method != "POST":
         return "method is not POST"
     call = request.path.split("/")[1:]
@@ -191,7 +191,7 @@ def _meets(condition: TextMatch, value: str, read: Callable[[str], str | None]) 
 
 
 def _failed_cookies(match: Match, headers: dict[str, list[str]], kinds: tuple[TextMatchKind, ...], proxy: Proxy) -> str:
-    """The cookies are one condition on the header Cookie: all of them must stand in one text, as browsers write it."""
+    """Return the failed cookie condition. One Cookie header must hold all cookies, as browsers send it."""
     if not match.cookies:
         return ""
     values = headers.get("cookie", [])
@@ -214,7 +214,7 @@ def _failed_cookies(match: Match, headers: dict[str, list[str]], kinds: tuple[Te
 
 
 def policies(route: Route, rule: Rule) -> tuple[str, ...]:
-    """The policies that hold for a request which a rule takes, one phrase each."""
+    """Return the policies that apply to the requests of a rule, one phrase each."""
     phrases: list[str] = [*_rule_policies(rule, route)]
     breaker = route.circuit_breaker
     if breaker:
@@ -271,7 +271,7 @@ def _rule_policies(rule: Rule, route: Route) -> list[str]:
         if any(parts):
             phrases.append(f"rewritten to {' '.join(part for part in parts if part)}")
         if rule.rewrite.prefix:
-            # The checks make sure that there is one match at most, and that it is on a prefix.
+            # The checks guarantee at most one match, on a prefix.
             replaced = path_of(rule.matches[0] if rule.matches else Match()).value
             phrases.append(f"prefix {replaced} rewritten to {rule.rewrite.prefix}")
     if rule.redirect:
@@ -280,7 +280,7 @@ def _rule_policies(rule: Rule, route: Route) -> list[str]:
 
 
 def _redirect_text(redirect: Redirect, called: int) -> str:
-    """The new address as far as it differs from the one that was called; a host always with its port."""
+    """Return the new address without the parts that stay the same; a host always with its port."""
     port = redirect.port_for(called)
     shown = port != redirect.scheme_port if redirect.host or redirect.scheme else port != called
     scheme = f"{redirect.scheme}://" if redirect.scheme else ""

@@ -1,8 +1,8 @@
-"""Routes -> HTTPRoute and GRPCRoute (gateway.networking.k8s.io/v1) with per-version Services, for any mesh.
+"""Write routes as HTTPRoute and GRPCRoute (gateway.networking.k8s.io/v1) with per-version Services, for any mesh.
 
-Gateway API v1.5.1, standard channel; for Linkerd only what version 1.2.1 had (matches, filters, backendRefs), because
+Gateway API v1.5.1, standard channel; for Linkerd only fields of version 1.2.1 (matches, filters, backendRefs), because
 Linkerd ignores a resource with a field that it does not know. The parent is the Service that clients call, with group
-"": Istio does not take `core`.
+"": Istio does not accept `core`.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ REFUSALS = {
     "source": "HTTPRoute has no match on the source workload.",
     "source-namespace": "HTTPRoute has no match on the namespace of the source.",
 }
-"""What no mesh can do with an HTTPRoute."""
+"""Features that an HTTPRoute lacks on every mesh."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteDialect:
-    """How a mesh wants routes written, and what it makes of a GRPCRoute.
+    """How a mesh interprets HTTPRoutes and GRPCRoutes.
 
     Attributes:
-        timeouts: Whether rules carry `timeouts`, which a GRPCRoute does not have; else annotations do.
+        timeouts: Whether timeouts are in the field `timeouts` of rules, which a GRPCRoute lacks, or in annotations.
         rust: Whether patterns are for Rust's regex crate, with anchors: Linkerd looks for the first match and only then
             asks whether it is the whole text, so `a|ab` would not take `ab`.
         grpc_exclusive: Whether a GRPCRoute takes the whole port: HTTP/2 only, and of that only POST to a path of at
@@ -61,11 +61,11 @@ class RouteDialect:
     grpc_response_headers: bool
 
     def pattern(self, pattern: str) -> str:
-        """The pattern as the mesh wants it."""
+        """Return the pattern in the syntax of the mesh."""
         return f"^(?:{patterns.rust(pattern)})$" if self.rust else pattern
 
     def needs_http(self, rule: Rule) -> bool:
-        """True if a GRPCRoute can't carry the rule."""
+        """Return True if a GRPCRoute can't express the rule."""
         if rule.redirect or rule.rewrite or (rule.timeout and self.timeouts):
             return True
         if rule.headers and not rule.headers.response.empty and not self.grpc_response_headers:
@@ -75,7 +75,7 @@ class RouteDialect:
 
 @dataclass(frozen=True, slots=True)
 class RoutePart:
-    """The rules of a route that one object carries, its name, and the annotations that hold for all of them."""
+    """The rules of a route in one object, its name and its annotations."""
 
     name: str
     rules: Sequence[Rule]
@@ -88,7 +88,7 @@ def _read_service(item: Manifest) -> TrafficObject:
 
 
 def _read_route(item: Manifest) -> TrafficObject:
-    """A route sends requests to its backends and mirrors. It holds for its parents, so it names these too."""
+    """Return the destinations of a route: its backends and mirrors, and its parents."""
     spec: dict[str, Any] = item.get("spec") or {}
     references: list[dict[str, Any]] = [*(spec.get("parentRefs") or ())]
     for rule in spec.get("rules") or ():
@@ -101,7 +101,7 @@ def _read_route(item: Manifest) -> TrafficObject:
 
 
 READERS = {"Service": _read_service, "HTTPRoute": _read_route, "GRPCRoute": _read_route}
-"""How the destinations of an object are read."""
+"""Readers of the destinations of an object, by kind."""
 
 
 class GatewayApiTarget(Target):
@@ -115,10 +115,10 @@ class GatewayApiTarget(Target):
     dialect: RouteDialect
 
     def kind(self, route: Route) -> RouteKind:
-        """GRPCRoute if every condition is one on gRPC and nothing needs HTTPRoute; else HTTPRoute.
+        """Return GRPCRoute if every condition is on gRPC and nothing needs HTTPRoute; else HTTPRoute.
 
         A Service port has one of them, never both: a GRPCRoute makes the HTTPRoutes beside it conflicted. Where it
-        would shut out other callers of the port, the port must be declared to be gRPC.
+        would exclude HTTP callers of the port, the port must be declared as gRPC.
         """
         matches = [match for rule in route.rules for match in rule.matches]
         if not any(match.grpc_service for match in matches):
@@ -130,11 +130,11 @@ class GatewayApiTarget(Target):
         return "HTTPRoute" if any(self.dialect.needs_http(rule) for rule in route.rules) else "GRPCRoute"
 
     def parts(self, route: Route) -> list[RoutePart]:
-        """The rules by the object that carries them."""
+        """Return the rules of each object, with its name and annotations."""
         return [RoutePart(route_name(route), route.rules, {})]
 
     def groups(self, route: Route) -> Sequence[Sequence[Rule]]:
-        """The rules of each object."""
+        """Return the rules of each object."""
         return [part.rules for part in self.parts(route)]
 
     def call_reading(self, route: Route) -> CallReading | None:
@@ -163,7 +163,7 @@ class GatewayApiTarget(Target):
             yield from _check_version_services(route, service)
 
     def write(self, routes: Sequence[Route]) -> Iterator[Manifest]:
-        """Write the routes, after the leave to name Services of other namespaces."""
+        """Write the routes, after the ReferenceGrants for Services in other namespaces."""
         for route in routes:
             kind = self.kind(route)
             yield from _reference_grants(route, kind)
@@ -217,7 +217,7 @@ class GatewayApiTarget(Target):
         return {"headers": headers} if headers else {}
 
     def _named(self, name: str, condition: TextMatch) -> Manifest:
-        """A condition by name. The Gateway API has only exact and regular expressions here."""
+        """Return a condition by name. The Gateway API has only exact and regular expressions here."""
         written = written_as(condition, EXACT_OR_REGEX)
         if written.kind == "exact":
             return {"type": "Exact", "name": name, "value": written.value}
@@ -248,13 +248,13 @@ def _check_version_services(route: Route, service: Service) -> Iterator[Diagnost
 
 
 def route_name(route: Route) -> str:
-    """The name of the route object; with the port where the Service has several."""
+    """Return the name of the route object, with the port if the Service has several."""
     several = len(route.service.ports) > 1
     return f"{route.service.name}-{route.port.number}" if several else route.service.name
 
 
 def version_services(service: Service) -> list[Manifest]:
-    """One Service for each version: HTTPRoute backends are Services, and know no subsets."""
+    """Return one Service per version: HTTPRoute backendRefs are Services, without subsets."""
     return [_version_service(service, Destination(service, service.ports[0], version)) for version in service.versions]
 
 
@@ -273,7 +273,7 @@ def _version_service(service: Service, destination: Destination) -> Manifest:
 
 
 def _reference_grants(route: Route, kind: RouteKind) -> list[Manifest]:
-    """Leave for the route to name Services of other namespaces, one object for each such Service."""
+    """Return a ReferenceGrant for each backend Service in another namespace."""
     home = route.service.namespace
     grants: dict[tuple[str, str], Manifest] = {}
     for rule in route.rules:
@@ -342,7 +342,7 @@ def _rewrite(rewrite: Rewrite) -> Manifest:
 
 
 def _redirect(redirect: Redirect, route: Route) -> Manifest:
-    # Where no port is written, Linkerd keeps the one of the request although the scheme changes.
+    # Without a port, Linkerd keeps that of the request although the scheme changes.
     written: Manifest = {"statusCode": redirect.status, "port": redirect.port_for(route.port.number)}
     if redirect.scheme:
         written["scheme"] = redirect.scheme

@@ -1,7 +1,7 @@
-"""The raw form of `meshup:traffic`, as pydantic models: types, ranges, choices and names are declared here.
+"""The raw form of `meshup:traffic` as pydantic models: types, ranges, choices and names.
 
-parse.py resolves these to the model of routes (model.py), where names are Services and short forms are written out. A
-field has the name of the field of the model that it becomes, wherever nothing has to be resolved.
+parse.py resolves these to the model of routes (model.py), where names are Services and short forms are expanded. A
+field that needs no resolution has the same name in both.
 """
 
 import re
@@ -46,19 +46,19 @@ MOST_CHANGES = 16
 MOST_MIRRORS = 13
 """Gateway API v1.5.1: a filter changes 16 headers in each way; a rule has 16 filters, three of which may be others."""
 MOST_REQUESTS = 100_000_000
-"""Linkerd keeps the requests of a second in 32 bits, and 50 ms is the shortest interval."""
+"""Linkerd stores requests per second in 32 bits, and 50 ms is the shortest interval."""
 SHORTEST_FILL = 50
 """Milliseconds; the shortest fill_interval of Envoy's local rate limit."""
 LONGEST_REGEX = 1024
-"""Istio's webhook takes no longer regular expression, and quoting may double a text (validateStringRegexp)."""
+"""Istio's webhook rejects longer regular expressions, and quoting may double a text (validateStringRegexp)."""
 LONGEST_EGRESS_HOST = 235
-"""With what comes before and behind it, the host names an object, and a name has 253 characters at most."""
+"""The host is part of an object name of at most 253 characters."""
 FULL_WEIGHT = 100
 NEVER_THERE = ("keep-alive", "proxy-connection", "transfer-encoding")
 """Headers of the connection (RFC 9110, section 7.6.1) that Envoy was seen to remove whatever their value. Connection,
-Upgrade and TE are there when a request asks for an upgrade, or for trailers."""
+Upgrade and TE remain if a request asks for an upgrade, or for trailers."""
 RETRY_STATUS = frozenset(str(status.value) for status in HTTPStatus if status.value >= HTTPStatus.BAD_REQUEST)
-"""Istio takes only statuses that have a name (pkg/config/validation, validateHTTPRetry)."""
+"""Istio accepts only statuses that have a name (pkg/config/validation, validateHTTPRetry)."""
 RETRY_CONDITIONS = (*HTTP_RETRY, *CONNECTION_RETRY, *GRPC_RETRY, *sorted(RETRY_STATUS))
 DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -116,7 +116,7 @@ def _weight(value: object) -> object:
 
 
 def path_fault(path: str) -> str:
-    """What is wrong with a literal path, or "". The rules are those of the Gateway API v1.5.1 HTTPPathMatch."""
+    """Return what is wrong with a literal path, or "", by the rules of the Gateway API v1.5.1 HTTPPathMatch."""
     if not path.startswith("/"):
         return "The path does not start with '/'."
     for part in ("//", "/./", "/../", "%2f", "%2F", "#", "?", " "):
@@ -200,7 +200,7 @@ Labels = Annotated[dict[LabelKey, LabelValue], Field(min_length=1)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=_COUNT_MOST)]
 Percent = Annotated[float, Field(ge=0.0001, le=100, allow_inf_nan=False)]
-"""What Envoy can tell apart: a millionth."""
+"""Resolution of percentages in Envoy: a millionth."""
 Weight = Annotated[int, BeforeValidator(_weight), Field(ge=0, le=FULL_WEIGHT)]
 Duration = Annotated[
     int, BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,5}(ms|s|m|h)$")])
@@ -237,7 +237,7 @@ Condition = Annotated[
 
 
 def _unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
-    """Refuse what stands twice in a list, and names in a mapping that differ in case only."""
+    """Refuse duplicate list entries, and names in a mapping that differ only in case."""
     named = isinstance(items, Mapping)
     entries: Iterable[tuple[int | str, str]] = ((name, name.lower()) for name in items) if named else enumerate(items)
     seen: dict[str, int | str] = {}
@@ -306,7 +306,7 @@ _conditions = Field(min_length=1, max_length=MOST_CONDITIONS)
 
 
 def text_match(form: str | One) -> TextMatch:
-    """The comparison of the model; a text alone is compared exactly."""
+    """Return the comparison of the model; a bare text is an exact match."""
     kind, value = ("exact", form) if isinstance(form, str) else form.one
     return TextMatch(cast("TextMatchKind", kind), "" if value is True else value)
 
@@ -352,7 +352,7 @@ class MatchForm(Some):
             yield ("cookies",), inconsistent("MSH005", message, f"at most {LONGEST_REGEX} characters")
 
     def named(self, key: Literal["headers", "cookies", "query"]) -> tuple[tuple[str, TextMatch], ...]:
-        """Conditions by name; the names of headers in lower case."""
+        """Return conditions by name; header names in lower case."""
         forms: dict[str, str | One] | None = getattr(self, key)
         if not forms:
             return ()
@@ -396,7 +396,7 @@ class BackendForm(DestinationForm):
 
 
 def _full_weight(shares: dict[str, int] | list[BackendForm], info: ValidationInfo) -> Any:
-    """The weights sum to 100, none is missing."""
+    """Refuse missing weights and weights that do not sum to 100."""
     if is_partial(info):
         return shares
     if not shares:
@@ -712,7 +712,7 @@ class PortForm(Form):
 
 
 def _unique_by(*fields: str) -> AfterValidator:
-    """Refuse entries of a list that agree in some fields."""
+    """Refuse list entries with equal values of the fields."""
 
     def check(items: Sequence[Form] | None) -> Sequence[Form] | None:
         _unique([":".join(str(getattr(item, field)) for field in fields) for item in items or ()])

@@ -1,6 +1,6 @@
-"""The neutral model of traffic: what a user declares, independent of mesh and API. Plain frozen data.
+"""The model of traffic, independent of mesh and API. Plain frozen data.
 
-`parse` (components/traffic/parse.py) makes it from configuration; the compilers read it. Everything in it is resolved:
+`parse` (components/traffic/parse.py) builds it from configuration; targets compile it. Everything in it is resolved:
 names of versions and Services have become `Service` and `Port`, short forms have become rules, durations are integer
 milliseconds. Lists are tuples and mappings are tuples of pairs, so that a route is hashable and can't change.
 
@@ -49,7 +49,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a Service: the labels that its pods have besides the Service's selector."""
+    """One version of a Service: the labels of its pods besides the Service's selector."""
 
     name: str
     labels: Pairs
@@ -57,15 +57,15 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service that routes may name, as the caller knows it before anything is deployed.
+    """A Service that routes may refer to, as known before deployment.
 
     Attributes:
         name: Name of the Service.
         namespace: Its namespace.
         ports: Its ports, at least one.
-        versions: Its versions in a stable order; empty when it has no versions to split over.
-        selector: The Service's own selector; per-version Services start from it.
-        headless: `clusterIP: None`. Linkerd takes no route on such a Service.
+        versions: Its versions in a stable order; empty if traffic can't be split.
+        selector: The Service's selector; per-version Services add to it.
+        headless: `clusterIP: None`. Linkerd accepts no route for such a Service.
         domain: The DNS domain of the cluster.
     """
 
@@ -88,7 +88,7 @@ TextMatchKind = Literal["exact", "prefix", "regex", "present"]
 
 @dataclass(frozen=True, slots=True)
 class TextMatch:
-    """How one text is compared. `regex` (RE2) must match the whole text; `present` takes any value."""
+    """Comparison of a text. `regex` (RE2) must match the whole text; `present` matches any value."""
 
     kind: TextMatchKind
     value: str = ""
@@ -99,14 +99,14 @@ class Match:
     """A condition on a request; all parts must hold. A part that is not set holds for every request.
 
     Attributes:
-        path: On the path without the query. A prefix counts whole segments: `/a` takes `/a` and `/a/b`, not `/ab`.
+        path: Path without the query. A prefix matches whole segments: `/a` matches `/a` and `/a/b`, not `/ab`.
         method: Upper-case HTTP method, or "".
         headers: Name in lower case -> comparison.
         cookies: Name -> comparison.
         query: Name of the parameter -> comparison.
         source: Labels of the calling workload.
         source_namespace: Namespace of the calling workload, or "".
-        grpc_service: Full gRPC service name, or "". Only together with no path and no method.
+        grpc_service: Full gRPC service name, or "". Excludes path and method.
         grpc_method: gRPC method, or "".
         where: Path in the configuration.
     """
@@ -128,10 +128,10 @@ class Request:
     """A request as a client sends it.
 
     Attributes:
-        path: The path without the query, as it is sent.
+        path: The path without the query, as sent.
         method: HTTP method.
         headers: Names in lower case; the cookies are in `cookie`.
-        query: Parameters, as they are sent.
+        query: Parameters, as sent.
         source: Labels of the calling workload.
         source_namespace: Its namespace.
     """
@@ -146,7 +146,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where requests go: a version of a Service, or (version None) all endpoints of it."""
+    """Destination of requests: a version of a Service, or (version None) all its endpoints."""
 
     service: Service
     port: Port
@@ -158,7 +158,7 @@ class Destination:
         return self.version.name if self.version else self.service.name
 
     def label_for(self, caller: Service) -> str:
-        """The name for outputs of a Service's route: `v1` of its own, otherwise `ratings`, `ratings/v1`,
+        """Return the name in outputs of a Service's route: `v1` of its own, otherwise `ratings`, `ratings/v1`,
         `ratings.shop/v1`.
         """
         if self.service.host == caller.host:
@@ -191,11 +191,11 @@ class Retry:
     """Retries after the first attempt.
 
     Attributes:
-        attempts: 0..10 retries; 0 switches the mesh's own default retries off; None is as many as the Service's
+        attempts: 0..10 retries; 0 disables the mesh's default retries; None is as many as the Service's
             retry budget allows.
-        conditions: What is retried: `5xx`, `gateway-error`, `connect-failure`, `refused-stream`, `reset`,
+        conditions: Retry conditions: `5xx`, `gateway-error`, `connect-failure`, `refused-stream`, `reset`,
             or a status code such as `503`.
-        backoff: Milliseconds before the first retry, doubling after; None for the mesh's default.
+        backoff: Milliseconds before the first retry, then doubling; None for the mesh's default.
         where: Path in the configuration.
     """
 
@@ -223,7 +223,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Faults injected on purpose."""
+    """Injected faults."""
 
     delay: Delay | None = None
     abort: Abort | None = None
@@ -232,7 +232,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A copy of `percent` of the requests to a destination whose answers are dropped."""
+    """A copy of `percent` of the requests to a destination whose responses are dropped."""
 
     destination: Destination
     percent: float = 100.0
@@ -264,7 +264,7 @@ class Headers:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What the backend sees instead: `path` replaces the whole path, `prefix` the matched prefix, `host` the
+    """Rewrite of the request: `path` replaces the whole path, `prefix` the matched prefix, `host` the
     authority.
     """
 
@@ -275,12 +275,12 @@ class Rewrite:
 
 
 SCHEME_PORTS = {"http": 80, "https": 443}
-"""The port that a URL of the scheme has if it names none (RFC 9110, section 4.2)."""
+"""Default port of a URL scheme (RFC 9110, section 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """An answer that sends the client elsewhere; the rule has no backends then. `port` 0 is one that is not set."""
+    """A redirect response; its rule has no backends. `port` 0 means unset."""
 
     path: str = ""
     host: str = ""
@@ -291,11 +291,11 @@ class Redirect:
 
     @property
     def scheme_port(self) -> int:
-        """The port that the new address has if it names none. Requests inside a mesh are HTTP."""
+        """The default port of the new address. Requests inside a mesh are HTTP."""
         return SCHEME_PORTS[self.scheme or "http"]
 
     def port_for(self, called: int) -> int:
-        """The port of the new address: `port`; else that of `scheme`; else the one that was called.
+        """Return the port of the new address: `port`, else that of `scheme`, else the called one.
 
         The rule of the Gateway API (v1.5.1, HTTPRequestRedirectFilter, `port`), on every target.
 
@@ -305,19 +305,19 @@ class Redirect:
         return self.port or (SCHEME_PORTS[self.scheme] if self.scheme else called)
 
     def same_address(self, called: int) -> bool:
-        """True if scheme, host and port of the new address are those that were called."""
+        """Return True if scheme, host and port of the new address are the called ones."""
         return not self.host and self.scheme in ("", "http") and self.port_for(called) == called
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: the first rule that matches, in the order of the list, takes the request.
+    """One rule: the first matching rule in the list handles the request.
 
     Attributes:
-        name: Unique in its route; made from the position if the user gives none.
-        matches: Any of them suffices; empty matches every request.
+        name: Unique in its route; derived from the position by default.
+        matches: Alternatives; empty matches every request.
         backends: Weights sum to 100. Empty only with a redirect.
-        where: Path in the configuration; a rule that meshup added has the path of its Service.
+        where: Path in the configuration; that of the Service for a rule that meshup added.
         added: True for the catch-all that meshup added.
     """
 
@@ -336,8 +336,8 @@ class Rule:
 
     @property
     def retried(self) -> tuple[str, ...]:
-        """What is tried again. Unless it is set: `gateway-error`, and `unavailable` where only gRPC calls match, since
-        their answers have the HTTP status 200.
+        """Retry conditions. Default: `gateway-error`, and `unavailable` where only gRPC calls match, since
+        their responses have the HTTP status 200.
         """
         if self.retry is None or self.retry.attempts == 0:
             return ()
@@ -347,14 +347,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """When an endpoint is taken out, and how much a client may load a Service.
+    """Outlier detection and connection pool limits.
 
     Attributes:
         consecutive_errors: Failures in a row (5xx) that eject an endpoint, 1 or more; None for no ejection.
-        ejection: Milliseconds of the first ejection; it grows with each further one.
-        max_ejection: Milliseconds that an ejection never exceeds (Linkerd's max penalty); None for the default.
-        interval: Milliseconds between two looks at the counters (Istio); None for the default.
-        max_ejection_percent: Share of the endpoints that may be out at once (Istio); None for the default.
+        ejection: Milliseconds of the first ejection; each further one is longer.
+        max_ejection: Longest ejection in milliseconds (Linkerd's max penalty); None for the default.
+        interval: Milliseconds between evaluations of the counters (Istio); None for the default.
+        max_ejection_percent: Share of the endpoints that may be ejected at once (Istio); None for the default.
         max_connections, max_pending_requests, max_requests, max_requests_per_connection: Pool limits (Istio).
         where: Path in the configuration.
     """
@@ -381,7 +381,7 @@ class SessionAffinity:
     Attributes:
         kind: `cookie`, `header`, `query` or `source-ip`.
         name: Name of the cookie, header or parameter.
-        ttl: Milliseconds that the cookie lives (0: until the browser closes).
+        ttl: Lifetime of the cookie in milliseconds (0: session cookie).
         cookie_path: Path attribute of the cookie.
         where: Path in the configuration.
     """
@@ -395,12 +395,12 @@ class SessionAffinity:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """Requests per interval that each pod of the Service answers; the rest gets 429.
+    """Requests per interval that each pod of the Service accepts; it answers the rest with 429.
 
     Attributes:
         requests: 1 or more.
         per: Milliseconds of the interval.
-        burst: Requests that may come at once; None is `requests`.
+        burst: Size of a burst; None is `requests`.
         where: Path in the configuration.
     """
 
@@ -416,9 +416,9 @@ class RetryBudget:
 
     Attributes:
         percent: 0.0001..100.
-        min_retries: How many are allowed anyway, 1 or more: at once on Istio, a second on Linkerd; None is the mesh's
-            default, 3 and 10.
-        ttl: Milliseconds that Linkerd looks back; None for its default.
+        min_retries: Retries that are always allowed, 1 or more: concurrent (Istio) or per second (Linkerd); None is the
+            mesh's default, 3 and 10.
+        ttl: Window in milliseconds in which Linkerd counts requests; None for its default.
         where: Path in the configuration.
     """
 
@@ -433,7 +433,7 @@ EgressProtocol = Literal["HTTP", "HTTPS", "TLS", "TCP"]
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """A destination outside the mesh which the workloads of the route's namespace may call."""
+    """An external host that the workloads of the route's namespace may call."""
 
     host: str
     port: int
@@ -443,14 +443,14 @@ class Egress:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """All that is declared for the traffic to one Service.
+    """The configuration of the traffic to one Service.
 
     Attributes:
-        key: The key in the configuration; names the route in outputs.
+        key: Key in the configuration and name in outputs.
         service: The Service that clients call.
-        port: The port of it that the rules hold for.
+        port: The port of the Service to which the rules apply.
         api: Which API to compile to.
-        rules: In order. Never empty, unless only policies are declared.
+        rules: In order. Empty only if just policies are declared.
         where: Path in the configuration.
     """
 

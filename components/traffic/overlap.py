@@ -1,4 +1,4 @@
-"""Decide whether one match covers another or excludes it: exact for every part, not a comparison of texts."""
+"""Decide exactly whether one match covers another or is disjoint from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .model import Match, TextMatch
 
 Named = tuple[tuple[str, TextMatch], ...]
 Part = tuple[str, str]
-"""What a condition is on: `path`, `method`, `header`, `cookie`, `query`, `source` or `namespace`, and its name."""
+"""Part of a request: `path`, `method`, `header`, `cookie`, `query`, `source` or `namespace`, and its name."""
 Conditions = Mapping[Part, TextMatch]
 
 PATH: Part = ("path", "")
@@ -24,7 +24,7 @@ EVERY_PATH = TextMatch("prefix", "/")
 
 
 def path_of(match: Match) -> TextMatch:
-    """Return the path condition of a match: gRPC fixes it, and a match without one takes every path."""
+    """Return the path condition of a match: that of gRPC, or every path if there is none."""
     if match.grpc_service and match.grpc_method:
         return TextMatch("exact", f"/{match.grpc_service}/{match.grpc_method}")
     if match.grpc_service:
@@ -33,12 +33,12 @@ def path_of(match: Match) -> TextMatch:
 
 
 def method_of(match: Match) -> str:
-    """Return the method that a match asks for, or ""; gRPC is always POST."""
+    """Return the method that a match requires, or ""; gRPC is always POST."""
     return match.method or ("POST" if match.grpc_service else "")
 
 
 def conditions_of(match: Match) -> dict[Part, TextMatch]:
-    """Return the conditions of a match, by the part of the request that they are on."""
+    """Return the conditions of a match by part of the request."""
     exact = [(METHOD, method_of(match))] if method_of(match) else []
     exact += [(("source", key), value) for key, value in match.source]
     exact += [(("namespace", ""), match.source_namespace)] if match.source_namespace else []
@@ -113,7 +113,7 @@ class Earlier(Generic[_Item]):
         return next((self._all[at] for at in self._near(path_of(match)) if covers(self._all[at][0], match)), None)
 
     def _near(self, path: TextMatch) -> Iterable[int]:
-        """Return the positions of the matches whose path may cover a path."""
+        """Return the positions of matches whose path condition may cover a path."""
         if path.kind == "regex":
             return range(len(self._all))
         segments = path.value.rstrip("/").split("/")
@@ -130,8 +130,8 @@ _ESCAPED = re.compile(r"[^!$%&'()*+,\-./0-9:;=@A-Z\[\]_a-z~]")
 def canonical_path(path: str) -> str:
     """Return the path as Envoy compares it: Istio makes it normalise paths (observed with Envoy 1.40, Istio 1.30).
 
-    Backslashes are slashes; what needs no escape has none, what needs one has it; `.` and `..` are resolved; several
-    slashes stay. Linkerd compares a path as it comes.
+    Backslashes become slashes; percent-encoding is normalised; `.` and `..` are resolved; several
+    slashes stay. Linkerd compares a path unchanged.
     """
     path = path.partition("#")[0].replace("\\", "/")
     path = _UNESCAPED.sub(lambda escape: chr(int(escape[1], 16)), path)
@@ -189,11 +189,11 @@ def text_pattern(condition: TextMatch) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts that conditions on a part of a request compare.
+    """Comparison of the texts of a part of a request.
 
     Attributes:
-        meets: Whether a text meets a condition.
-        pattern: A condition as a pattern.
+        meets: Returns whether a text meets a condition.
+        pattern: Returns a condition as a pattern.
         every: The condition that every text meets.
     """
 

@@ -1,13 +1,13 @@
-"""Raw configuration -> routes: the value of `meshup:traffic`, checked and resolved.
+"""Parse the value of `meshup:traffic` into routes.
 
 Interface::
 
     parse(raw, path, services, domain="cluster.local") -> (routes, diagnostics)
 
 `raw` is the plain Python object, `path` its path for messages (`meshup:traffic`), `services` the Services that the
-stack's applications bring (`components.traffic.model.Service`). Routes come in the order of the configuration. All
-faults are found at once; a route with a fault of its own is left out of the result. Nothing is raised, whatever `raw`
-is. grammar.py declares what may be written; here names become Services, versions and ports.
+stack's applications have (`components.traffic.model.Service`). Routes are in the order of the configuration. All
+faults are reported at once; a route with a fault is left out of the result. No `raw` raises an
+exception. grammar.py declares the raw form; here names become Services, versions and ports.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ Form = TypeVar("Form", bound=BaseModel)
 Raw = Mapping[str, Any]
 
 DESCRIBING_KEYS = ("versions", "selector", "ports", "headless")
-"""Keys that describe a Service of one's own."""
+"""Keys that describe a Service which no application has."""
 
 
 class _Home(NamedTuple):
-    """The Service of a route, and the Service with its port where that is clear."""
+    """The Service of a route, and the Service with its port if the port is unambiguous."""
 
     service: Service | None
     destination: Destination | None
@@ -87,11 +87,11 @@ def parse(
     Args:
         raw: The configured value; None means no traffic is declared.
         path: Its path, for messages.
-        services: The Services that the stack brings.
-        domain: The DNS domain of the cluster: hosts and ServiceProfiles are named by it.
+        services: The Services of the stack's applications.
+        domain: The DNS domain of the cluster, part of hosts and names of ServiceProfiles.
 
     Returns:
-        The routes without a fault, and every fault.
+        The valid routes, and the diagnostics.
     """
     if raw is None:
         return [], []
@@ -101,7 +101,7 @@ def parse(
 
 
 class _Parser:
-    """Resolves forms, next to the raw data that they were read from: what is wrong in it is not in the form."""
+    """Resolves forms, together with their raw data: forms lack invalid values."""
 
     def __init__(self, path: str, services: Iterable[Service], domain: str, diagnostics: list[Diagnostic]) -> None:
         self.path = path
@@ -112,16 +112,16 @@ class _Parser:
             self.by_name.setdefault(service.name, []).append(service)
 
     def fault(self, code: str, where: str, value: object, message: str, allowed: str = "", *, remedy: str = "") -> None:
-        """Note a fault."""
+        """Append an error to the diagnostics."""
         self.diagnostics.append(Diagnostic(code, where, value, message, allowed, remedy))
 
     def suggestion(self, word: str, known: Iterable[str]) -> str:
-        """The remedy that names the nearest known word. After many faults nobody reads it, and it takes long."""
+        """Return a remedy with the most similar known word; "" after many faults, since it is slow."""
         guess = nearest(word, known) if len(self.diagnostics) < MOST_HINTS else None
         return f"Did you mean '{guess}'?" if guess else ""
 
     def routes(self, entries: Raw) -> list[Route]:
-        """The routes without a fault."""
+        """Return the valid routes."""
         forms: dict[str, RouteForm] = {}
         faulty: set[str] = set()
         for key, value in entries.items():
@@ -132,7 +132,7 @@ class _Parser:
                 faulty.add(key)
             if form:
                 forms[key] = form
-        # Services that the configuration describes are known to every other route of it.
+        # Every route may refer to Services that the configuration describes.
         described = sorted(forms, key=lambda key: not _describes(entries[key]))
         services = {key: self.service(key, forms[key], entries[key]) for key in described}
         routes: list[Route] = []
@@ -153,7 +153,7 @@ class _Parser:
     # The Service
 
     def service(self, key: str, form: RouteForm, raw: Raw) -> Service | None:
-        """The Service of a route: a known one, or one that the configuration describes."""
+        """Return the Service of a route: a known one, or one that the configuration describes."""
         where = join(self.path, key)
         if any(name in raw and getattr(form, name) is None for name in ("service", "namespace")):
             return None
@@ -163,7 +163,7 @@ class _Parser:
         return self.find(form.service or key, form.namespace, at, where)
 
     def find(self, name: str, namespace: str | None, at: str, where: str) -> Service | None:
-        """The known Service, or None after a fault at the name (`at`) or in the mapping that has it (`where`)."""
+        """Return the known Service, or None after reporting an error at the name (`at`) or its mapping (`where`)."""
         named = self.by_name.get(name, [])
         candidates = [service for service in named if namespace in (None, service.namespace)]
         if len(candidates) == 1:
@@ -182,7 +182,7 @@ class _Parser:
         return None
 
     def described(self, name: str, form: RouteForm, raw: Raw, where: str) -> Service | None:
-        """A Service of the user's own, which no application of the stack brings."""
+        """Return a Service that the configuration describes, which no application of the stack has."""
         if any(form.namespace in (None, service.namespace) for service in self.by_name.get(name, [])):
             at = join(where, next(key for key in DESCRIBING_KEYS if key in raw))
             message = f"The Service '{name}' is known already: from an application of the stack or from another entry."
@@ -206,7 +206,7 @@ class _Parser:
         return service
 
     def port(self, service: Service, number: int | None, raw: Raw, where: str) -> Port | None:
-        """The port that is meant: the named one, or the only one."""
+        """Return the named port, or the only one."""
         allowed = one_of(str(port.number) for port in service.ports)
         if number is not None:
             for port in service.ports:
@@ -224,7 +224,7 @@ class _Parser:
     # The route
 
     def route(self, key: str, form: RouteForm, raw: Raw, service: Service | None) -> Route | None:
-        """The route, or None if its Service is not clear."""
+        """Return the route, or None if its Service is unknown."""
         where = join(self.path, key)
         port = self.port(service, form.port, raw, where) if service else None
         home = _Home(service, Destination(service, port) if service and port else None)
@@ -257,7 +257,7 @@ class _Parser:
         )
 
     def rule(self, name: str, form: RuleForm, raw: Raw, where: str, home: _Home) -> Rule:
-        """A rule, with what is right in it."""
+        """Return a rule with its valid parts."""
         backends: tuple[Backend, ...] = ()
         if form.backends is not None:
             backends = self.backends(form.backends, raw["backends"], join(where, "backends"), home)
@@ -287,7 +287,7 @@ class _Parser:
     def backends(
         self, form: dict[str, int] | list[BackendForm], raw: object, where: str, home: _Home
     ) -> tuple[Backend, ...]:
-        """Weighted backends from the short form (version -> weight) or the list."""
+        """Return weighted backends from the short form (version -> weight) or the list."""
         backends: list[Backend] = []
         if isinstance(form, dict):
             for name, weight in form.items():
@@ -308,7 +308,7 @@ class _Parser:
         return tuple(backends)
 
     def destination(self, form: DestinationForm, raw: Raw, where: str, home: _Home) -> Destination | None:
-        """A destination from `version`, `service`, `namespace` and `port`."""
+        """Return a destination from `version`, `service`, `namespace` and `port`."""
         if any(key in raw and getattr(form, key) is None for key in ("version", "service", "namespace")):
             return None
         if form.service is not None:
@@ -325,7 +325,7 @@ class _Parser:
         return Destination(service, port, version)
 
     def version(self, name: str, service: Service, where: str) -> Version | None:
-        """The version of a Service, or None after a fault."""
+        """Return the version of a Service, or None after reporting an error."""
         for version in service.versions:
             if version.name == name:
                 return version
@@ -340,7 +340,7 @@ def _describes(raw: Raw) -> bool:
 
 
 def _with_raw(forms: Form | list[Form] | None, raw: object, where: str) -> list[tuple[Form, Raw, str]]:
-    """One form or each of a list, with its raw data and its path. What is no mapping was left out of the forms."""
+    """Return each form with its raw data and its path. Forms exist only for mappings."""
     if forms is None:
         return []
     if not isinstance(forms, list):
@@ -355,12 +355,12 @@ def _pairs(mapping: Mapping[str, str] | None) -> Pairs:
 
 
 def _policy(kind: Callable[..., Part], form: BaseModel | None, where: str) -> Part | None:
-    """The part of the model whose fields are those of the form."""
+    """Return the part of the model with the fields of the form."""
     return kind(**vars(form), where=where) if form else None
 
 
 def _is_everything(match: Match) -> bool:
-    """True for a match that holds for every request."""
+    """Return True for a match that every request meets."""
     return match in (Match(where=match.where), Match(TextMatch("prefix", "/"), where=match.where))
 
 

@@ -1,12 +1,12 @@
 r"""Regular expressions as sets of texts: match, containment, disjointness, an example. No backtracking.
 
 The syntax is what RE2 (Envoy) and Rust's regex crate (Linkerd) read the same, in ASCII: literals, `.`, classes,
-`\d \w \s` and their complements, groups, alternatives, `* + ? {n,m}`. A pattern matches the whole text, as in both
+`\d \w \s` and their complements, groups, alternatives, `* + ? {n,m}`. A pattern must match the whole text, as in both
 meshes. `\d \w \s` are those of RE2, which are ASCII; `rust` writes a pattern so that Rust reads them so.
 
 All answers are exact. They are decided on automata: one state for each character of the pattern with its repetitions
-written out (Glushkov's construction), sets of states as integers, and products of automata only as far as a question
-needs them. The work is counted (`counted`), because patterns of a few characters can take more than any machine has.
+expanded (Glushkov's construction), sets of states as integers, and products of automata only as far as a question
+needs them. The work is limited (`counted`), because short patterns can take exponential time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from functools import lru_cache
 from math import inf
 
 BEYOND = 1 << 128
-"""Any character beyond ASCII; no pattern tells two of them apart."""
+"""Any character beyond ASCII; no pattern distinguishes two of them."""
 ALL = (BEYOND << 1) - 1
 """Every character, as a bit mask: one bit for each of ASCII, one for all others."""
 MOST_SIZE = 4000
-"""Largest size of a pattern with its repetitions written out. Rust's regex crate stops at 10 MiB, which no pattern of
+"""Largest size of a pattern with its repetitions expanded. Rust's regex crate stops at 10 MiB, which no pattern of
 this size reaches when its classes are ASCII (tests/unit/traffic/test_patterns.py)."""
 MOST_REPEATS = 1000
 """RE2's and Go's limit of a counted repetition, and of nested ones multiplied."""
@@ -37,8 +37,8 @@ _RANGES = 16
 _MOST_SHIFTS = 64
 _PLAIN = string.ascii_lowercase + string.digits + string.ascii_uppercase + "/-_.~!$&'()*+,;=:@%?#[] \"<>\\^`{|}"
 _CHARACTERS = _PLAIN + "".join(chr(code) for code in range(128) if chr(code) not in _PLAIN + "\n") + "é"
-"""The characters of examples, plain ones first: all but the line feed, which `[^a]` takes and `.` does not, and which
-stands in no header and no path."""
+"""The characters of examples, plain ones first: all but the line feed, which `[^a]` matches and `.` does not, and which
+no header or path contains."""
 _CODES = [min(ord(character), 128) for character in _CHARACTERS]
 
 
@@ -55,21 +55,21 @@ _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v"}
 _META = frozenset("\\.+*?()|[]{}^$")
 _CLASS_META = frozenset("\\[]^-&~")
 _ANY = ALL & ~_mask("\n")
-"""What `.` is to RE2 and to Rust."""
+"""The characters that `.` matches in RE2 and Rust."""
 _SIGNS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
-# Lazy or greedy makes no difference to whether the whole text matches.
+# Laziness does not affect whether the whole text matches.
 _COUNT = re.compile(r"(?:(?P<sign>[*+?])|\{(?P<least>\d{1,4})(?P<comma>,(?P<most>\d{0,4}))?\})\??")
 
 
 class PatternError(ValueError):
-    """The pattern is not one that both meshes read the same. The message says why."""
+    """Both meshes do not interpret the pattern in the same way. The message says why."""
 
 
 class TooMuchWork(Exception):  # noqa: N818 -- a limit, no error of the program
-    """The questions of a compilation take more than MOST_STEPS steps.
+    """Comparing the patterns of a compilation takes more than MOST_STEPS steps.
 
     Attributes:
-        patterns: The patterns that took most steps, most first.
+        patterns: The most expensive patterns, in descending order.
         between: Paths in the configuration of the matches that were compared, if they are known.
     """
 
@@ -81,10 +81,10 @@ class TooMuchWork(Exception):  # noqa: N818 -- a limit, no error of the program
 
 @dataclass(slots=True)
 class Work:
-    """The steps that questions took, and their answers, so that nothing is decided twice.
+    """Steps and cached answers of questions about patterns.
 
     Attributes:
-        most: Steps at which TooMuchWork is raised.
+        most: Limit of steps, above which TooMuchWork is raised.
         steps: Steps so far.
         by_pattern: Steps that each pattern took.
     """
@@ -118,7 +118,7 @@ class Work:
         return self.automata[pattern]
 
     def behind(self, automaton: Automaton, states: int) -> int:
-        """Return the states behind a set of states of an automaton."""
+        """Return the successors of a set of states of an automaton."""
         key = (automaton.pattern, states)
         if key not in self.behinds:
             self.take(automaton.cost, automaton.pattern)
@@ -132,7 +132,7 @@ _current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 @contextmanager
 def counted() -> Generator[Work]:
-    """Count the work of all questions inside together, and keep their answers. A nested one adds to the outer one."""
+    """Count the work of all questions inside and cache their answers. A nested context adds to the outer one."""
     outer = _current.get()
     if outer is not None:
         yield outer
@@ -145,7 +145,7 @@ def counted() -> Generator[Work]:
 
 
 def work() -> Work:
-    """Return the work that questions are counted to: that of `counted`, or, outside of it, of one question alone."""
+    """Return the work of the enclosing `counted`, or, outside of it, that of a single question."""
     return _current.get() or Work()
 
 
@@ -161,13 +161,13 @@ class Node:
 
     @property
     def copies(self) -> int:
-        """Copies of the innermost part when the counted repetitions around it are written out."""
+        """Copies of the innermost part after expanding the counted repetitions around it."""
         inner = max((part.copies for part in self.parts), default=1)
         return inner * max(1, self.least if self.most is None else self.most)
 
     @property
     def size(self) -> int:
-        """Characters and signs when the repetitions are written out; a class of many ranges counts several times."""
+        """Characters and operators after expanding repetitions; a class of many ranges counts several times."""
         if self.kind == "set":
             return 1 + (self.mask & ~(self.mask << 1)).bit_count() // _RANGES
         inner = sum(part.size for part in self.parts)
@@ -186,7 +186,7 @@ class _Reader:
     def read(self) -> Node:
         if not self.pattern.isascii():
             raise PatternError("The pattern has characters beyond ASCII.")
-        # A pattern always means the whole text: anchors at its ends say nothing more.
+        # A pattern always matches the whole text: anchors at its ends are redundant.
         self.accept("^")
         node = self.alternatives(0)
         if self.position == len(self.pattern) - 1:
@@ -338,7 +338,7 @@ def fault(pattern: str) -> str:
 
 
 def rust(pattern: str) -> str:
-    r"""Return the pattern for Rust's regex crate, whose `\d \w \s` are Unicode and make it 40 times as large.
+    r"""Return the pattern for Rust's regex crate. Its `\d \w \s`, Unicode and 40 times as large, are replaced.
 
     Raises:
         PatternError: The pattern is not one that both meshes read the same.
@@ -393,11 +393,11 @@ class Automaton:
 
     Attributes:
         pattern: The pattern.
-        states: Their number. Sets of states are integers; state 0 is the start.
-        shifts: By distance, the states behind which there is another one at that distance. Copies of a part are alike,
+        states: Number of states. Sets of states are integers; state 0 is the start.
+        shifts: By distance, the states with a successor at that distance. Copies of a part are alike,
             so one shift serves all of them.
-        jumps: By the states that they lead to, further states, of links that would take many shifts.
-        ends: The states in which a text of the pattern may end.
+        jumps: By target states, the source states of links that would take many shifts.
+        ends: The accepting states.
         lengths: The length of the shortest text and of the longest.
         sample: One of the shortest texts.
         masks: The sets of characters in the pattern, each once.
@@ -452,7 +452,7 @@ class Automaton:
             return True, 0, 0
         nullable, first, last = self._add(part)
         begin = first
-        # Of a part that takes the empty text, fewer copies are as good as many, so none of the copies needs to: each
+        # If a part matches the empty text, fewer copies match as well, so no copy needs to match it: each
         # state then leads to the next copy alone.
         least = 0 if nullable else node.least
         end = last if least <= 1 else 0
@@ -476,7 +476,7 @@ class Automaton:
                 self.shifts[target - source] = self.shifts.get(target - source, 0) | 1 << source
 
     def behind(self, states: int) -> int:
-        """Return the states behind a set of states, whatever character is read."""
+        """Return the successors of a set of states for any character."""
         reached = 0
         for target, sources in self.jumps.items():
             if states & sources:
@@ -609,7 +609,7 @@ def _example(question: _Question, done: Work) -> str | None:
 
 
 def _distinct_characters(automata: Sequence[Automaton]) -> list[int]:
-    """Return one character of each class that no pattern tells apart, plain ones first."""
+    """Return one character of each class of characters that no pattern distinguishes, plain ones first."""
     classes = [_ANY]
     for mask in {mask for a in automata for mask in a.masks}:
         classes = [part for whole in classes for part in (whole & mask, whole & ~mask) if part]

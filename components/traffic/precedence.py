@@ -1,6 +1,6 @@
-"""Which rule takes a request: by the order of the list, or by what a target makes of it.
+"""Precedence of rules: by the order of the list, or by the ranking of a target.
 
-A description means its order: the first rule that matches. A VirtualService keeps it. HTTPRoutes have no order; each
+In the configuration, the first matching rule wins. A VirtualService keeps this order. HTTPRoutes have none; each
 mesh ranks their matches by rules of its own (`Target.rankings`).
 """
 
@@ -18,12 +18,12 @@ from .witness import PathLimit, Witnesses
 
 @dataclass(frozen=True, slots=True)
 class Inversion:
-    """A later rule that a target takes, or may take, for a request that an earlier one stands for.
+    """A later rule that a target prefers, or may prefer, to an earlier one for some request.
 
     Attributes:
         earlier: The match of the first rule that the request meets.
-        later: The match that the target prefers, with another outcome.
-        tie: Whether the target prefers neither, and the older object wins.
+        later: The match that the target prefers, whose rule has another outcome.
+        tie: Whether the target ranks both equally, so that the older object wins.
         request: A request that shows it.
     """
 
@@ -34,7 +34,7 @@ class Inversion:
 
 
 def atoms(route: Route, target: Target) -> list[Atom]:
-    """The matches of all rules, in the order of the list."""
+    """Return the matches of all rules, in the order of the list."""
     groups = {id(rule): number for number, rules in enumerate(target.groups(route)) for rule in rules}
     everywhere = target.every_path(route)
     listed: list[Atom] = []
@@ -46,7 +46,7 @@ def atoms(route: Route, target: Target) -> list[Atom]:
 
 
 def inversions(route: Route, target: Target, ranking: Ranking) -> list[Inversion]:
-    """The pairs of rules whose order a ranking would not keep, each with a request.
+    """Return the pairs of rules whose order a ranking inverts, each with a request.
 
     Raises:
         TooMuchWork: It takes too many steps.
@@ -70,7 +70,7 @@ def inversions(route: Route, target: Target, ranking: Ranking) -> list[Inversion
 
 
 _ANY_LENGTH = 1 << 30
-"""For a path that is longer than any prefix which it is below."""
+"""Rank of a path that is longer than any prefix of it."""
 
 
 class _Order:
@@ -84,14 +84,14 @@ class _Order:
         prefixes = {atom.path.value for atom in listed if ranking.by_path and atom.path.kind == "prefix"}
         exact = [TextMatch("exact", prefix) for prefix in sorted(prefixes)]
         self.limits = [PathLimit(outside=tuple(exact)), *(PathLimit(inside=(one,)) for one in exact)]
-        """The paths by what the ranks depend on: all but the prefixes, and each of these."""
+        """Classes of paths on which ranks depend: all but the prefixes, and each prefix."""
         lengths = (_ANY_LENGTH, *(len(one.value) for one in exact))
         self.ranks = [[ranking.rank(atom, length) for atom in listed] for length in lengths]
         self.takes = [{0, *(n for n, one in enumerate(exact, 1) if _takes(atom, one.value))} for atom in listed]
-        """The numbers of those limits in which there may be a path that a match takes."""
+        """The indices of the limits that may contain a path of a match."""
 
     def inversion(self, first: int, second: int) -> Inversion | None:
-        """How the target breaks the order of two matches, given by their positions."""
+        """Return how the target inverts two matches, given by their positions."""
         patterns.work().take(3)
         earlier, later = self.listed[first], self.listed[second]
         if self.outcomes[first] == self.outcomes[second]:
@@ -113,7 +113,7 @@ class _Order:
                 for n, atom in enumerate(self.listed)
                 if ranks[n] == ranks[second] and atom.group != later.group and self.outcomes[n] != self.outcomes[second]
             ]
-            # A request that shows a preference says more than one that shows a tie.
+            # Report a preference rather than a tie.
             if ranks[first] != ranks[second]:
                 request = self.witnesses.find(met, [*avoided, *beside], self.limits[number])
                 if request:
@@ -125,7 +125,7 @@ class _Order:
         return None
 
     def _ahead(self, other: int, first: int, second: int, ranks: Sequence[Rank]) -> bool:
-        """True if a further match would be taken before the first by the list, or before the second by the target."""
+        """Return True if another match precedes the first in the list, or the second in the target's ranking."""
         atom, later = self.listed[other], self.listed[second]
         if atom.index < self.listed[first].index:
             return True
@@ -141,18 +141,18 @@ def _takes(atom: Atom, path: str) -> bool:
 
 
 def outcome(rule: Rule, match: Match) -> Hashable:
-    """What becomes of a request that a rule takes by one of its matches: rules with the same one may change places."""
+    """Return the outcome of a request for a match of a rule: rules with equal outcomes may be swapped."""
     weights: dict[Destination, int] = {}
     for backend in rule.backends:
         weights[backend.destination] = weights.get(backend.destination, 0) + backend.weight
     shares = frozenset((destination, weight) for destination, weight in weights.items() if weight)
     policies = (rule.timeout, rule.retry, rule.fault, rule.headers, rule.rewrite, rule.redirect, *rule.mirrors)
-    # What is replaced of the path depends on the match.
+    # The replaced part of the path depends on the match.
     replaced = path_of(match) if rule.rewrite and rule.rewrite.prefix else None
     return shares, tuple(policy and replace(policy, where="") for policy in policies), rule.retried, replaced
 
 
 def ranked(listed: Sequence[Atom], route: Route, target: Target, path: str) -> list[Atom]:
-    """The matches in the order in which a target tries them for a path. Ties keep the order of the list."""
+    """Return the matches in the order in which a target tries them for a path. Ties keep the order of the list."""
     rankings = target.rankings(route)
     return sorted(listed, key=lambda atom: rankings[0].rank(atom, len(path)), reverse=True) if rankings else [*listed]

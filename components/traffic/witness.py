@@ -1,4 +1,4 @@
-"""Find a request that some matches take and others do not, or decide that there is none.
+"""Find a request that meets some matches and not others, or decide that none exists.
 
 A request found here has each header, cookie and parameter at most once, and only characters that a client can send.
 """
@@ -16,13 +16,13 @@ from .overlap import EVERY_PATH, METHOD, PATH, Conditions, Part, conditions_of, 
 from .proxies import Proxy
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "REPORT")
-"""The methods that a match can ask for, common ones first, and one that it can't ask for."""
+"""The methods that a match can require, common ones first, and one that it can't."""
 
 _SEGMENT = r"!$&'()*+,:;=@\-0-9A-Z\[\]_a-z~"
 _ESCAPE = r"%(?:2[0-9A-CFa-cf]|3[A-Fa-f]|40|5[B-Eb-e]|60|7[B-DFb-df]|[89A-Fa-f][0-9A-Fa-f])"
 _NO_DOT = rf"(?:[{_SEGMENT}]|{_ESCAPE})"
 NORMAL_PATH = rf"(?:/(?:\.?{_NO_DOT}(?:\.|{_NO_DOT})*|\.\.(?:\.|{_NO_DOT})+)?)+"
-"""The paths that `overlap.canonical_path` leaves as they are."""
+"""The paths that `overlap.canonical_path` does not change."""
 _ANY_PATH = r"/[!-\"$->@-~]*"
 _VALUE = r"(?:[!-~](?:[\t -~]*[!-~])?)?"
 _COOKIE = r"[!#-+\--:<-\[\]-~]*"
@@ -42,7 +42,7 @@ class Witnesses:
     """Find requests to the rules of a route.
 
     Args:
-        proxy: It says how paths and parameters are compared.
+        proxy: Determines how paths and parameters are compared.
         matches: All matches of the route.
     """
 
@@ -50,11 +50,11 @@ class Witnesses:
         self.proxy = proxy
         asked = {method_of(match) for match in matches}
         self._method = next(method for method in _METHODS if method not in asked)
-        # Where a match looks at the whole header Cookie, matches on cookies are conditions on it too.
+        # If a match has a condition on the header Cookie, matches on cookies become conditions on it too.
         self._whole_cookie = any(name == "cookie" for match in matches for name, _ in match.headers)
 
     def conditions(self, match: Match) -> Conditions:
-        """Return the conditions of a match, by what they are on; without one on the path if it takes every path."""
+        """Return the conditions of a match by part, without one on the path if every path meets it."""
         if self._whole_cookie:
             match = replace(match, headers=all_headers(match), cookies=())
         found = conditions_of(match)
@@ -71,7 +71,7 @@ class Witnesses:
         for conditions in met:
             for part, condition in conditions.items():
                 inside[part] = inside.get(part, frozenset()) | {condition}
-        # A condition on what the request can leave out does not hold then.
+        # A request without this part does not meet the condition.
         relevant = [
             conditions
             for conditions in avoided
@@ -120,11 +120,11 @@ class Witnesses:
         wanted = [self._domain(part), *(texts.pattern(condition) for condition in inside)]
         unwanted = [texts.pattern(condition) for condition in near]
         text = patterns.example(wanted, unwanted)
-        # An empty value is hard to see in a report.
+        # Prefer a value that is not empty: it is easier to see in a report.
         return patterns.example([*wanted, ".+"], unwanted) or "" if text == "" else text
 
     def _domain(self, part: Part) -> str:
-        """Return the pattern of the texts that a client can send there."""
+        """Return the pattern of the texts that a client can send for a part."""
         if part == PATH:
             return NORMAL_PATH if self.proxy.normalises_paths else _ANY_PATH
         query = _DECODED if self.proxy.decodes_parameters else _SENT

@@ -1,1 +1,1 @@
-"""Linkerd's certificates: made, checked, kept and rotated as code (docs/identity.md)."""
+"""Create, check, store and rotate Linkerd's certificates (docs/identity.md)."""

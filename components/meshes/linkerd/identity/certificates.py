@@ -1,4 +1,4 @@
-"""Make and read Linkerd's certificates. Pure: the clock is an argument, nothing is read or written.
+"""Create and parse Linkerd's certificates. Pure: the time is an argument.
 
 Facts (Linkerd edge-26.8.3): the issuer is ECDSA P-256 and a CA (pkg/issuercerts/issuercerts.go);
 the names `root.linkerd.<domain>` and `identity.linkerd.<domain>` are the convention of its documentation; a webhook's
@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 Role = Literal["anchor", "issuer", "webhook"]
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""A new certificate is valid from a little before its making, so that a machine whose clock is behind accepts it."""
+"""A new certificate is backdated, so that a machine whose clock is behind accepts it."""
 
 # RFC 5280 puts notAfter within a GeneralizedTime; Go and Python read no year beyond it.
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -31,7 +31,7 @@ _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Everything about a certificate but its key and its time.
+    """Properties of a certificate, except its key and its dates.
 
     Attributes:
         role: `anchor` (self-signed CA), `issuer` (CA signed by an anchor, signs no further CA), `webhook` (self-signed
@@ -88,14 +88,14 @@ def webhook_profile(service: str, namespace: str, validity: timedelta, renew_bef
 
 
 def issue(profile: Profile, now: datetime, signer: Issued | None = None, private_key_pem: str = "") -> Issued:
-    """Make a certificate.
+    """Create a certificate.
 
     Args:
         profile: Its profile.
-        now: The time of its making, with a time zone.
+        now: The current time, with a time zone.
         signer: The anchor that signs an issuer. Anchors and webhooks sign themselves.
-        private_key_pem: The key to keep. Empty makes a new one. An anchor that is renewed keeps its key: all that it
-            has signed stays valid, and proxies that still hold the old certificate accept the same chain.
+        private_key_pem: The key to reuse; "" generates one. A renewed anchor keeps its key: everything that it
+            signed stays valid, and proxies that still hold the old certificate accept the same chain.
 
     Raises:
         ValueError: An issuer without a signer, or another role with one; an unreadable key; a signer that has expired.
@@ -152,8 +152,8 @@ def renewal_due(
     Args:
         certificate_pem: The certificate in use.
         renew_before: The length of the window before its end.
-        now: The time of asking, with a time zone.
-        latest_end: The end of the anchor that signs it. An issuer that ends with its anchor gains nothing from being
+        now: The current time, with a time zone.
+        latest_end: The end of the signing anchor. An issuer that ends with its anchor gains nothing from being
             signed again, and would otherwise be renewed at every `up`.
     """
     end = load_certificate(certificate_pem).not_valid_after_utc
@@ -214,7 +214,7 @@ def members(bundle_pem: str) -> set[str]:
 
 
 def key_hash(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of subject and public key, by which a verifier knows a trust anchor."""
+    """Return the SHA-256 of subject and public key, which identify a trust anchor to a verifier."""
     spki = certificate.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -222,9 +222,9 @@ def key_hash(certificate: x509.Certificate) -> str:
 
 
 def restart_hash(bundle_pem: str, signer_pem: str) -> str:
-    """Return a short hash that changes when workloads have to restart: other anchors are trusted, or another one signs.
+    """Return a short hash of the trusted anchors and the signing one: workloads restart when it changes.
 
-    A proxy reads the trust bundle once, at its start; and while one anchor takes over from another, a restart gives
+    A proxy reads the trust bundle only at startup. When another anchor signs, a restart gives
     each workload a certificate of the new issuer at once. A renewed issuer under the same anchor changes nothing here.
     """
     signer = key_hash(load_certificate(signer_pem)) if signer_pem else ""

@@ -1,7 +1,7 @@
-"""Validation of an identity that the user brings: a list of diagnostics, before anything is deployed. Pure.
+"""Validate an identity that the user provides. Pure.
 
-What Linkerd demands is from pkg/issuercerts/issuercerts.go and pkg/tls at edge-26.8.3. Its charts check nothing of it:
-an RSA issuer that another anchor signed renders without a word, and linkerd-identity then does not start.
+Linkerd's requirements are in pkg/issuercerts/issuercerts.go and pkg/tls at edge-26.8.3. Its charts don't check them:
+an RSA issuer that another anchor signed renders without an error, and linkerd-identity then does not start.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _KEYS = {
     ),
     "issuer": (("ECDSA secp256r1",), "ECDSA on the curve P-256; with another, linkerd-identity would not start."),
 }
-"""The keys that Linkerd accepts, and the same in words."""
-# All that the library raises for what it can't read; these have no common base class.
+"""The keys that Linkerd accepts, with a description."""
+# The errors that the library raises for invalid input; they have no common base class.
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -47,7 +47,7 @@ _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Provided:
-    """An identity that the user brings, as PEM text. Its `repr` shows none of it.
+    """An identity that the user provides, as PEM text. Its `repr` shows none of it.
 
     Attributes:
         anchors_pem: One or more trust anchors, as one bundle.
@@ -69,15 +69,15 @@ def check_provided(
     issuer_path: str,
     key_path: str,
 ) -> list[Diagnostic]:
-    """Return all faults of a brought identity.
+    """Return the diagnostics of a provided identity.
 
     Args:
         provided: The material.
-        now: The time of asking, with a time zone.
+        now: The current time, with a time zone.
         minimum_days: A certificate with fewer days left is refused.
-        anchors_path: The configuration field of the anchors, for the report.
-        issuer_path: The field of the issuer's certificate.
-        key_path: The field of the issuer's key.
+        anchors_path: The configuration path of the anchors, for diagnostics.
+        issuer_path: The path of the issuer's certificate.
+        key_path: The path of the issuer's key.
     """
     diagnostics: list[Diagnostic] = []
     anchors = _certificates(provided.anchors_pem, anchors_path, diagnostics)
@@ -104,7 +104,7 @@ def check_provided(
 
 
 def _certificates(text: str, path: str, diagnostics: list[Diagnostic]) -> list[x509.Certificate]:
-    """Return the certificates in the text, in order, and add what is wrong with it to the diagnostics."""
+    """Return the certificates in the text, in order, and append to the diagnostics."""
     certificates: list[x509.Certificate] = []
     for label, block in _blocks(text, path, diagnostics):
         if label.endswith("PRIVATE KEY"):
@@ -124,14 +124,14 @@ def _certificates(text: str, path: str, diagnostics: list[Diagnostic]) -> list[x
 
 
 def _readable(block: str) -> x509.Certificate | None:
-    """Return the certificate if everything that the checks read can be decoded: the library decodes lazily."""
+    """Return the certificate if every field that the checks use can be decoded: the library decodes lazily."""
     try:
         certificate = certificates.load_certificate(block)
         certificate.public_key()
         _text(certificate.subject)
         _text(certificate.issuer)
         list(certificate.extensions)
-        # Go, in which Linkerd's control plane is written, reads no certificate with a negative serial number.
+        # Linkerd's control plane is written in Go, which rejects certificates with a negative serial number.
         if certificate.serial_number < 0 or certificate.not_valid_before_utc > certificate.not_valid_after_utc:
             return None
     except _UNREADABLE:

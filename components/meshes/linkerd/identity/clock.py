@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 VARIABLE = "MESHUP_NOW"
 """Environment variable that sets the clock: a time with zone, such as `2027-03-01T00:00:00Z`.
 
-`MESHUP_NOW=... pulumi preview` shows which certificates an `up` on that day would renew; the tests drive renewal so.
+`MESHUP_NOW=... pulumi preview` shows which certificates an `up` on that day would renew; the tests use it.
 """
 
 

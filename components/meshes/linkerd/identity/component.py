@@ -1,4 +1,4 @@
-"""The identity of a Linkerd mesh: trust anchors, issuer and webhook certificates, and what others need of them."""
+"""The identity of a Linkerd mesh: trust anchors, issuer and webhook certificates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VIZ_WEBHOOKS: Mapping[str, str] = {"tap": "tap", "tapInjector": "tap-injector"}
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long a certificate is valid and how long before its end it is renewed. Days."""
+    """Validity and renewal window of a certificate, in days."""
 
     validity_days: int
     renew_before_days: int
@@ -46,19 +46,19 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class IdentityPlan:
-    """What the identity of a mesh is made of: validated, plain data.
+    """Plan of a mesh's identity: validated, plain data.
 
     Attributes:
-        source: `managed` (made here), `provided` (brought by the user), `external` (kept by a CA in the cluster).
-        trust_domain: The trust domain, part of every name.
-        anchors: Names of the trust anchors in the bundle, of our choice; `managed` only.
+        source: `managed` (created here), `provided` (by the user), `external` (by a CA in the cluster).
+        trust_domain: The trust domain, part of every workload identity.
+        anchors: Names of the trust anchors in the bundle; `managed` only.
         signer: The anchor that signs the issuer; `managed` only.
-        anchor: Lifetime of a trust anchor. It is renewed with its key, so nothing below it changes.
+        anchor: Lifetime of a trust anchor. Renewal keeps its key, so certificates below it stay valid.
         issuer: Lifetime of the issuer.
         webhook: Lifetime of the webhooks' certificates.
-        anchors_pem: The brought trust bundle; `provided` only.
-        issuer_certificate_pem: The brought issuer; `provided` only.
-        issuer_key_pem: Its key. Plain here and a Pulumi secret from the registration on; never in `repr`.
+        anchors_pem: The provided trust bundle; `provided` only.
+        issuer_certificate_pem: The provided issuer; `provided` only.
+        issuer_key_pem: Its key: plain text here, a Pulumi secret once registered; never in `repr`.
     """
 
     source: Source
@@ -80,19 +80,19 @@ class IdentityPlan:
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate and its key, as Pulumi knows them. The key is a secret."""
+    """A certificate and its key as Pulumi inputs. The key is a secret."""
 
     certificate_pem: pulumi.Output[str]
     private_key_pem: pulumi.Output[str]
 
 
 def bundle_order(anchors: tuple[str, ...]) -> tuple[str, ...]:
-    """The anchors in the order of the bundle: by name, so that naming them in another order changes nothing."""
+    """Return the anchors in the order of the bundle: by name, independent of the configured order."""
     return tuple(sorted(anchors))
 
 
 def summary_entry(role: str, certificate_pem: str) -> dict[str, Any]:
-    """What the stack output `identity` says of one certificate. Never a key, and nothing that depends on the clock."""
+    """Return a certificate's entry in the stack output `identity`: no key, nothing that depends on the time."""
     facts = certificates.read(certificate_pem)
     return {
         "role": role,
@@ -103,9 +103,9 @@ def summary_entry(role: str, certificate_pem: str) -> dict[str, Any]:
 
 
 def report(listed: Mapping[str, str], now: datetime) -> str:
-    """Say for how long certificates stay valid.
+    """Return the end dates of certificates as text.
 
-    It is logged and is no output: an output would change every day, and a second `up` changes nothing.
+    It is logged, since an output that changes every day would make every `up` a change.
 
     Args:
         listed: Role -> certificate, PEM.
@@ -120,8 +120,8 @@ class Identity(pulumi.ComponentResource):
     """Trust anchors, issuer and webhook certificates of one Linkerd mesh.
 
     Attributes:
-        trust_bundle: The trusted anchors as PEM; empty when an external CA keeps them.
-        issuer: The issuer, None when an external CA keeps it.
+        trust_bundle: The trust anchors as PEM; empty with an external CA.
+        issuer: The issuer; None with an external CA.
         webhooks: Value key of the chart -> certificate and key.
         restart_hash: Changes when workloads have to restart (`certificates.restart_hash`); empty with an external CA.
         summary: The stack output `identity`.
@@ -140,11 +140,11 @@ class Identity(pulumi.ComponentResource):
         webhook_services: Mapping[str, tuple[str, str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Declare the certificates.
+        """Register the certificates.
 
         Args:
             name: Name of the component; its certificates are `<name>-<role>`.
-            plan: What the identity is made of.
+            plan: The plan of the identity.
             webhook_services: Value key of the chart -> Service and namespace of the webhook.
             opts: Of the component.
         """

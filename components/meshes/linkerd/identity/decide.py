@@ -1,4 +1,4 @@
-"""`meshup:identity` -> the plan of Linkerd's certificates."""
+"""Plan Linkerd's certificates from `meshup:identity`."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -11,10 +11,10 @@ from .settings import IdentitySettings, LifetimeSettings
 _PATH = "meshup:identity"
 _ANCHOR = Lifetime(3650, 90)
 _SHORTER = Lifetime(365, 90)
-"""Linkerd's own certificates are valid for a year, and `linkerd check` warns from 60 days on."""
+"""Linkerd's own certificates are valid for a year, and `linkerd check` warns below 60 days."""
 
 _MOST_BYTES = 256 * 1024
-"""Of a file of certificates: a certificate has about 1 KiB, and each of them is checked."""
+"""Size limit of a file of certificates: a certificate has about 1 KiB, and each is checked."""
 
 _LONGEST_DOMAIN = 64 - len("identity.linkerd.")
 """A common name has at most 64 characters (RFC 5280, ub-common-name)."""
@@ -24,7 +24,7 @@ _MATERIAL: Mapping[str, tuple[str, str]] = {
     "issuerCertificate": ("issuer_certificate", "issuer_certificate_file"),
     "issuerKey": ("issuer_key", "issuer_key_file"),
 }
-"""What a brought identity consists of, by configuration key: as text, or as a file."""
+"""Configuration keys of a provided identity, each as text or as a file."""
 
 
 def decide(
@@ -35,17 +35,17 @@ def decide(
     *,
     is_secret: bool,
 ) -> tuple[IdentityPlan, list[Diagnostic]]:
-    """Decide what the identity is made of.
+    """Plan the identity.
 
     Args:
         settings: `meshup:identity`.
-        trust_domain: Of the mesh.
-        now: The time, with a zone.
-        read_file: Reads a file, at most so many bytes; it raises an OSError whose text is the reason.
+        trust_domain: The trust domain of the mesh.
+        now: The current time, with a time zone.
+        read_file: Reads a file of at most the given bytes; raises an OSError whose text is the reason.
         is_secret: Whether the key `meshup:identity` is a Pulumi secret.
 
     Returns:
-        The plan and the faults. With a fault among them, the plan is good for finding further faults only.
+        The plan and the diagnostics. With an error among them, the plan serves only to find further faults.
     """
     diagnostics: list[Diagnostic] = []
     texts = {key: _text(settings, key, read_file, diagnostics) for key in _MATERIAL}
@@ -135,7 +135,7 @@ def _text(
 
 def _lifetime(settings: LifetimeSettings, default: Lifetime, what: str, diagnostics: list[Diagnostic]) -> Lifetime:
     validity = settings.validity_days or default.validity_days
-    # A short validity without a window of its own gets a third of it, as cert-manager does.
+    # The window of a short validity defaults to a third of it, as in cert-manager.
     window = settings.renew_before_days or min(default.renew_before_days, max(validity // 3, 1))
     if window >= validity:
         message = f"The window of {window} days is not shorter than the validity of {validity} days."

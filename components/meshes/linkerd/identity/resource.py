@@ -1,8 +1,8 @@
-"""One certificate as a Pulumi resource: made at `up`, its key a secret in the state, renewed within its window.
+"""A certificate as a Pulumi resource: created at `up`, its key a secret in the state, renewed within its window.
 
-A dynamic provider does it: the certificate lives in the state and nowhere else, so it needs no plugin. What keeps
-it from drifting: the provider is an importable class without fields, which is stored as its name and not as its code,
-and nothing that depends on the time goes into the inputs. Only `diff` looks at the clock.
+A dynamic provider creates it: the certificate is only in the state, so it needs no plugin. To keep
+the state stable, the provider is an importable class without fields, which is stored as its name and not as its code,
+and no input depends on the time. Only `diff` reads the clock.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _COMPUTED = ("certificatePEM", "privateKeyPEM", "notAfter", "subject", "serialNu
 
 
 def rotation_fault(olds: Properties, news: Properties) -> Diagnostic | None:
-    """Return the fault of an issuer that moves to another anchor in one step.
+    """Return the diagnostic for an issuer that moves to another anchor in one step.
 
-    Moving is safe when every running proxy already trusts the new anchor (it was in the bundle of the last run) and the
-    old one stays in the bundle until certificates under it are gone.
+    The move is safe if every running proxy trusts the new anchor (it was in the bundle of the last run) and the
+    old one stays in the bundle until its certificates are gone.
 
     Args:
         olds: The inputs of the last run, empty at the first.
-        news: The inputs of this run. What is not known yet at preview is looked at by the `up` itself.
+        news: The inputs of this run. The `up` checks inputs that are unknown at preview.
     """
     wanted = ("signerCertificatePEM", "trustBundlePEM")
     if any(not olds.get(key) or not news.get(key) or news[key] == UNKNOWN for key in wanted):
@@ -52,7 +52,7 @@ def rotation_fault(olds: Properties, news: Properties) -> Diagnostic | None:
 
 
 def next_material(state: Properties, news: Properties, now: datetime) -> Issued:
-    """Return the certificate and key that the resource has after this run: those it has, or new ones.
+    """Return the resource's current certificate and key, or new ones if they are due.
 
     Args:
         state: The outputs of the last run, empty at the first.
@@ -67,7 +67,7 @@ def next_material(state: Properties, news: Properties, now: datetime) -> Issued:
         signed = signer is None or certificates.is_signed_by(current.certificate_pem, signer.certificate_pem)
         if signed and not _due(current.certificate_pem, news, now):
             return current
-    # A trust anchor that keeps name and key is the same authority with other dates: nothing below it has to change.
+    # A trust anchor with the same name and key is the same authority: certificates below it stay valid.
     keep_key = news["role"] == "anchor" and state.get("commonName") == news["commonName"]
     profile = Profile(
         role=cast(Role, news["role"]),
@@ -95,14 +95,14 @@ def outputs(news: Properties, material: Issued) -> Properties:
 
 
 class CertificateProvider(dynamic.ResourceProvider):
-    """Make, keep and renew one certificate. Stateless, so that its stored form never changes."""
+    """Create, keep and renew one certificate. Stateless, so that its stored form never changes."""
 
     __module__ = __name__.replace(".meshes.linkerd.identity.", ".identity.")
-    """Where states look for it: components/identity/resource.py."""
+    """Existing states refer to it by this module: components/identity/resource.py."""
     serialize_as_secret_always = False
 
     def check(self, _olds: Properties, news: Properties) -> dynamic.CheckResult:
-        """Refuse a rotation that leaves out a step."""
+        """Refuse a rotation that skips a step."""
         fault = rotation_fault(_olds, news)
         if fault is None:
             return dynamic.CheckResult(news, [])
@@ -117,12 +117,12 @@ class CertificateProvider(dynamic.ResourceProvider):
         return dynamic.DiffResult(changes=_due(_olds["certificatePEM"], _news, clock.now(os.environ)))
 
     def create(self, props: Properties) -> dynamic.CreateResult:
-        """Make key and certificate."""
+        """Create key and certificate."""
         made = outputs(props, next_material({}, props, clock.now(os.environ)))
         return dynamic.CreateResult(made["fingerprint"][:16], made)
 
     def update(self, _id: str, _olds: Properties, _news: Properties) -> dynamic.UpdateResult:
-        """Make a new certificate if it is due or the inputs ask for it; keep the old one otherwise."""
+        """Create a new certificate if it is due or the inputs require it; keep the old one otherwise."""
         return dynamic.UpdateResult(outputs(_news, next_material(_olds, _news, clock.now(os.environ))))
 
 
@@ -149,14 +149,14 @@ class Certificate(dynamic.Resource, module="meshup", name="Certificate"):
         signer: Certificate | None = None,
         trust_bundle: pulumi.Input[str] | None = None,
     ) -> None:
-        """Declare the certificate.
+        """Register the certificate.
 
         Args:
             name: Name of the resource.
-            profile: What the certificate is for.
-            opts: Made fresh by the caller.
+            profile: Properties of the certificate.
+            opts: Options of this resource only.
             signer: The anchor that signs an issuer.
-            trust_bundle: For an issuer: the anchors that are trusted, to guard the steps of a rotation.
+            trust_bundle: For an issuer: the trusted anchors, to check the steps of a rotation.
         """
         properties: dict[str, Any] = {
             "role": profile.role,

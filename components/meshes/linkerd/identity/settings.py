@@ -1,4 +1,4 @@
-"""`meshup:identity`: the certificates of Linkerd. decide.py checks how the keys go together."""
+"""`meshup:identity`: the certificates of Linkerd. decide.py checks combinations of keys."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -13,23 +13,23 @@ Days = Annotated[int, Field(ge=1, le=36500)]
 
 
 class LifetimeSettings(Arguments):
-    """How long a certificate is valid, and how long before its end it is renewed."""
+    """Validity and renewal window of a certificate."""
 
     validity_days: Days | None = None
-    """Days; 3650 of an anchor and 365 of the others if not set."""
+    """Days; the default is 3650 for an anchor and 365 otherwise."""
     renew_before_days: Days | None = None
-    """Days, 90 if not set. A short validity without a window gets a third of it."""
+    """Days; the default is 90, or a third of a shorter validity."""
 
 
 class IdentitySettings(Arguments):
     """Linkerd's certificates. May be a secret as a whole."""
 
     anchors: Names = ("first",)
-    """Names of the trust anchors that meshup makes. The names are yours; each stands for one key."""
+    """Names of the trust anchors that meshup creates, of your choice; each name is one key."""
     signer: Name | None = None
-    """The anchor that signs the issuer; the first of them if not set."""
+    """The anchor that signs the issuer; the first one by default."""
     external_ca: Annotated[bool, Field(alias="externalCA")] = False
-    """A CA in the cluster keeps the anchors and the issuer."""
+    """A CA in the cluster provides the anchors and the issuer."""
     trust_anchors: Text | None = None
     """The anchors of an identity of your own, as PEM text."""
     trust_anchors_file: FilePath | None = None
@@ -43,7 +43,7 @@ class IdentitySettings(Arguments):
     issuer_key_file: FilePath | None = None
     """The same as a file."""
     minimum_days_left: Days = 14
-    """Of your own certificates: with fewer days left, meshup refuses. Below 60 it warns, as `linkerd check` does."""
+    """Refuse provided certificates with fewer days left. Below 60 days meshup warns, as `linkerd check` does."""
     anchor: LifetimeSettings = LifetimeSettings()
     """Lifetime of the trust anchors."""
     issuer: LifetimeSettings = LifetimeSettings()
@@ -52,5 +52,5 @@ class IdentitySettings(Arguments):
     """Lifetime of the webhooks' certificates."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Refuse an anchor that stands twice."""
+        """Refuse a duplicate anchor."""
         yield from repeated(f"{path}.anchors[{{}}]", self.anchors)
