@@ -12,10 +12,8 @@ from rich.console import Console
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, render
 from components.meshes import MESHES
-from components.meshes.targets import PLANES
 from components.traffic import Compilation
 from components.traffic.evaluate import Request, request_from
-from components.traffic.model import Mesh
 from components.traffic.proxies import Proxy
 from operate import explain as explaining
 from operate import stackfile
@@ -53,7 +51,7 @@ def explain(
             help="The folder of the project; else the nearest around the working directory, else meshup's own."
         ),
     ] = None,
-    mesh: Annotated[str, typer.Option(help="Explain for this mesh instead: istio or linkerd.")] = "",
+    mesh: Annotated[str, typer.Option(help=f"Explain for this mesh instead: {' or '.join(MESHES)}.")] = "",
     path: Annotated[str, typer.Option(help="Decide a request: its path, with or without a query.")] = "",
     method: Annotated[str, typer.Option(help="Its method.")] = "GET",
     header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
@@ -90,8 +88,8 @@ def explain(
         raw = stackfile.read(folder, name)
     except stackfile.StackFileError as error:
         _fail(str(error), USAGE)
-    if mesh not in ("", "istio", "linkerd"):
-        _fail(f"--mesh is {mesh!r}; allowed: istio, linkerd.", USAGE)
+    if mesh and mesh not in MESHES:
+        _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
     compilation, proxy, found = compiled(raw, name, mesh, folder)
     # A refused configuration may lack the very routes that are asked for.
     if not errors(found):
@@ -131,14 +129,13 @@ def compiled(
     chosen, found = settings.load(raw, stack)
     chosen, unreadable = traffic_file.with_file(chosen, directory)
     found += unreadable
-    target: Mesh = "linkerd" if (mesh or chosen.mesh) == "linkerd" else "istio"
-    compilation, said = plan.compiled(chosen, target)
+    target = MESHES[mesh or chosen.mesh]
+    compilation, said = plan.compiled(chosen, target.name)
     # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
-    read = MESHES[target]
-    wanted = read.wanted_version(chosen)
-    source, _ = charts.inspect(chosen.charts, read, read.charts(chosen), wanted)
-    version = wanted or source.version or read.versions.pinned
-    return compilation, PLANES[target].proxy(version), [*errors(found), *errors(said)]
+    wanted = target.wanted_version(chosen)
+    source, _ = charts.inspect(chosen.charts, target, target.charts(chosen), wanted)
+    version = wanted or source.version or target.versions.pinned
+    return compilation, target.data_plane.proxy(version), [*errors(found), *errors(said)]
 
 
 def _only_stack(directory: Path) -> str:

@@ -11,11 +11,10 @@ import yaml
 from components.apps import bookinfo
 from components.diagnostics import CATALOGUE, Diagnostic, render
 from components.diagnostics.codes import ALIASES, AREAS
-from components.meshes.targets import TARGETS
+from components.meshes import MESHES, TARGETS
 from components.traffic import Service, capability, compile_routes, parse
 from components.traffic.capability import FEATURES
 from components.traffic.manifests import match_text
-from components.traffic.model import Mesh
 from operate import explain, reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -66,7 +65,7 @@ def known_services() -> list[Service]:
 def example_diagnostics(example: dict[str, Any]) -> list[Diagnostic]:
     """What meshup says to an example of operate/examples.yaml."""
     routes, faults = parse(example["traffic"], "meshup:traffic", known_services())
-    mesh: Mesh = "linkerd" if example.get("mesh") == "linkerd" else "istio"
+    mesh = example.get("mesh", next(iter(MESHES)))
     return [*faults, *compile_routes(routes, mesh, TARGETS, known_services()).diagnostics]
 
 
@@ -75,7 +74,7 @@ def _example(file: Path) -> str:
     text = file.read_text()
     config = cast("dict[str, Any]", yaml.safe_load(text))["config"]
     lines = ["```yaml", text.rstrip(), "```", "", "| mesh | request | goes to | objects |", "| --- | --- | --- | --- |"]
-    for mesh in ("istio", "linkerd"):
+    for mesh in MESHES:
         routes, _ = parse(config["meshup:traffic"], "meshup:traffic", known_services())
         compilation = compile_routes(routes, mesh, TARGETS, known_services())
         if not compilation.planned:

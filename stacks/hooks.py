@@ -12,7 +12,7 @@ import pulumi
 
 from components.helm import RELEASE_TYPE
 from components.manifests import Manifest, ObjectRef, object_ref
-from components.meshes.targets import traffic_object
+from components.meshes import traffic_object
 from components.traffic.component import with_helm_ownership
 from stacks import delivery, ownership, transition
 from stacks.cluster import Cluster, ClusterError

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from components.addons import ADDONS
 from components.addons.interface import AddonPlan
@@ -12,11 +12,9 @@ from components.diagnostics import Diagnostic, errors
 from components.helm import ChartSource, HelmRelease
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.mesh_namespace import MeshNamespaceArgs, metadata
-from components.meshes import MESHES
+from components.meshes import MESHES, TARGETS
 from components.meshes.interface import MeshPlan, MeshRequest
-from components.meshes.targets import TARGETS
 from components.traffic import Compilation, compile_routes, parse
-from components.traffic.model import Mesh
 from stacks import charts, delivery, files, gateway_api, patches
 from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
@@ -125,7 +123,7 @@ def build(
     return plan, [*diagnostics, *bundle_diagnostics]
 
 
-def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation, list[Diagnostic]]:
+def compiled(settings: Settings, mesh: str = "") -> tuple[Compilation, list[Diagnostic]]:
     """Read and compile the routes of a stack, without a cluster.
 
     Args:
@@ -135,7 +133,7 @@ def compiled(settings: Settings, mesh: Mesh | None = None) -> tuple[Compilation,
     Returns:
         The compiled routes, and all diagnostics.
     """
-    target = mesh or cast("Mesh", settings.mesh)
+    target = mesh or settings.mesh
     services = [service for app in _apps(settings, {}) for service in app.services]
     domain = MESHES[target].cluster_domain(settings)
     routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain)

@@ -3,9 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..traffic.manifests import Manifest
+from ..traffic.objects import TrafficObject
+from ..traffic.targets import Target, readers
 from .interface import Mesh
 from .istio.mesh import IstioMesh
 from .linkerd.mesh import LinkerdMesh
 
 MESHES: Mapping[str, Mesh[Any]] = {mesh.name: mesh for mesh in (IstioMesh(), LinkerdMesh())}
 """By the name that `meshup:mesh` has. The first one is the default."""
+TARGETS: tuple[Target, ...] = tuple(target for mesh in MESHES.values() for target in mesh.targets)
+"""All that routes can be compiled to."""
+_READERS = readers(TARGETS)
+
+
+def traffic_object(item: Manifest) -> TrafficObject:
+    """Return an object that is on a cluster, with the destinations that it offers and names."""
+    return _READERS.get(item["kind"], TrafficObject)(item)

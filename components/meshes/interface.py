@@ -30,6 +30,7 @@ from ..diagnostics import Diagnostic, nearest
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
 from ..scalars import Version
+from ..traffic.targets import DataPlane, Target
 
 Minor = tuple[int, int]
 """Major and minor version; of Linkerd's edge releases year and month."""
@@ -242,6 +243,8 @@ class Mesh(ABC, Generic[Planned]):
     versions: ClassVar[Versions]
     signature: ClassVar[Signature]
     gateway_api: ClassVar[GatewayApiRange]
+    targets: ClassVar[tuple[Target, ...]]
+    """What routes can be compiled to, in the order in which `api: auto` tries them."""
     addons: ClassVar[tuple[Addon[Any], ...]] = ()
     """Add-ons that only this mesh has."""
     presets: ClassVar[Presets] = {}
@@ -250,6 +253,11 @@ class Mesh(ABC, Generic[Planned]):
     """Keys of labels and annotations by which a namespace joins."""
     opt_outs: ClassVar[frozenset[str]] = frozenset()
     """Values of these annotations with which a namespace outside of the mesh says so."""
+
+    @property
+    def data_plane(self) -> DataPlane:
+        """The mesh as routes see it."""
+        return self.targets[0].plane
 
     @property
     def sections(self) -> SectionTypes:

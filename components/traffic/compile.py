@@ -73,7 +73,7 @@ def compile_routes(
     Args:
         routes: What `parse` gave.
         mesh: The mesh of the stack.
-        targets: All targets that there are (components.meshes.targets.TARGETS); a refusal names those that can.
+        targets: All targets that there are (components.meshes.TARGETS); a refusal names those that can.
         services: The Services that the stack brings; a per-version Service that is among them is not made again.
         mtls: Whether the mesh admits callers without mutual TLS; Linkerd's rate limits must say it again.
     """

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Mesh = Literal["istio", "linkerd"]
 Mtls = Literal["strict", "permissive"]
 Api = Literal["auto", "istio", "gateway-api", "service-profile"]
 Pairs = tuple[tuple[str, str], ...]

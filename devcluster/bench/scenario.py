@@ -94,7 +94,7 @@ def compiler(traffic: Mapping[str, object]) -> str:
     return f"""\
 import json, resource, time
 from components.diagnostics import errors
-from components.meshes.targets import TARGETS
+from components.meshes import TARGETS
 from components.traffic import compile_routes, parse
 traffic = json.loads({json.dumps(json.dumps(traffic))})
 start = time.process_time()

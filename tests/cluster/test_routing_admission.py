@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from components.traffic.model import Mesh
 from devcluster.embedded import Embedded
 from tests.dataplane.traffic import examples, kube_batch
 from tests.dataplane.traffic.examples import MESHES, Example
@@ -38,12 +37,12 @@ def refused(api: Embedded, chosen: Sequence[Example]) -> list[str]:
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-def test_every_strategy_of_the_docs_is_accepted(api: Embedded, mesh: Mesh) -> None:
+def test_every_strategy_of_the_docs_is_accepted(api: Embedded, mesh: str) -> None:
     assert refused(api, list(examples.strategies(mesh))) == []
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-def test_every_cell_of_the_capability_matrix_is_accepted(api: Embedded, mesh: Mesh) -> None:
+def test_every_cell_of_the_capability_matrix_is_accepted(api: Embedded, mesh: str) -> None:
     assert refused(api, list(examples.cells(mesh))) == []
 
 

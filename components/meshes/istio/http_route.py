@@ -51,6 +51,9 @@ class IstioRoute(GatewayApiTarget):
         return [Ranking(_grpc_rank if self.kind(route) == "GRPCRoute" else _rank)]
 
 
+ISTIO_ROUTE = IstioRoute()
+
+
 def _rank(atom: Atom, _: int) -> Rank:
     method = 1 if method_of(atom.match) else 0
     return (_KIND_RANK[atom.path.kind], len(atom.path.value), method, atom.header_count, len(atom.match.query))

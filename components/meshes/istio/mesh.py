@@ -9,10 +9,12 @@ import pulumi
 from ...diagnostics import Diagnostic
 from ..interface import Membership, Mesh, MeshPlan, MeshRequest, Presets, Registered, Sections, Signature
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
+from .http_route import ISTIO_ROUTE
 from .membership import INJECTION, REVISION, IstioMembership, join
 from .mutual_tls import peer_authentication
 from .settings import IstioArgs, IstioSettings
 from .versions import GATEWAY_API, VERSIONS
+from .virtual_service import VIRTUAL_SERVICE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class IstioMesh(Mesh[IstioPlan]):
         crds_role="base",
     )
     gateway_api = GATEWAY_API
+    targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
     presets: ClassVar[Presets] = {
         "dev": {
             "replicas": 1,

@@ -77,6 +77,9 @@ class VirtualService(Target):
         yield manifest(API_VERSION, "VirtualService", service.name, service.namespace, spec)
 
 
+VIRTUAL_SERVICE = VirtualService()
+
+
 def _http_route(rule: Rule, port: Port | None, called: Port) -> Manifest:
     route: Manifest = {"name": rule.name}
     matches = _matches(rule.matches, port)

@@ -155,6 +155,9 @@ class LinkerdRoute(GatewayApiTarget):
                 )
 
 
+LINKERD_ROUTE = LinkerdRoute()
+
+
 def _rank(atom: Atom, length: int) -> Rank:
     method = 1 if method_of(atom.match) else 0
     return (_matched(atom, length), atom.header_count, len(atom.match.query), method)

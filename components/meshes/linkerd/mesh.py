@@ -21,11 +21,13 @@ from ..interface import (
 )
 from . import viz
 from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, namespaces, releases
+from .http_route import LINKERD_ROUTE
 from .identity import clock
 from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from .identity.decide import decide
 from .identity.settings import IdentitySettings
 from .membership import INJECT, LinkerdMembership, join
+from .service_profile import SERVICE_PROFILE
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
 from .versions import GATEWAY_API, VERSIONS
 
@@ -57,6 +59,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         crds_role="crds",
     )
     gateway_api = GATEWAY_API
+    targets = (LINKERD_ROUTE, SERVICE_PROFILE)
     addons = (viz.ADDON,)
     presets: ClassVar[Presets] = {
         "dev": {"proxyResources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}},

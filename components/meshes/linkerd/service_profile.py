@@ -100,6 +100,9 @@ class ServiceProfile(Target):
             yield manifest(API_VERSION, "ServiceProfile", route.service.host, route.service.namespace, spec)
 
 
+SERVICE_PROFILE = ServiceProfile()
+
+
 def _spec(route: Route) -> Manifest:
     routes: list[Manifest] = []
     for rule in route.rules:

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from components.apps import bookinfo
 from components.diagnostics import errors
-from components.meshes.targets import TARGETS
+from components.meshes import TARGETS
 from components.traffic import Compilation, Service, parse
 from components.traffic.capability import FEATURES
-from components.traffic.model import Mesh
 from devcluster.toolchain import Toolbox
 from tests.conftest import nightly
 from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
@@ -25,7 +24,7 @@ from tests.unit.traffic.strategies import configurations, edge_configurations, w
 from tests.unit.traffic.test_capability import compiled
 
 ROOT = Path(__file__).resolve().parents[3]
-MESHES: tuple[Mesh, ...] = ("istio", "linkerd")
+MESHES: tuple[str, ...] = ("istio", "linkerd")
 NAMESPACES = ("bookinfo", "edge", "shop")
 
 Manifest = dict[str, Any]
@@ -42,11 +41,11 @@ class Example:
     """
 
     name: str
-    mesh: Mesh
+    mesh: str
     objects: tuple[Manifest, ...]
 
 
-def strategies(mesh: Mesh) -> Iterator[Example]:
+def strategies(mesh: str) -> Iterator[Example]:
     """The examples of docs/strategies that a mesh can do, for every API of the mesh that can do them."""
     for file in sorted((ROOT / "docs" / "strategies").glob("*.yaml")):
         traffic = yaml.safe_load(file.read_text())["config"]["meshup:traffic"]
@@ -56,7 +55,7 @@ def strategies(mesh: Mesh) -> Iterator[Example]:
                 yield Example(f"{file.stem} by {api}", mesh, compilation.manifests)
 
 
-def cells(mesh: Mesh) -> Iterator[Example]:
+def cells(mesh: str) -> Iterator[Example]:
     """Every cell of the capability matrix that says yes for a mesh."""
     for target in TARGETS:
         for feature in FEATURES:
@@ -64,7 +63,7 @@ def cells(mesh: Mesh) -> Iterator[Example]:
                 yield Example(f"{feature.name} by {target.name}", mesh, compiled(feature, target).manifests)
 
 
-def compilation_of(raw: object, mesh: Mesh, services: Sequence[Service]) -> Compilation | None:
+def compilation_of(raw: object, mesh: str, services: Sequence[Service]) -> Compilation | None:
     """What a configuration compiles to, or None if it is refused."""
     routes, faults = parse(raw, PATH, services)
     compilation = compile_routes(routes, mesh, services)

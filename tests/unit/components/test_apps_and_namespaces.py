@@ -6,7 +6,7 @@ import pytest
 from components.apps import bookinfo
 from components.apps.bookinfo import BookinfoArgs
 from components.mesh_namespace import MeshNamespaceArgs, metadata
-from components.meshes.targets import traffic_object
+from components.meshes import traffic_object
 from components.namespace import POD_SECURITY_ENFORCE
 from components.traffic import dependencies
 

@@ -6,9 +6,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.meshes import MESHES
 from components.meshes.istio.proxies import ENVOY_1_38
 from components.meshes.istio.versions import ISTIO
-from components.meshes.targets import PLANES
 from devcluster.kubelet import spec
 from devcluster.kubelet.spec import Context, Node, NotYet, Probe, Source
 
@@ -128,7 +128,7 @@ def test_a_sidecar_is_started_with_the_environment_that_the_injector_asked_for()
 
 
 def test_the_proxies_read_requests_as_those_of_the_pinned_istio_do() -> None:
-    assert PLANES["istio"].proxy(ISTIO) is ENVOY_1_38, "see docs/embedded-envoy.md"
+    assert MESHES["istio"].data_plane.proxy(ISTIO) is ENVOY_1_38, "see docs/embedded-envoy.md"
     assert set(spec.RUNTIME_VALUES.values()) == {"false"}
 
 

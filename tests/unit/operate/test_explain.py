@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from components.meshes import MESHES
 from components.meshes.istio import proxies
-from components.meshes.targets import PLANES
 from operate import stackfile
 from operate.cli import app
 
@@ -269,14 +268,15 @@ def test_a_repeated_header_is_read_as_the_version_of_the_mesh_does_and_the_other
 
 
 def test_the_pinned_versions_are_those_that_the_routing_core_answers_for() -> None:
-    for name, mesh in MESHES.items():
-        assert PLANES[name].proxy(mesh.versions.pinned) is PLANES[name].pinned
-    assert PLANES["istio"].proxy("1.0.0") is PLANES["istio"].proxy(MESHES["istio"].versions.pinned), (
+    for mesh in MESHES.values():
+        assert mesh.data_plane.proxy(mesh.versions.pinned) is mesh.data_plane.pinned
+    istio = MESHES["istio"]
+    assert istio.data_plane.proxy("1.0.0") is istio.data_plane.proxy(istio.versions.pinned), (
         "the embedded cluster's charts"
     )
-    first = PLANES["istio"].proxy("1.29.6"), PLANES["istio"].proxy("1.30.3")
+    first = istio.data_plane.proxy("1.29.6"), istio.data_plane.proxy("1.30.3")
     assert first == (proxies.ENVOY_1_38, proxies.ENVOY_1_38)
-    assert PLANES["istio"].proxy("1.30.4-rc.1") is proxies.ENVOY_1_38_4
+    assert istio.data_plane.proxy("1.30.4-rc.1") is proxies.ENVOY_1_38_4
 
 
 def test_a_code_is_explained_with_its_remedy_and_example_and_needs_no_stack(tmp_path: Path) -> None:

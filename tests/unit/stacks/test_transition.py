@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.manifests import Manifest, object_ref
-from components.meshes.targets import traffic_object
+from components.meshes import traffic_object
 from stacks import transition as moving
 from stacks.transition import Transition
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 from components.diagnostics import render
-from components.meshes.targets import TARGETS
+from components.meshes import TARGETS
 from components.traffic import parse
 from components.traffic.capability import FEATURES
 from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes

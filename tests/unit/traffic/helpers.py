@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from components import traffic
 from components.diagnostics import Diagnostic, render
-from components.meshes.targets import TARGETS
+from components.meshes import TARGETS
 from components.traffic import Compilation, Port, Route, Service, Version, parse
 from components.traffic.model import Mtls
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.diagnostics import errors, render
-from components.meshes.targets import TARGETS
+from components.meshes import TARGETS
 from components.traffic import Compilation
 from components.traffic.capability import FEATURES, Feature, matrix
 from components.traffic.component import ROUTE_KINDS

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from components.meshes.istio.http_route import ISTIO_ROUTE
 from components.meshes.istio.proxies import ENVOY_1_38, ENVOY_1_38_4, ENVOY_1_39
-from components.meshes.istio.targets import ISTIO_ROUTE, VIRTUAL_SERVICE
+from components.meshes.istio.virtual_service import VIRTUAL_SERVICE
+from components.meshes.linkerd.http_route import LINKERD_ROUTE
 from components.meshes.linkerd.proxies import LINKERD_PROXY
-from components.meshes.linkerd.targets import LINKERD_ROUTE
 from components.traffic.evaluate import Request, evaluate, request_from
-from components.traffic.model import Mesh
 from components.traffic.overlap import canonical_path
 from components.traffic.proxies import Proxy
 from components.traffic.targets import Planned, Target
@@ -244,7 +244,7 @@ def test_envoy_normalises_paths_and_linkerd_decodes_parameters(asked: str, on_is
         {"name": "q", "match": {"query": {"q": "beta"}}},
         {"name": "rest"},
     ]
-    expected: dict[Mesh, str] = {"istio": on_istio, "linkerd": on_linkerd}
+    expected: dict[str, str] = {"istio": on_istio, "linkerd": on_linkerd}
     for mesh, name in expected.items():
         (plan,) = compile_routes(routes_of({"reviews": {"rules": rules}}), mesh).planned
         decision = evaluate(plan, request_from(asked))

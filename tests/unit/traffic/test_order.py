@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.meshes.istio.targets import ISTIO_ROUTE, VIRTUAL_SERVICE
-from components.meshes.linkerd.targets import LINKERD_ROUTE
+from components.meshes.istio.http_route import ISTIO_ROUTE
+from components.meshes.istio.virtual_service import VIRTUAL_SERVICE
+from components.meshes.linkerd.http_route import LINKERD_ROUTE
 from components.traffic import parse, patterns
 from components.traffic.evaluate import evaluate, request_from
 from components.traffic.model import Backend, Destination, Match, Request, Route, Rule, TextMatch, Timeout

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
 
 from components.diagnostics import Diagnostic
-from components.meshes.linkerd.targets import LINKERD_ROUTE
+from components.meshes.linkerd.http_route import LINKERD_ROUTE
 from components.traffic import patterns
 from components.traffic.manifests import cookie_pattern, quote
 from components.traffic.model import TextMatch

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.diagnostics import errors, render
-from components.meshes.istio.targets import VIRTUAL_SERVICE
-from components.meshes.linkerd.targets import LINKERD_ROUTE
+from components.meshes.istio.virtual_service import VIRTUAL_SERVICE
+from components.meshes.linkerd.http_route import LINKERD_ROUTE
 from components.traffic import parse, patterns
 from components.traffic.evaluate import Request, evaluate
 from components.traffic.manifests import reference
-from components.traffic.model import Match, Mesh, Route, Rule, TextMatch
+from components.traffic.model import Match, Route, Rule, TextMatch
 from components.traffic.overlap import PATH_TEXTS, covers, disjoint, path_matches
 from components.traffic.precedence import outcome
 from components.traffic.targets import Planned
@@ -35,26 +35,26 @@ from tests.unit.traffic.strategies import (
     wild_configurations,
 )
 
-MESHES: tuple[Mesh, ...] = ("istio", "linkerd")
+MESHES: tuple[str, ...] = ("istio", "linkerd")
 meshes = st.sampled_from(MESHES)
 
 
 @given(nonsense, meshes)
-def test_any_value_gives_routes_or_diagnostics_and_never_an_exception(raw: object, mesh: Mesh) -> None:
+def test_any_value_gives_routes_or_diagnostics_and_never_an_exception(raw: object, mesh: str) -> None:
     routes, diagnostics = parse(raw, PATH, SERVICES)
     compilation = compile_routes(routes, mesh, SERVICES)
     assert isinstance(render([*diagnostics, *compilation.diagnostics]), str)
 
 
 @given(st.dictionaries(st.sampled_from(["reviews", "ratings"]), nonsense), meshes)
-def test_any_body_of_a_route_gives_diagnostics_and_never_an_exception(raw: object, mesh: Mesh) -> None:
+def test_any_body_of_a_route_gives_diagnostics_and_never_an_exception(raw: object, mesh: str) -> None:
     routes, diagnostics = parse(raw, PATH, SERVICES)
     compile_routes(routes, mesh, SERVICES)
     assert all(diagnostic.path.startswith(PATH) for diagnostic in diagnostics)
 
 
 @given(st.one_of(configurations(), edge_configurations()), meshes)
-def test_two_compilations_of_one_configuration_are_the_same_bytes(raw: dict[str, Any], mesh: Mesh) -> None:
+def test_two_compilations_of_one_configuration_are_the_same_bytes(raw: dict[str, Any], mesh: str) -> None:
     first, second = (compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES) for _ in range(2))
     assert json.dumps(first.manifests) == json.dumps(second.manifests)
     assert json.dumps(first.summaries) == json.dumps(second.summaries)
@@ -71,7 +71,7 @@ def test_another_process_with_other_hashes_compiles_the_same_bytes() -> None:
 
 
 @given(configurations(), meshes)
-def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any], mesh: Mesh) -> None:
+def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any], mesh: str) -> None:
     routes, faults = parse(raw, PATH, SERVICES)
     assert not faults, render(faults)
     compilation = compile_routes(routes, mesh, SERVICES)
@@ -79,20 +79,20 @@ def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any]
 
 
 @given(configurations(), meshes)
-def test_every_object_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
+def test_every_object_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: str) -> None:
     compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
     for item in compilation.manifests:
         assert not faults_of_object(item)
 
 
 @given(st.one_of(wild_configurations, edge_configurations()), meshes)
-def test_every_object_of_wild_values_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: Mesh) -> None:
+def test_every_object_of_wild_values_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: str) -> None:
     for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).manifests:
         assert not faults_of_object(item)
 
 
 @given(st.one_of(configurations(), edge_configurations()), meshes)
-def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh: Mesh) -> None:
+def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh: str) -> None:
     compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
     names = [reference(item) for item in compilation.manifests]
     assert len(names) == len(set(names))
@@ -101,7 +101,7 @@ def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh
 
 
 @given(configurations(), meshes)
-def test_the_weights_of_every_compiled_rule_sum_to_100(raw: dict[str, Any], mesh: Mesh) -> None:
+def test_the_weights_of_every_compiled_rule_sum_to_100(raw: dict[str, Any], mesh: str) -> None:
     for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).manifests:
         rules: list[dict[str, Any]] = item["spec"].get("http") or item["spec"].get("rules") or []
         for rule in rules:
@@ -111,7 +111,7 @@ def test_the_weights_of_every_compiled_rule_sum_to_100(raw: dict[str, Any], mesh
 
 
 @given(configurations(), meshes, st.lists(requests, min_size=1, max_size=8))
-def test_the_mesh_takes_the_rule_that_stands_first(raw: dict[str, Any], mesh: Mesh, asked: list[Request]) -> None:
+def test_the_mesh_takes_the_rule_that_stands_first(raw: dict[str, Any], mesh: str, asked: list[Request]) -> None:
     """What is not refused keeps the order of the list on either mesh, and has a rule for every request.
 
     Rules that do the same may change places.

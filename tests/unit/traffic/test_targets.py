@@ -12,21 +12,21 @@ from components.traffic import parse
 from components.traffic.compile import Compilation
 from components.traffic.evaluate import evaluate, request_from
 from components.traffic.manifests import reference
-from components.traffic.model import Mesh, Mtls
+from components.traffic.model import Mtls
 from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes, routes_of
 
 
-def compiled(raw: object, mesh: Mesh) -> Compilation:
+def compiled(raw: object, mesh: str) -> Compilation:
     compilation = compile_routes(routes_of(raw), mesh, SERVICES)
     assert not errors(compilation.diagnostics), render(compilation.diagnostics)
     return compilation
 
 
-def objects(raw: object, mesh: Mesh) -> dict[str, Any]:
+def objects(raw: object, mesh: str) -> dict[str, Any]:
     return {reference(item): item for item in compiled(raw, mesh).manifests}
 
 
-def codes(raw: object, mesh: Mesh) -> set[str]:
+def codes(raw: object, mesh: str) -> set[str]:
     return {fault.code for fault in errors(compile_routes(routes_of(raw), mesh, SERVICES).diagnostics)}
 
 
@@ -46,7 +46,7 @@ def test_linkerd_gets_a_route_on_the_service_with_group_empty_and_a_service_for_
 
 
 @pytest.mark.parametrize(("mesh", "route"), [("istio", "VirtualService"), ("linkerd", "HTTPRoute")])
-def test_a_change_of_weights_changes_exactly_the_object_with_the_weights(mesh: Mesh, route: str) -> None:
+def test_a_change_of_weights_changes_exactly_the_object_with_the_weights(mesh: str, route: str) -> None:
     before, after = objects(SPLIT, mesh), objects({"reviews": {"split": {"v2": 50, "v3": 50}}}, mesh)
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == [f"{route}/bookinfo/reviews"]
@@ -185,7 +185,7 @@ def test_linkerd_never_gets_a_shortest_penalty_above_the_longest() -> None:
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 @pytest.mark.parametrize("path", [{"regex": ".*"}, {"regex": "/.*"}, {"prefix": "/"}])
-def test_a_rule_that_takes_every_path_needs_no_other_behind_it(mesh: Mesh, path: dict[str, str]) -> None:
+def test_a_rule_that_takes_every_path_needs_no_other_behind_it(mesh: str, path: dict[str, str]) -> None:
     compilation = compiled({"reviews": {"rules": [{"match": {"path": path}, "backends": {"v1": 100}}]}}, mesh)
     assert not compilation.diagnostics
     assert len(compilation.planned[0].route.rules) == 1
@@ -193,7 +193,7 @@ def test_a_rule_that_takes_every_path_needs_no_other_behind_it(mesh: Mesh, path:
 
 def test_a_wildcard_and_a_host_outside_the_mesh_have_different_names() -> None:
     hosts = [{"host": host, "port": 80, "protocol": "HTTP"} for host in ("*.example.com", "any.example.com")]
-    counts: dict[Mesh, int] = {"istio": 2, "linkerd": 3}
+    counts: dict[str, int] = {"istio": 2, "linkerd": 3}
     for mesh, count in counts.items():
         assert len(compiled({"reviews": {"egress": hosts}}, mesh).manifests) == count
 
@@ -252,9 +252,7 @@ def of_port(number: int, rules: list[dict[str, Any]], **keys: Any) -> dict[str, 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
 @pytest.mark.parametrize("port", [80, 9000])
 @pytest.mark.parametrize("rest", [[], [{}], [BY_HEADER], [BY_HEADER, {}]])
-def test_a_grpcroute_stands_only_where_it_shuts_out_no_caller(
-    mesh: Mesh, port: int, rest: list[dict[str, Any]]
-) -> None:
+def test_a_grpcroute_stands_only_where_it_shuts_out_no_caller(mesh: str, port: int, rest: list[dict[str, Any]]) -> None:
     """On Linkerd it makes a port HTTP/2 and POST only, so a port that has other callers gets an HTTPRoute."""
     compilation = compiled(of_port(port, [CALL, *rest], api="gateway-api"), mesh)
     grpc = mesh == "istio" or port == 9000
@@ -301,14 +299,14 @@ def test_grpc_calls_are_tried_again_on_a_grpc_status_unless_it_is_said_otherwise
 def test_an_app_protocol_that_linkerd_does_not_know_is_reported(protocol: str, known: bool) -> None:
     ports = [{"number": 80, "protocol": protocol}]
     raw = {"shop": {"namespace": "shop", "ports": ports, "selector": {"app": "shop"}, "rules": [{"timeout": "2s"}]}}
-    expected: dict[Mesh, bool] = {"istio": False, "linkerd": not known}
+    expected: dict[str, bool] = {"istio": False, "linkerd": not known}
     for mesh, said in expected.items():
         found = {diagnostic.code for diagnostic in compiled(raw, mesh).diagnostics}
         assert ("MSH169" in found) == said
 
 
 @pytest.mark.parametrize("mesh", ["istio", "linkerd"])
-def test_two_rate_limits_for_the_same_pods_are_refused(mesh: Mesh) -> None:
+def test_two_rate_limits_for_the_same_pods_are_refused(mesh: str) -> None:
     def limited(port: int, target: int, app: str, namespace: str = "shop") -> dict[str, Any]:
         ports = [{"number": port, "targetPort": target}]
         described = {"namespace": namespace, "ports": ports, "selector": {"app": app}}
@@ -592,7 +590,7 @@ def test_of_a_repeated_parameter_envoy_takes_the_first_value_and_linkerd_any(
     asked: str, on_istio: str, on_linkerd: str
 ) -> None:
     rules = [{"match": {"query": {"q": "1"}}, "backends": {"v1": 100}}, {"backends": {"v2": 100}}]
-    expected: list[tuple[Mesh, str]] = [("istio", on_istio), ("linkerd", on_linkerd)]
+    expected: list[tuple[str, str]] = [("istio", on_istio), ("linkerd", on_linkerd)]
     for mesh, version in expected:
         (plan,) = compiled({"reviews": {"rules": rules}}, mesh).planned
         assert evaluate(plan, request_from(asked)).shares == ((version, 100),)
@@ -634,7 +632,7 @@ def test_every_target_writes_the_port_of_a_redirect_and_explain_says_it(
     redirect: dict[str, object], port: int, said: str
 ) -> None:
     rules = [{"match": {"path": "/a"}, "redirect": redirect}, {"match": {"path": "/b"}}]
-    targets: list[tuple[Mesh, str]] = [("istio", "istio"), ("istio", "gateway-api"), ("linkerd", "gateway-api")]
+    targets: list[tuple[str, str]] = [("istio", "istio"), ("istio", "gateway-api"), ("linkerd", "gateway-api")]
     for mesh, api in targets:
         compilation = compiled({"reviews": {"rules": rules, "api": api}}, mesh)
         (route,) = (item for item in compilation.manifests if item["kind"] in ("VirtualService", "HTTPRoute"))
@@ -697,7 +695,7 @@ def test_a_redirect_that_leads_back_to_its_own_rule_is_warned_of(rules: list[dic
 
 
 def test_that_linkerd_drops_the_query_of_a_redirect_to_a_path_is_said() -> None:
-    def warned(redirect: dict[str, object], mesh: Mesh) -> set[str]:
+    def warned(redirect: dict[str, object], mesh: str) -> set[str]:
         rules = [{"match": {"path": "/a"}, "redirect": redirect}, {}]
         return {d.code for d in compiled({"reviews": {"rules": rules}}, mesh).diagnostics}
 
