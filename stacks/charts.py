@@ -137,7 +137,7 @@ def _version(directory: Path, name: str, written: str, diagnostics: list[Diagnos
     if not files.is_directory(directory / name):
         available = _charts_in(directory)
         near = nearest(name, available)
-        message = f"The directory has no chart {name}." + (f" Did you mean to call {near} so?" if near else "")
+        message = f"The directory has no chart {name}." + (f" Rename {near} to {name} if it is that." if near else "")
         allowed = f"a sub-directory {name}; there are: {', '.join(available[:20]) or 'none'}"
         diagnostics.append(Diagnostic("MSH302", _PATH, written, message, allowed))
         return None
