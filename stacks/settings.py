@@ -7,10 +7,9 @@ together with the keys of the stack itself. Values are never coerced: `"3"` is n
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, cast, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError, create_model
@@ -20,7 +19,7 @@ from components.addons import ADDONS
 from components.apps import APPS
 from components.arguments import Arguments, Extended, check_all, exclusive_keys, repeated
 from components.diagnostics import Diagnostic, nearest, one_of
-from components.diagnostics.validation import HIDDEN, keys_of, validate
+from components.diagnostics.validation import HIDDEN, impurity, keys_of, validate
 from components.gateway_api import GatewayApiSettings
 from components.helm import ChartSource
 from components.meshes import MESHES
@@ -312,23 +311,10 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
 
 
 def _not_plain(value: Any) -> str:
-    """Return why a value is not plain data, or "". Not recursive, since nesting may be deep."""
+    """Return why a value is not plain data, or ""."""
     if depth(value) > MOST_DEPTH:
         return f"More than {MOST_DEPTH} mappings and lists stand in each other."
-    queue = [value]
-    for item in queue:
-        if isinstance(item, dict):
-            queue += [*cast("dict[Any, Any]", item).keys(), *cast("dict[Any, Any]", item).values()]
-        elif isinstance(item, list):
-            queue += cast("list[Any]", item)
-        elif isinstance(item, str):
-            if any("\ud800" <= character <= "\udfff" for character in item):
-                return "A text in it is no Unicode: it has half of a surrogate pair."
-        elif item is not None and not isinstance(item, int | float):
-            return "A value in it is neither text nor number, true or false."
-        elif item is not None and not abs(item) <= sys.float_info.max:
-            return "A number in it is not finite."
-    return ""
+    return impurity(value)
 
 
 def _no_environment(written: Any, stack: str) -> Diagnostic:

@@ -227,21 +227,21 @@ def plain_entries(raw: object, path: str) -> tuple[dict[str, Any], list[Diagnost
     """
     if not isinstance(raw, Mapping):
         message = f"This must be a mapping, not {_kind(raw)}."
-        return {}, [Diagnostic("MSH001", path, raw if _impurity(raw) == "" else None, message, "a mapping")]
+        return {}, [Diagnostic("MSH001", path, raw if impurity(raw) == "" else None, message, "a mapping")]
     entries: dict[str, Any] = {}
     diagnostics: list[Diagnostic] = []
     for key, value in cast("Mapping[Any, Any]", raw).items():
-        if not isinstance(key, str) or _impurity(key):
+        if not isinstance(key, str) or impurity(key):
             message = f"Each key here must be text, and one is {_kind(key)}."
             diagnostics.append(Diagnostic("MSH001", path, None, message, remedy="Put the key in quotes."))
-        elif impurity := _impurity(value):
-            diagnostics.append(Diagnostic("MSH014", join(path, key), None, impurity))
+        elif reason := impurity(value):
+            diagnostics.append(Diagnostic("MSH014", join(path, key), None, reason))
         else:
             entries[key] = value
     return entries, diagnostics
 
 
-def _impurity(value: Any) -> str:
+def impurity(value: Any) -> str:
     """What in a value is no plain data, or "". It is gone through level by level, without recursion."""
     level = [value]
     for _ in range(MOST_DEPTH + 1):
