@@ -10,6 +10,7 @@ How a stack uses a mesh, in this order::
     mesh.check_cluster(plan, view)                  # what the cluster lacks
     mesh.gateway_api                                # which bundle of the Gateway API serves
     mesh.join(args)                                 # labels and annotations of a namespace in the mesh
+    mesh.is_member(metadata)                        # whether a live namespace is in the mesh
     mesh.register(plan, options)                    # the only part that registers resources
 
 Each step works on what the step before returned. Nothing outside of the mesh's folder asks for its name.
@@ -286,6 +287,16 @@ class Mesh(ABC, Generic[Planned]):
 
         Args:
             args: `MeshNamespaceArgs`, or whatever has the mesh's own attributes of it.
+        """
+
+    @abstractmethod
+    def is_member(self, metadata: Mapping[str, Any], revision: str = "") -> bool:
+        """Return whether the pods of a live namespace join.
+
+        Args:
+            metadata: Its metadata.
+            revision: The revision of the control plane, or one of its tags, where the mesh has those; "" is the default
+                one. Ask for each name under which it injects.
         """
 
     @abstractmethod

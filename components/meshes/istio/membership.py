@@ -1,5 +1,8 @@
 """How a namespace joins an Istio mesh."""
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from ...arguments import Arguments
 from ...scalars import Revision
 from ..interface import Membership
@@ -21,3 +24,15 @@ def join(args: IstioMembership) -> Membership:
     IST0123): it gets exactly one of them.
     """
     return Membership({REVISION: args.revision} if args.revision else {INJECTION: "enabled"})
+
+
+def is_member(metadata: Mapping[str, Any], revision: str) -> bool:
+    """Return whether the control plane of a revision, or of a tag, injects into the pods of a live namespace.
+
+    `istio-injection`, whatever its value, hides `istio.io/rev`; its `enabled` asks for the revision or tag `default`
+    (chart istio-discovery, templates/mutatingwebhook.yaml and revision-tags-mwc.yaml).
+    """
+    labels = cast("Mapping[str, str]", metadata.get("labels") or {})
+    if INJECTION in labels:
+        return labels[INJECTION] == "enabled" and revision in ("", "default")
+    return labels.get(REVISION) == (revision or "default")

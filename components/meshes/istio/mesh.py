@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pulumi
 
@@ -10,7 +10,7 @@ from ...diagnostics import Diagnostic
 from ..interface import Membership, Mesh, MeshPlan, MeshRequest, Presets, Registered, Sections, Signature
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
 from .http_route import ISTIO_ROUTE
-from .membership import INJECTION, REVISION, IstioMembership, join
+from .membership import INJECTION, REVISION, IstioMembership, is_member, join
 from .mutual_tls import peer_authentication
 from .settings import IstioArgs, IstioSettings
 from .versions import GATEWAY_API, VERSIONS
@@ -119,6 +119,10 @@ class IstioMesh(Mesh[IstioPlan]):
     def join(self, args: IstioMembership) -> Membership:
         """Return the label by which a namespace joins."""
         return join(args)
+
+    def is_member(self, metadata: Mapping[str, Any], revision: str = "") -> bool:
+        """Return whether the pods of a live namespace join, see `Mesh`."""
+        return is_member(metadata, revision)
 
     def register(self, plan: IstioPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
         """Register Istio."""

@@ -1,6 +1,7 @@
 """How a namespace or a pod template joins a Linkerd mesh."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -66,3 +67,9 @@ class LinkerdMembership(Arguments):
 def join(args: LinkerdMembership) -> Membership:
     """Return the annotations by which a namespace joins."""
     return Membership(annotations={INJECT: args.inject, **args.proxy.annotations()})
+
+
+def is_member(metadata: Mapping[str, Any]) -> bool:
+    """Return whether Linkerd injects into the pods of a live namespace (pkg/inject, ShouldInject)."""
+    annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
+    return annotations.get(INJECT) in ("enabled", "ingress")

@@ -26,7 +26,7 @@ from .identity import clock
 from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from .identity.decide import decide
 from .identity.settings import IdentitySettings
-from .membership import INJECT, LinkerdMembership, join
+from .membership import INJECT, LinkerdMembership, is_member, join
 from .service_profile import SERVICE_PROFILE
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
 from .versions import GATEWAY_API, VERSIONS
@@ -133,6 +133,10 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     def join(self, args: LinkerdMembership) -> Membership:
         """Return the annotations by which a namespace joins."""
         return join(args)
+
+    def is_member(self, metadata: Mapping[str, Any], revision: str = "") -> bool:
+        """Return whether the pods of a live namespace join, see `Mesh`."""
+        return revision in ("", "default") and is_member(metadata)
 
     def register(self, plan: LinkerdPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
         """Register the certificates and Linkerd."""
