@@ -3,10 +3,11 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
+
+from .manifests import register
 
 POD_SECURITY_ENFORCE = "pod-security.kubernetes.io/enforce"
 """Label of the Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-admission)."""
@@ -32,8 +33,7 @@ class Namespace(pulumi.ComponentResource):
 
     def __init__(self, name: str, metadata: Mapping[str, Any], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("meshup:index:MeshNamespace", name, {}, opts)
-        namespace = kubernetes.core.v1.Namespace(
-            f"{name}-namespace", metadata=cast("Any", metadata), opts=pulumi.ResourceOptions(parent=self)
-        )
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        namespace = register(f"{name}-namespace", manifest, pulumi.ResourceOptions(parent=self))
         self.name = namespace.metadata["name"]
         self.register_outputs({"name": self.name})

@@ -1,6 +1,5 @@
 """The program: configuration -> settings -> cluster view -> plan -> register -> outputs."""
 
-import importlib.metadata
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from components.apps import APPS
 from components.apps.interface import AppPlan
 from components.diagnostics import ConfigurationError, errors, render
 from components.gateway_api import GatewayApi
-from components.manifests import Manifest
+from components.manifests import PLUGIN_VERSION, Manifest
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, Registered
 from components.namespace import Namespace
@@ -189,5 +188,5 @@ def provider(cluster: ClusterSettings) -> pulumi.ProviderResource:
         "kubernetes",
         "cluster",
         {key: pulumi.Output.secret(value) if key in cluster.secret else value for key, value in inputs.items()},
-        pulumi.ResourceOptions(version=importlib.metadata.version("pulumi_kubernetes")),
+        pulumi.ResourceOptions(version=PLUGIN_VERSION),
     )
