@@ -201,6 +201,8 @@ def kubeconfig(name: str, server: str, authority: bytes, certificate: bytes, key
 def stages(real_pods: bool) -> list[dict[str, Any]]:
     """Return kwok's Stage objects (kwok.x-k8s.io/v1alpha1): how nodes and pods come to life and go.
 
+    One more is the load balancer: it gives a Service of type LoadBalancer its address.
+
     Args:
         real_pods: Leave real pods to the kubelet.
     """
@@ -215,6 +217,7 @@ def stages(real_pods: bool) -> list[dict[str, Any]]:
         _stage("pod-ready", "Pod", [alive, pending, *theirs], {"statusTemplate": _POD_RUNNING}),
         _stage("pod-complete", "Pod", [alive, running, of_job, *theirs], {"statusTemplate": _POD_SUCCEEDED}),
         _stage("pod-delete", "Pod", [_when(".metadata.deletionTimestamp", "Exists"), *theirs], {"delete": True}),
+        _stage("load-balancer", "Service", _UNBALANCED, {"statusTemplate": _LOAD_BALANCER}),
     ]
 
 
@@ -252,6 +255,14 @@ def _stage(name: str, kind: str, conditions: list[dict[str, Any]], then: dict[st
             "next": then,
         },
     }
+
+
+_UNBALANCED = [
+    _when(".spec.type", "In", ["LoadBalancer"]),
+    # A class names another controller (Kubernetes API v1, ServiceSpec).
+    _when(".spec.loadBalancerClass", "DoesNotExist"),
+    _when(".status.loadBalancer.ingress", "DoesNotExist"),
+]
 
 
 def _base64(data: bytes) -> str:
@@ -344,4 +355,13 @@ containerStatuses:
   restartCount: 0
   state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ $now }}, finishedAt: {{ $now }}}}
 {{ end }}
+"""
+
+# Cluster address 10.96.A.B gets 10.97.A.B (SERVICE_RANGE, netns.LOAD_BALANCER_RANGE): no other Service can have it, and
+# nothing has to be remembered. `spec.loadBalancerIP` asks for another one of the range.
+_LOAD_BALANCER = """\
+{{ $own := printf "10.97.%s" ( trimPrefix "10.96." .spec.clusterIP ) }}
+loadBalancer:
+  ingress:
+  - ip: {{ or .spec.loadBalancerIP $own | Quote }}
 """

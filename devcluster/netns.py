@@ -6,6 +6,11 @@ A namespace lives as long as its holder, a sleeping process of ours. The cluster
 - `KUBELET_RANGE`, the addresses of pods that run as processes. Each has a namespace of its own and is reached by a /32
   route over a veth pair.
 - `GATEWAY` is on `lo`: the way out of every pod, and the source address of what the cluster sends to pods.
+- `LOAD_BALANCER_RANGE`, the addresses of Services of type LoadBalancer. They lead to pods by the rules of
+  `kubelet.services`.
+
+What runs in this namespace and in no pod's, as every command of `devcluster exec` does, is outside of the pod network:
+no sidecar intercepts it, and it reaches a workload of the mesh as a client of a real cluster's load balancer does.
 
 A user namespace is needed where the caller isn't root, and it has to map a range of users, because the interception
 rules of a sidecar tell its traffic apart by its user id (1337). newuidmap(1) and /etc/subuid provide that range.
@@ -34,6 +39,8 @@ KUBELET_RANGE = "10.244.128.0/17"
 """Pods that run as real processes."""
 GATEWAY = "10.244.255.254"
 """The cluster's own address, at the end of KUBELET_RANGE and never a pod's."""
+LOAD_BALANCER_RANGE = "10.97.0.0/16"
+"""Addresses of Services of type LoadBalancer."""
 SIDECAR_USER = 1337
 """The user id of Istio's proxy (istio.io/istio, tools/istio-iptables: the default of --proxy-uid)."""
 

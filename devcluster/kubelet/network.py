@@ -59,14 +59,15 @@ def disconnect(address: str) -> None:
             link.link("del", index=index)
 
 
-def route_services(service_range: str) -> None:
-    """Let processes of the cluster's own namespace use cluster addresses.
+def route_services(ranges: Collection[str]) -> None:
+    """Let processes of the cluster's own namespace use the addresses of Services.
 
     A packet has to have a route before the rules of `nat OUTPUT` see it.
     """
     with cast("Any", IPRoute)() as link:
         index = link.link_lookup(ifname="lo")[0]
-        link.route("replace", dst=service_range, oif=index, prefsrc=netns.GATEWAY, scope="link")
+        for addresses in ranges:
+            link.route("replace", dst=addresses, oif=index, prefsrc=netns.GATEWAY, scope="link")
     for table, chain, target in services.jumps():
         _iptables(["iptables-restore", "--noflush", "--wait"], f"*{table}\n:{target} - [0:0]\nCOMMIT\n")
         rule = ["iptables", "--wait", "-t", table]

@@ -5,9 +5,10 @@ import contextlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from devcluster import netns
 from devcluster.kubelet import network, registry, services, spec
 from devcluster.kubelet.api import Api, ApiError
 from devcluster.kubelet.pod import Host, PodWorker, replace_file
@@ -34,7 +35,7 @@ class Kubelet:
         self._names_changed = asyncio.Event()
         self._synced: set[str] = set()
         self._last_address = ""
-        self._service_range = ""
+        self._service_ranges: Sequence[str] = ()
 
     # What workers ask for (`pod.Names`).
 
@@ -50,8 +51,8 @@ class Kubelet:
     async def run(self, stop: asyncio.Event) -> None:
         """Reconcile until told to stop, then end every pod's processes."""
         shutil.rmtree(self._host.folder, ignore_errors=True)
-        self._service_range = await self._find_service_range()
-        await asyncio.to_thread(network.route_services, self._service_range)
+        self._service_ranges = (await self._find_service_range(), netns.LOAD_BALANCER_RANGE)
+        await asyncio.to_thread(network.route_services, self._service_ranges)
         loop = asyncio.get_running_loop()
         for path in (_SERVICES, _SLICES, _CONFIG_MAPS, _PODS):
             threading.Thread(target=self._watch, args=(path, loop), daemon=True, name=f"watch {path}").start()
@@ -172,7 +173,9 @@ class Kubelet:
             self._names_changed.clear()
             if not {_SERVICES, _SLICES} <= self._synced:
                 continue
-            rules = services.nat_rules(self._all(_SERVICES), self._all(_SLICES), self._service_range)
+            rules = services.nat_rules(
+                self._all(_SERVICES), self._all(_SLICES), self._node.address, self._service_ranges
+            )
             if rules != applied:
                 try:
                     await asyncio.to_thread(network.apply, rules)

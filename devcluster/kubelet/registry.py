@@ -49,9 +49,11 @@ class RunningPod:
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Where a Service is asked inside the cluster."""
+    """Where a Service is asked."""
 
     address: str
+    external: str
+    """Its load balancer's address; empty if it has none."""
     ports: Mapping[str, int]
     """Port name (empty for an unnamed one) to number, in the order of the Service."""
 
@@ -93,4 +95,4 @@ def service(folder: Path, namespace: str, name: str) -> ServiceAddress:
     if entry is None:
         known = ", ".join(sorted(entries)) or "none"
         raise LookupError(f"there is no Service {namespace}/{name} with a cluster address (there are: {known})")
-    return ServiceAddress(entry["address"], entry["ports"])
+    return ServiceAddress(entry["address"], entry["external"], entry["ports"])

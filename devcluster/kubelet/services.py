@@ -5,7 +5,7 @@ takes its share at random, and a refusal where a Service has no endpoint.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from devcluster.kubelet.spec import Object, listed, mapped
@@ -34,30 +34,27 @@ def endpoints(slices: Iterable[Object]) -> dict[Key, dict[str, list[tuple[str, i
     return {key: {name: sorted(pairs) for name, pairs in ports.items()} for key, ports in found.items()}
 
 
-def nat_rules(services: Iterable[Object], slices: Iterable[Object], service_range: str) -> str:
-    """Return the input of `iptables-restore --noflush` that makes cluster addresses lead to ready endpoints.
+def nat_rules(services: Iterable[Object], slices: Iterable[Object], node: str, ranges: Sequence[str]) -> str:
+    """Return the input of `iptables-restore --noflush` that makes addresses of Services lead to ready endpoints.
 
     Args:
         services: All Services.
         slices: All EndpointSlices.
-        service_range: The range of cluster addresses; what no rule serves in it is refused at once.
+        node: The node's address, at which node ports are.
+        ranges: The ranges of cluster and load balancer addresses; what no rule serves in them is refused at once.
     """
     known = endpoints(slices)
     nat: list[str] = []
     for service in sorted(services, key=_key):
-        address = cluster_address(service)
-        if address is None:
-            continue
+        addresses = [a for a in (cluster_address(service), *load_balancer_addresses(service)) if a]
         for port in listed(service["spec"], "ports"):
             if port.get("protocol", "TCP") != "TCP":
                 continue
+            fronts = [(address, port["port"]) for address in addresses]
+            if port.get("nodePort"):
+                fronts.append((node, port["nodePort"]))
             targets = known.get(_key(service), {}).get(port.get("name") or "", [])
-            for left, (target, number) in zip(range(len(targets), 0, -1), targets, strict=True):
-                share = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
-                nat.append(
-                    f"-A {_SERVICES} -d {address}/32 -p tcp --dport {port['port']}{share}"
-                    f" -j DNAT --to-destination {target}:{number}"
-                )
+            nat += [rule for address, number in fronts for rule in _balanced(address, number, targets)]
     return "\n".join(
         [
             "*nat",
@@ -66,12 +63,21 @@ def nat_rules(services: Iterable[Object], slices: Iterable[Object], service_rang
             "COMMIT",
             "*filter",
             f":{_UNSERVED} - [0:0]",
-            f"-A {_UNSERVED} -d {service_range} -p tcp -j REJECT --reject-with tcp-reset",
-            f"-A {_UNSERVED} -d {service_range} -j REJECT --reject-with icmp-port-unreachable",
+            *(
+                f"-A {_UNSERVED} -d {addresses}{protocol} -j REJECT --reject-with {answer}"
+                for addresses in ranges
+                for protocol, answer in ((" -p tcp", "tcp-reset"), ("", "icmp-port-unreachable"))
+            ),
             "COMMIT",
             "",
         ]
     )
+
+
+def _balanced(address: str, port: int, targets: Sequence[tuple[str, int]]) -> Iterable[str]:
+    for left, (target, number) in zip(range(len(targets), 0, -1), targets, strict=True):
+        share = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
+        yield f"-A {_SERVICES} -d {address}/32 -p tcp --dport {port}{share} -j DNAT --to-destination {target}:{number}"
 
 
 def jumps() -> list[tuple[str, str, str]]:
@@ -115,6 +121,7 @@ def directory(services: Iterable[Object]) -> dict[str, Any]:
     return {
         "/".join(_key(service)): {
             "address": address,
+            "external": next(iter(load_balancer_addresses(service)), ""),
             "ports": {p.get("name") or "": p["port"] for p in listed(service["spec"], "ports")},
         }
         for service in sorted(services, key=_key)
@@ -127,6 +134,14 @@ def cluster_address(service: Object) -> str | None:
     spec: Mapping[str, Any] = service["spec"]
     address = spec.get("clusterIP")
     return address if address and address != "None" and ":" not in address else None
+
+
+def load_balancer_addresses(service: Object) -> list[str]:
+    """Return the addresses that a load balancer gave a Service; those of another type have none."""
+    if service["spec"].get("type") != "LoadBalancer":
+        return []
+    ingress = listed(mapped(mapped(service, "status"), "loadBalancer"), "ingress")
+    return [entry["ip"] for entry in ingress if entry.get("ip")]
 
 
 def _key(item: Object) -> Key:

@@ -87,7 +87,14 @@ def test_without_a_kubelet_kwok_plays_every_pod() -> None:
         "pod-ready",
         "pod-complete",
         "pod-delete",
+        "load-balancer",
     }
+
+
+def test_a_load_balancer_gets_the_address_that_its_cluster_address_has_in_another_range() -> None:
+    (stage,) = [s for s in components.stages(real_pods=True) if s["spec"]["resourceRef"]["kind"] == "Service"]
+    assert 'printf "10.97.%s" ( trimPrefix "10.96." .spec.clusterIP )' in stage["spec"]["next"]["statusTemplate"]
+    assert (components.SERVICE_RANGE, netns.LOAD_BALANCER_RANGE) == ("10.96.0.0/16", "10.97.0.0/16")
 
 
 def test_nodes_are_numbered() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from devcluster import netns
 from devcluster.kubelet import network, services
 
-RANGE = "10.96.0.0/16"
+RANGES = ("10.96.0.0/16", netns.LOAD_BALANCER_RANGE)
 
 
 def a_service(name: str, address: str = "10.96.0.9", namespace: str = "bookinfo") -> dict[str, Any]:
@@ -38,7 +38,7 @@ def targets(rules: str) -> list[str]:
 @given(st.integers(min_value=1, max_value=40))
 def test_every_endpoint_gets_the_same_share(count: int) -> None:
     addresses = [f"10.244.128.{n}" for n in range(1, count + 1)]
-    rules = services.nat_rules([a_service("reviews")], [a_slice("reviews", addresses)], RANGE)
+    rules = services.nat_rules([a_service("reviews")], [a_slice("reviews", addresses)], netns.GATEWAY, RANGES)
     lines = [line for line in rules.splitlines() if "DNAT" in line]
     left, shares = 1.0, list[float]()
     for line in lines:
@@ -53,16 +53,19 @@ def test_every_endpoint_gets_the_same_share(count: int) -> None:
 def test_endpoints_that_are_not_ready_and_services_without_an_address_get_no_rule() -> None:
     known = [a_service("reviews"), a_service("headless", "None")]
     slices = [a_slice("reviews", ["10.244.128.1"], ready=False), a_slice("headless", ["10.244.128.2"])]
-    assert targets(services.nat_rules(known, slices, RANGE)) == []
+    assert targets(services.nat_rules(known, slices, netns.GATEWAY, RANGES)) == []
 
 
 def test_a_service_without_endpoints_is_refused_not_left_hanging() -> None:
-    rules = services.nat_rules([a_service("reviews")], [], RANGE)
-    assert f"-d {RANGE} -p tcp -j REJECT --reject-with tcp-reset" in rules
+    rules = services.nat_rules([a_service("reviews")], [], netns.GATEWAY, RANGES)
+    for addresses in RANGES:
+        assert f"-d {addresses} -p tcp -j REJECT --reject-with tcp-reset" in rules
 
 
 def test_only_tcp_ports_get_rules() -> None:
-    assert "--dport 53" not in services.nat_rules([a_service("r")], [a_slice("r", ["10.244.128.1"])], RANGE)
+    assert "--dport 53" not in services.nat_rules(
+        [a_service("r")], [a_slice("r", ["10.244.128.1"])], netns.GATEWAY, RANGES
+    )
 
 
 def test_a_pod_knows_services_of_its_own_namespace_by_their_short_name() -> None:
@@ -85,8 +88,32 @@ def test_a_headless_service_is_the_addresses_of_its_pods() -> None:
 def test_the_directory_of_services_names_address_and_ports() -> None:
     known = [a_service("reviews"), a_service("headless", "None")]
     assert services.directory(known) == {
-        "bookinfo/reviews": {"address": "10.96.0.9", "ports": {"http": 9080, "dns": 53}}
+        "bookinfo/reviews": {"address": "10.96.0.9", "external": "", "ports": {"http": 9080, "dns": 53}}
     }
+
+
+def balanced(kind: str = "LoadBalancer") -> dict[str, Any]:
+    service = a_service("reviews")
+    ports = [{"name": "http", "port": 9080, "nodePort": 30080}]
+    return {
+        **service,
+        "spec": {**service["spec"], "type": kind, "ports": ports},
+        "status": {"loadBalancer": {"ingress": [{"ip": "10.97.0.9"}]}},
+    }
+
+
+def test_a_load_balancer_and_a_node_port_lead_to_the_endpoints() -> None:
+    rules = services.nat_rules([balanced()], [a_slice("reviews", ["10.244.128.1"])], netns.GATEWAY, RANGES)
+    assert re.findall(r"-d (\S+)/32 -p tcp --dport (\d+) -j DNAT --to-destination (\S+)", rules) == [
+        ("10.96.0.9", "9080", "10.244.128.1:9081"),
+        ("10.97.0.9", "9080", "10.244.128.1:9081"),
+        (netns.GATEWAY, "30080", "10.244.128.1:9081"),
+    ]
+    assert services.directory([balanced()])["bookinfo/reviews"]["external"] == "10.97.0.9"
+
+
+def test_a_service_that_is_no_load_balancer_any_more_has_no_external_address() -> None:
+    assert services.load_balancer_addresses(balanced("ClusterIP")) == []
 
 
 @given(st.sets(st.integers(min_value=1, max_value=30)), st.integers(min_value=1, max_value=30))
