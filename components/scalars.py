@@ -6,16 +6,13 @@ Values that one of them would ignore with a log line, or refuse during a deploym
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from kubernetes.utils import quantity as kubernetes_quantity
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import core_schema
 
-from .diagnostics.validation import refused
+from .diagnostics.validation import Checked, refused
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?", re.ASCII)
@@ -41,24 +38,6 @@ _LONGEST_RELEASE = 53
 """Helm, pkg/chart/v2/lint/rules and pkg/chartutil/validate_name.go."""
 _LONGEST_URL = 2048
 _LONGEST_PATTERN = 1024
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """Metadata of a text type: its validator and its JSON Schema."""
-
-    check: Callable[[str], str]
-    pattern: str = ""
-    longest: int | None = None
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        pattern = {"pattern": f"^({self.pattern})$"} if self.pattern else {}
-        return {**handler(schema), **pattern, **({} if self.longest is None else {"maxLength": self.longest})}
 
 
 def _dns_label(value: str) -> str:
@@ -273,25 +252,25 @@ def amount(quantity: str) -> Decimal:
     return cast("Any", kubernetes_quantity).parse_quantity(quantity)
 
 
-Name = Annotated[str, _Checked(_dns_label, DNS_LABEL.pattern)]
-SecretName = Annotated[str, _Checked(_dns_subdomain, _DNS_NAME.pattern, _LONGEST_DNS_NAME)]
-ReleaseName = Annotated[str, _Checked(_release, DNS_LABEL.pattern, _LONGEST_RELEASE)]
-Revision = Annotated[str, _Checked(_revision, DNS_LABEL.pattern, _LONGEST_RELEASE - len("istiod-"))]
-Version = Annotated[str, _Checked(_exact_version, EXACT_VERSION.pattern)]
-Text = Annotated[str, _Checked(_not_empty)]
-FilePath = Annotated[str, _Checked(_path)]
-Tag = Annotated[str, _Checked(_image_tag, _IMAGE_TAG.pattern)]
-Registry = Annotated[str, _Checked(_registry, _REGISTRY.pattern, _LONGEST_PATH_PART)]
-Repository = Annotated[str, _Checked(_repository, "(https?|oci)://.+", _LONGEST_URL)]
-HttpUrl = Annotated[str, _Checked(_http_url, "https?://.+", _LONGEST_URL)]
-Endpoint = Annotated[str, _Checked(_endpoint)]
-ClusterDomain = Annotated[str, _Checked(_domain(121, "of a cluster"))]
+Name = Annotated[str, Checked(_dns_label, DNS_LABEL.pattern)]
+SecretName = Annotated[str, Checked(_dns_subdomain, _DNS_NAME.pattern, _LONGEST_DNS_NAME)]
+ReleaseName = Annotated[str, Checked(_release, DNS_LABEL.pattern, _LONGEST_RELEASE)]
+Revision = Annotated[str, Checked(_revision, DNS_LABEL.pattern, _LONGEST_RELEASE - len("istiod-"))]
+Version = Annotated[str, Checked(_exact_version, EXACT_VERSION.pattern)]
+Text = Annotated[str, Checked(_not_empty)]
+FilePath = Annotated[str, Checked(_path)]
+Tag = Annotated[str, Checked(_image_tag, _IMAGE_TAG.pattern)]
+Registry = Annotated[str, Checked(_registry, _REGISTRY.pattern, _LONGEST_PATH_PART)]
+Repository = Annotated[str, Checked(_repository, "(https?|oci)://.+", _LONGEST_URL)]
+HttpUrl = Annotated[str, Checked(_http_url, "https?://.+", _LONGEST_URL)]
+Endpoint = Annotated[str, Checked(_endpoint)]
+ClusterDomain = Annotated[str, Checked(_domain(121, "of a cluster"))]
 """SERVICE.NAMESPACE.svc.DOMAIN is a DNS name with two labels of up to 63 characters."""
-TrustDomain = Annotated[str, _Checked(_domain(121, "of identities"))]
-Networks = Annotated[str, _Checked(_cidrs)]
-Ports = Annotated[str, _Checked(_ports)]
-LogLevel = Annotated[str, _Checked(_log_level)]
-ProxyLogLevel = Annotated[str, _Checked(_proxy_log_level)]
-HostPattern = Annotated[str, _Checked(_host_pattern)]
-Quantity = Annotated[str, _Checked(_quantity, _QUANTITY.pattern, _LONGEST_RELEASE)]
-Bytes = Annotated[str, _Checked(_bytes, _QUANTITY.pattern, _LONGEST_RELEASE)]
+TrustDomain = Annotated[str, Checked(_domain(121, "of identities"))]
+Networks = Annotated[str, Checked(_cidrs)]
+Ports = Annotated[str, Checked(_ports)]
+LogLevel = Annotated[str, Checked(_log_level)]
+ProxyLogLevel = Annotated[str, Checked(_proxy_log_level)]
+HostPattern = Annotated[str, Checked(_host_pattern)]
+Quantity = Annotated[str, Checked(_quantity, _QUANTITY.pattern, _LONGEST_RELEASE)]
+Bytes = Annotated[str, Checked(_bytes, _QUANTITY.pattern, _LONGEST_RELEASE)]

@@ -10,10 +10,12 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticUndefined, core_schema
 
 from components.arguments import Arguments, Autoscaling, Resources
 from components.diagnostics.validation import section_of
+from components.traffic.grammar import RouteForm
 from stacks.environments import ENVIRONMENTS
 from stacks.settings import FIELDS, KEYS, MAY_BE_SECRET, MODEL, PROVIDER_FLAGS, PROVIDER_KEYS, SECTIONS
 
@@ -35,6 +37,15 @@ _SECURE = {
     "additionalProperties": False,
 }
 """A value that `pulumi config set --secret` wrote."""
+
+
+class _Schema(GenerateJsonSchema):
+    """Refuse the keys of a mapping that do not match the pattern of its keys: pydantic lets them have any value."""
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> dict[str, Any]:
+        """Return the schema of a mapping."""
+        made = super().dict_schema(schema)
+        return {**made, "additionalProperties": False} if "patternProperties" in made else made
 
 
 def pages(docs: Path) -> dict[Path, str]:
@@ -119,10 +130,13 @@ def _meaning(info: FieldInfo) -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of `Pulumi.<stack>.yaml`."""
-    model = cast("dict[str, Any]", _without_noise(MODEL.model_json_schema(by_alias=True)))
+    model = cast("dict[str, Any]", _without_noise(MODEL.model_json_schema(schema_generator=_Schema)))
     definitions: dict[str, Any] = model["$defs"] | {"Secret": _SECURE}
     del definitions["ClusterSettings"]
+    route = cast("dict[str, Any]", _without_noise(RouteForm.model_json_schema(schema_generator=_Schema)))
+    definitions |= route.pop("$defs") | {"Route": route}
     sections = {key: model["properties"][key] for key in KEYS}
+    sections["traffic"]["additionalProperties"] = {"$ref": "#/$defs/Route"}
     for key in MAY_BE_SECRET:
         for field in definitions[SECTIONS[key].__name__]["properties"].values():
             _let_be_secret(field)
@@ -146,8 +160,7 @@ def schema() -> dict[str, Any]:
         "title": "A stack of meshup: Pulumi.<stack>.yaml",
         "type": "object",
         "properties": {"config": config},
-        "$defs": {name: value for name, value in definitions.items() if name != "ClusterSettings"}
-        | {"Secret": _SECURE},
+        "$defs": definitions,
     }
 
 

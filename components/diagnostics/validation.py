@@ -14,7 +14,8 @@ path and wording here and nowhere else.
 
 import re
 import sys
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
@@ -23,6 +24,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     Tag,
     ValidationError,
@@ -31,7 +34,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from .report import Diagnostic, nearest, one_of
 
@@ -140,6 +143,24 @@ BY_SHAPE = Discriminator(shape)
 """What is written decides its form: `Annotated[Annotated[A, TEXT] | Annotated[B, MAPPING], BY_SHAPE]`."""
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Metadata of a text type: its validator and its JSON Schema."""
+
+    check: Callable[[str], str]
+    pattern: str = ""
+    longest: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        pattern = {"pattern": f"^({self.pattern})$"} if self.pattern else {}
+        return {**handler(schema), **pattern, **({} if self.longest is None else {"maxLength": self.longest})}
+
+
 class Form(BaseModel):
     """A mapping of a configuration: unknown keys are refused, nothing is coerced, nothing changes later.
 
@@ -151,6 +172,19 @@ class Form(BaseModel):
         extra="forbid", strict=True, frozen=True, alias_generator=to_camel, use_attribute_docstrings=True
     )
     exclusive: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler.resolve_ref_schema(handler(schema))
+        for field in made.get("properties", {}).values():
+            # An optional field may be left out, but not be null.
+            kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+            field.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+        if cls.exclusive:
+            made["not"] = {"anyOf": [{"required": [one, other]} for one, other, _ in cls.exclusive]}
+        return made
 
     @classmethod
     def conflicts(cls, written: Mapping[str, Any]) -> Refusals:

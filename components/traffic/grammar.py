@@ -5,11 +5,21 @@ field that needs no resolution has the same name in both.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import core_schema
 
 from ..diagnostics.validation import (
     BY_SHAPE,
@@ -18,6 +28,7 @@ from ..diagnostics.validation import (
     NUMBER,
     PRINTABLE,
     TEXT,
+    Checked,
     Form,
     Location,
     One,
@@ -68,6 +79,8 @@ TOKEN_ALLOWED = "1 to 256 letters, digits and !#$%&'*+.^_`|~-"  # noqa: S105 -- 
 _COUNT_MOST = 2**31 - 1
 _QUERY_VALUE = re.compile(r"[A-Za-z0-9._~!$'()*,;:@/-]{0,500}")
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
+_PATH_SHAPE = "/[^?# ]*"
+"""What an editor checks of a literal path; `path_fault` has all rules."""
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _GRPC_METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -79,25 +92,36 @@ _EGRESS_HOST = re.compile(r"(?:\*\.)?" + _HOST.pattern)
 # Single values
 
 
-def _matching(pattern: re.Pattern[str], code: str, message: str, allowed: str) -> AfterValidator:
+def _matching(pattern: re.Pattern[str], code: str, message: str, allowed: str) -> Checked:
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
             raise refused(code, message, allowed)
         return text
 
-    return AfterValidator(check)
+    return Checked(check, pattern.pattern)
 
 
 def _text(longest: int) -> Any:
     return Field(min_length=1, max_length=longest, pattern=PRINTABLE)
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+@dataclass(frozen=True)
+class _Cased:
+    """Metadata of a choice of words: they may be written in upper or in lower case."""
 
+    change: Callable[[str], str]
 
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._changed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler(schema)
+        return {**made, "enum": [*made["enum"], *(word.swapcase() for word in made["enum"] if word)]}
+
+    def _changed(self, value: object) -> object:
+        return self.change(value) if isinstance(value, str) else value
 
 
 def _duration(value: object) -> int:
@@ -201,13 +225,13 @@ PortNumber = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=_COUNT_MOST)]
 Percent = Annotated[float, Field(ge=0.0001, le=100, allow_inf_nan=False)]
 """Resolution of percentages in Envoy: a millionth."""
-Weight = Annotated[int, BeforeValidator(_weight), Field(ge=0, le=FULL_WEIGHT)]
+Weight = Annotated[int, Field(ge=0, le=FULL_WEIGHT), BeforeValidator(_weight)]
 Duration = Annotated[
     int, BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,5}(ms|s|m|h)$")])
 ]
 """Milliseconds, written as an integer and one unit."""
-AbsolutePath = Annotated[str, _text(1024), AfterValidator(_literal_path)]
-Prefix = Annotated[str, _text(500), AfterValidator(_literal_path), AfterValidator(_path_prefix)]
+AbsolutePath = Annotated[str, _text(1024), Checked(_literal_path, _PATH_SHAPE)]
+Prefix = Annotated[str, _text(500), Checked(_literal_path, _PATH_SHAPE), AfterValidator(_path_prefix)]
 Pattern = Annotated[str, _text(500), AfterValidator(_pattern)]
 Host = Annotated[
     str, _text(253), _matching(_HOST, "MSH006", "This is not a legal host name.", "a DNS name in lower case")
@@ -232,7 +256,10 @@ _changes = Field(min_length=1, max_length=MOST_CHANGES)
 ChangedHeader = Annotated[Token, AfterValidator(_changed_header)]
 HeaderValue = Annotated[str, _text(4096), AfterValidator(_no_format_command)]
 Condition = Annotated[
-    Annotated[str, TEXT] | Annotated[int, NUMBER, Field(ge=400, le=599)], BY_SHAPE, AfterValidator(_condition)
+    Annotated[str, TEXT, WithJsonSchema({"enum": list(RETRY_CONDITIONS)})]
+    | Annotated[int, NUMBER, Field(ge=400, le=599)],
+    BY_SHAPE,
+    AfterValidator(_condition),
 ]
 
 
@@ -545,7 +572,7 @@ class RedirectForm(Some):
     """The path of the new address."""
     host: Host = ""
     """The host of the new address."""
-    scheme: Annotated[Literal["", "http", "https"], BeforeValidator(_lower)] = ""
+    scheme: Annotated[Literal["", "http", "https"], _Cased(str.lower)] = ""
     """The scheme of the new address."""
     port: PortNumber = 0
     """The port of the new address; that of `scheme` without it."""
@@ -693,7 +720,7 @@ class EgressForm(Form):
     """A DNS name; `*.` may lead it."""
     port: PortNumber
     """The port."""
-    protocol: Annotated[Literal["HTTP", "HTTPS", "TLS", "TCP"], BeforeValidator(_upper)]
+    protocol: Annotated[Literal["HTTP", "HTTPS", "TLS", "TCP"], _Cased(str.upper)]
     """What is spoken there."""
 
 
@@ -705,7 +732,7 @@ class PortForm(Form):
 
     number: PortNumber
     """The port of the Service."""
-    protocol: Annotated[Literal["", "http", "http2", "grpc", "https", "tls", "tcp"], BeforeValidator(_lower)] = ""
+    protocol: Annotated[Literal["", "http", "http2", "grpc", "https", "tls", "tcp"], _Cased(str.lower)] = ""
     """What is spoken there."""
     target_port: PortNumber = 0
     """The port of the pods; the same without it."""

@@ -8,9 +8,15 @@ from typing import Any, cast
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from components.traffic import parse
 from operate import reference
+from operate.docs import known_services
 from stacks import settings
+from tests.unit.traffic.helpers import SERVICES
+from tests.unit.traffic.strategies import configurations, edge_configurations, wild_configurations
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CHECKER: Any = jsonschema.Draft202012Validator(reference.schema())
@@ -39,6 +45,12 @@ def examples() -> dict[str, Any]:
 
 
 EXAMPLES = examples()
+ROUTE = "config/meshup:traffic/reviews"
+
+
+def route(**keys: Any) -> dict[str, Any]:
+    """The configuration of one route."""
+    return {"meshup:traffic": {"reviews": keys}}
 
 
 def test_the_schema_is_one() -> None:
@@ -61,6 +73,18 @@ def test_every_stack_file_and_every_example_is_valid(name: str) -> None:
         ({"meshup:bookinfo": {"image_pull_secrets": []}}, "config/meshup:bookinfo"),
         ({"meshup:charts": {"directory": "a", "repository": "https://a/b"}}, "config/meshup:charts"),
         ({"meshup:istio": {"gateways": [{"name": "a", "serviceType": "None", "port": 1}]}}, "config/meshup:istio"),
+        (route(spilt={"v1": 100}), ROUTE),
+        (route(versions={"V1": {"a": "b"}}, split={"V1": 100}), f"{ROUTE}/versions"),
+        (route(split={"v1": 101}), f"{ROUTE}/split"),
+        (route(split=None), f"{ROUTE}/split"),
+        (route(split={"v1": 100}, rules=[{"timeout": "2s"}]), ROUTE),
+        (route(loadBalancing="fastest"), f"{ROUTE}/loadBalancing"),
+        (route(rateLimit={"requests": "100"}), f"{ROUTE}/rateLimit/requests"),
+        (route(rules=[{"match": {"path": "reviews"}}]), f"{ROUTE}/rules/0/match"),
+        (route(rules=[{"match": {"headers": {"x group": "a"}}}]), f"{ROUTE}/rules/0/match"),
+        (route(rules=[{"timeout": 2}]), f"{ROUTE}/rules/0/timeout"),
+        (route(rules=[{"redirect": {"status": 200}}]), f"{ROUTE}/rules/0/redirect/status"),
+        (route(egress=[{"host": "a.example", "port": 70000, "protocol": "TLS"}]), f"{ROUTE}/egress/0/port"),
         ({"kubernetes:contxt": "a"}, "config"),
         ({"kubernetes:strictMode": "yes"}, "config/kubernetes:strictMode"),
     ],
@@ -69,7 +93,28 @@ def test_what_the_grammars_refuse_is_refused_where_it_stands(config: dict[str, A
     assert faults({"config": config}) == [path]
     raw = {key.removeprefix("meshup:"): value for key, value in config.items() if key.startswith("meshup:")}
     kubernetes = {key.removeprefix("kubernetes:"): v for key, v in config.items() if key.startswith("kubernetes:")}
-    assert settings.load(settings.RawConfig(raw, kubernetes), "dev")[1]
+    loaded, diagnostics = settings.load(settings.RawConfig(raw, kubernetes), "dev")
+    assert diagnostics or parse(loaded.traffic, "meshup:traffic", known_services())[1]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"match": {"path": "/a"}, "timeout": "2s", "retries": 3, "mirror": {"version": "v1"}},
+        {"match": [{"path": {"prefix": "/a"}}, {"method": "GET"}], "timeout": {"perTry": "2s"}},
+        {"backends": {"v1": 100}, "retries": {"conditions": ["5xx", 503, "503"]}},
+        {"backends": [{"version": "v1", "weight": 90}, {"service": "ratings", "weight": 10}]},
+        {"redirect": {"scheme": "HTTPS"}},
+    ],
+)
+def test_short_and_long_forms_are_taken_alike(rule: dict[str, Any]) -> None:
+    assert faults({"config": route(rules=[rule])}) == []
+
+
+@given(st.one_of(configurations(), edge_configurations(), wild_configurations))
+def test_the_schema_refuses_no_route_that_meshup_takes(raw: dict[str, Any]) -> None:
+    if not parse(raw, "meshup:traffic", SERVICES)[1]:
+        assert faults({"config": {"meshup:traffic": raw}}) == []
 
 
 def test_secrets_and_keys_of_others_are_taken() -> None:
