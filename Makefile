@@ -6,9 +6,10 @@ ARGS ?=
 # Many tests wait for a cluster half of the time, so four workers suit two cores. Each has clusters of its own. Hundreds of
 # Python processes are started, so bytecode is written even where the environment says no.
 WORKERS ?= --numprocesses=4 --dist=loadfile --no-loadscope-reorder
+SELECT ?= -m "not nightly"
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status traffic shell tools test tests test-tools test-unit bench lint format lock
+.PHONY: help up down status traffic shell tools test test-nightly tests test-tools test-unit bench lint format lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,8 +34,11 @@ tools: ## build every tool of the embedded cluster into the cache
 
 test: test-tools lint tests ## lint, and all four levels of tests
 
+test-nightly: ## the same with many more examples, and with what takes long
+	HYPOTHESIS_PROFILE=nightly $(MAKE) test ARGS='$(ARGS)' SELECT=
+
 tests: .venv ## all four levels of tests, without lint
-	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) --durations=15 $(ARGS)
+	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) $(SELECT) --durations=25 $(ARGS)
 
 test-tools: .venv ## build every tool that some test needs into the cache, fetch the modules that tests read
 	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl && .venv/bin/python -m tests.modules

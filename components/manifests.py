@@ -54,7 +54,7 @@ def with_service_annotations(manifest: Manifest, annotations: Mapping[str, Mappi
 class KubernetesObject(pulumi.CustomResource):
     """An object of any kind, with the keys of Kubernetes.
 
-    The classes of `pulumi_kubernetes` register the same. Importing those of core/v1 and apps/v1 takes 0.7 s, a quarter
+    The classes of `pulumi_kubernetes` register the same. Importing those of core/v1 and apps/v1 takes 0.4 s, a quarter
     of the start of this program.
     """
 

@@ -348,6 +348,7 @@ def test_the_rights_for_istio_are_enough_for_all_that_its_charts_hold(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.nightly
 def test_a_destroyed_stack_leaves_nothing_and_comes_up_again(embedded: Embedded, deployed: Deployed) -> None:
     stack = deployed.stack
     must(stack, "config", "set", "meshup:mesh", "linkerd")

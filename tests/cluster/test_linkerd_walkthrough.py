@@ -16,7 +16,7 @@ from tests.conftest import program
 from tests.unit.linkerd.test_docs import commands
 
 __all__ = ["charts"]
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.nightly]
 
 
 def weights(embedded: Embedded, kind: str, backends: str) -> list[int]:

@@ -16,6 +16,7 @@ from devcluster.kubelet import registry
 from devcluster.stack import Stack, StackError
 from devcluster.traffic import Request, Result, Split
 from tests.chance import plausible
+from tests.conftest import nightly
 
 pytestmark = pytest.mark.dataplane
 
@@ -158,7 +159,7 @@ def killed_up(stack: Stack, moment: str, log: Path) -> bool:
     return False
 
 
-def test_destroyed_killed_at_seven_moments_and_brought_up_again_it_converges(
+def test_destroyed_killed_on_the_way_and_brought_up_again_it_converges(
     full: Embedded, bookinfo: Stack, tmp_path: Path
 ) -> None:
     bookinfo.run(["destroy", "--yes", "--skip-preview"], quiet=True)
@@ -166,11 +167,12 @@ def test_destroyed_killed_at_seven_moments_and_brought_up_again_it_converges(
     left = kubectl(full, "get", kinds, "-o", "name")
     assert not re.search(r"istio|bookinfo", left), left
 
+    moments = MOMENTS if nightly() else MOMENTS[1::2]
     killed = 0
-    for number, moment in enumerate(MOMENTS):
+    for number, moment in enumerate(moments):
         killed += killed_up(bookinfo, moment, tmp_path / f"{number}.log")
         bookinfo.recover()
-    assert killed >= 5, "the moments must be met, or nothing is proved"
+    assert killed > len(moments) / 2, "the moments must be met, or nothing is proved"
 
     bookinfo.up()
     bookinfo.run(["preview", "--expect-no-changes"], quiet=True)
