@@ -12,7 +12,7 @@ import pulumi
 
 from components.helm import RELEASE_TYPE
 from components.manifests import Manifest, ObjectRef, object_ref
-from components.meshes import traffic_object
+from components.meshes import MERGERS, traffic_object
 from components.traffic.component import with_helm_ownership
 from stacks import delivery, ownership, transition
 from stacks.cluster import Cluster, ClusterError
@@ -20,8 +20,8 @@ from stacks.ownership import Claims
 from stacks.plan import Plan
 from stacks.settings import Settings
 
-DESTINATION_RULE_TYPE = "kubernetes:networking.istio.io/v1:DestinationRule"
-"""Pulumi's type token of a DestinationRule."""
+DESTINATION_TYPES = frozenset(f"kubernetes:{api_version}:{kind}" for api_version, kind in MERGERS)
+"""Pulumi's type tokens of the objects that offer several destinations."""
 SERVICE_PATCH_TYPE = "kubernetes:core/v1:ServicePatch"
 """Pulumi's type token of a patch of a Service."""
 
@@ -58,7 +58,7 @@ def transformation(
             if urn is not None:
                 # An import may have put it anywhere into the state. Without the alias, Pulumi would delete it there.
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[urn]))
-            if args.type_ == DESTINATION_RULE_TYPE:
+            if args.type_ in DESTINATION_TYPES:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         else:
             return None

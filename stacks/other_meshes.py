@@ -236,19 +236,13 @@ def _injects(other: _Webhooks, namespace: Object, pods: Sequence[Mapping[str, st
 
 def _crds(plan: Plan, crds: Sequence[Object]) -> list[Diagnostic]:
     """Refuse CustomResourceDefinitions that another release or tool has installed: Helm would not take them over."""
-    known = KNOWN[plan.mesh.name]
-    release = next(item for item in plan.releases if item["role"] == known.crds_role)
+    release = next(item for item in plan.releases if item["role"] == plan.mesh.crds_role)
     wanted = (release["name"], release["namespace"])
-    base: Object = release["values"].get("base") or {}
-    excluded: Sequence[str] = base.get("excludedCRDs") or ()
-    names = [
-        item["name"]
-        for item in crds
-        if item["name"] in known.crds and item["name"] not in excluded and helm_release(item) != wanted
-    ]
+    names = [item["name"] for item in crds if item["name"] in plan.mesh.crds and helm_release(item) != wanted]
     if not names:
         return []
-    message = f"{len(names)} CustomResourceDefinitions of {known.title} are not of the release {'/'.join(wanted)}."
+    title = KNOWN[plan.mesh.name].title
+    message = f"{len(names)} CustomResourceDefinitions of {title} are not of the release {'/'.join(wanted)}."
     listed = " ".join(sorted(names))
     remedy = (
         "If another installation still uses them, choose another cluster: they go with it when it is removed, with "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.manifests import Manifest, ObjectRef, object_ref
-from components.meshes.istio.destination_rule import with_subsets_of
+from components.meshes import MERGERS
 from components.traffic import TrafficObject
 from components.traffic.objects import Subset
 
@@ -47,7 +47,7 @@ def transition(planned: Sequence[TrafficObject], live: Sequence[TrafficObject]) 
     needed = {name for item in moved for name in item.names} - _offered(live)
     return Transition(
         added=tuple(
-            with_subsets_of(now[ref].manifest, item.manifest) if ref in now else item.manifest
+            MERGERS[ref[:2]](now[ref].manifest, item.manifest) if ref in now and ref[:2] in MERGERS else item.manifest
             for ref, item in wanted.items()
             if item.offers & needed
         ),

@@ -15,6 +15,8 @@ MESHES: Mapping[str, Mesh[Any]] = {mesh.name: mesh for mesh in (IstioMesh(), Lin
 TARGETS: tuple[Target, ...] = tuple(target for mesh in MESHES.values() for target in mesh.targets)
 """All that routes can be compiled to."""
 _READERS = readers(TARGETS)
+MERGERS = {kind: merge for target in TARGETS for kind, merge in target.plane.mergers.items()}
+"""How an object keeps the destinations that only its former self has, by its apiVersion and kind."""
 
 
 def traffic_object(item: Manifest) -> TrafficObject:

@@ -112,8 +112,6 @@ class Signature:
         opt_in: An annotation of a namespace without which the injector adds nothing, and its values; "" where the
             selectors of the webhook decide.
         control_plane: Label and value of the Deployment that is its control plane.
-        crds: Its CustomResourceDefinitions.
-        crds_role: The role of the release that has them.
     """
 
     title: str
@@ -121,8 +119,6 @@ class Signature:
     validators: tuple[str, ...] = ()
     opt_in: tuple[str, tuple[str, ...]] = ("", ())
     control_plane: tuple[str, str] = ("", "")
-    crds: tuple[str, ...] = ()
-    crds_role: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,6 +170,8 @@ class MeshPlan:
         args: The arguments of its component.
         releases: The Helm releases, in the order in which they are installed.
         namespaces: The metadata of the namespaces that it makes.
+        crds_role: The role of the release that installs the mesh's CustomResourceDefinitions.
+        crds: The names of these.
         objects: Further objects that it makes, without those of charts.
         membership: Arguments of every `MeshNamespace` in the mesh beyond `name` and `mesh`.
         output: The stack output `mesh`.
@@ -184,6 +182,8 @@ class MeshPlan:
     args: Any
     releases: tuple[HelmRelease, ...]
     namespaces: tuple[Mapping[str, Any], ...]
+    crds_role: str = ""
+    crds: tuple[str, ...] = ()
     objects: tuple[Manifest, ...] = ()
     membership: Mapping[str, Any] = field(default_factory=dict[str, Any])
     output: Mapping[str, Any] = field(default_factory=dict[str, Any])

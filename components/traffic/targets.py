@@ -22,6 +22,8 @@ EXACT_OR_REGEX: tuple[TextMatchKind, ...] = ("exact", "regex")
 _NUMBER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 
 Rank = tuple[int, ...]
+Merger = Callable[[Manifest, Manifest], Manifest]
+"""Takes the old and the new form of an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class DataPlane(ABC):
         pinned: The proxy of the pinned version.
         refusals: What none of its targets can do: name of the feature -> reason.
         readers: How the destinations of an object are read, by its kind; of the kinds that it writes.
+        mergers: How an object keeps the destinations that only its former self has, by its apiVersion and kind; of the
+            kinds that offer several destinations.
     """
 
     name: str
@@ -93,6 +97,7 @@ class DataPlane(ABC):
     pinned: Proxy
     refusals: dict[str, str]
     readers: Mapping[str, Reader] = {}
+    mergers: Mapping[tuple[str, str], Merger] = {}
 
     def known_proxies(self) -> list[Proxy]:
         """Return its proxies that read requests differently, the pinned one first."""

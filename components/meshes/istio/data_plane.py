@@ -10,7 +10,14 @@ from ...traffic.manifests import Manifest, egress_name, manifest, version_servic
 from ...traffic.model import Destination, Egress, Mtls, RateLimit, Route, Service
 from ...traffic.objects import Objects, TrafficObject
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace, place, versioned
-from .destination_rule import API_VERSION, backend_rule, destination_rule, read_destination_rule, traffic_policy
+from .destination_rule import (
+    API_VERSION,
+    backend_rule,
+    destination_rule,
+    read_destination_rule,
+    traffic_policy,
+    with_subsets_of,
+)
 from .proxies import ENVOY_1_38, PROXIES
 
 ENVOY_FILTER_API_VERSION = "networking.istio.io/v1alpha3"
@@ -32,6 +39,7 @@ _REFUSALS = {
     "(observed).",
 }
 _READERS = {"DestinationRule": read_destination_rule, "ServiceEntry": read_service_entry}
+_MERGERS = {(API_VERSION, "DestinationRule"): with_subsets_of}
 
 
 class Istio(DataPlane):
@@ -43,6 +51,7 @@ class Istio(DataPlane):
     pinned = ENVOY_1_38
     refusals = _REFUSALS
     readers = _READERS
+    mergers = _MERGERS
 
     def check(self, route: Route) -> Iterator[Diagnostic]:
         """Check whether requests meet the policies, and what a TCP host takes."""

@@ -44,9 +44,7 @@ def read_destination_rule(item: Manifest) -> TrafficObject:
 
 
 def with_subsets_of(old: Manifest, new: Manifest) -> Manifest:
-    """Return the new form of an object; of a DestinationRule with the subsets that only the old form has."""
-    if new["kind"] != "DestinationRule":
-        return new
+    """Return the new form of a DestinationRule, with the subsets that only the old form has."""
     subsets = _subsets(old) | _subsets(new)
     return {**new, "spec": {**new["spec"], "subsets": list(subsets.values())}}
 

@@ -36,8 +36,6 @@ class IstioMesh(Mesh[IstioPlan]):
         injectors=("sidecar-injector.istio.io",),
         validators=("validation.istio.io",),
         control_plane=("app", "istiod"),
-        crds=CRDS,
-        crds_role="base",
     )
     gateway_api = GATEWAY_API
     targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
@@ -95,11 +93,16 @@ class IstioMesh(Mesh[IstioPlan]):
                 for name in CONFIG_MAPS
             ),
         ]
+        made = tuple(releases(args))
+        base = next(release for release in made if release["role"] == "base")
+        excluded = base["values"].get("base", {}).get("excludedCRDs") or ()
         planned = IstioPlan(
             name=self.name,
             version=version,
             args=args,
-            releases=tuple(releases(args)),
+            releases=made,
+            crds_role=base["role"],
+            crds=tuple(name for name in CRDS if name not in excluded),
             namespaces=tuple(namespaces(args)),
             objects=(peer_authentication(args.namespace, args.mtls),),
             membership={"revision": args.revision} if args.revision else {},

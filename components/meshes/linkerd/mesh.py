@@ -55,8 +55,6 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         # It is called for all namespaces and adds nothing without the annotation (pkg/inject, ShouldInject).
         opt_in=(INJECT, ("enabled", "ingress")),
         control_plane=("linkerd.io/control-plane-component", "destination"),
-        crds=CRDS,
-        crds_role="crds",
     )
     gateway_api = GATEWAY_API
     targets = (LINKERD_ROUTE, SERVICE_PROFILE)
@@ -110,6 +108,8 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             args=args,
             identity=decided,
             releases=tuple(releases(args)),
+            crds_role="crds",
+            crds=CRDS,
             namespaces=tuple(namespaces(args)),
             output={
                 "kind": self.name,
