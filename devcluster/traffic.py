@@ -1,7 +1,8 @@
-"""Counted requests through a real sidecar: does a split hold?
+"""Counted requests through real proxies: does a split hold?
 
 Requests go out from a pod of the mesh, one after another over a kept-alive connection, so the pod's own Envoy picks
-the destination of each. What a stack output `trafficSplits` promises is compared with what was counted.
+the destination of each; or from outside of the pod network (`devcluster.netns`) to the load balancer of a gateway,
+whose Envoy picks it. What a stack output `trafficSplits` promises is compared with what was counted.
 
 The verdict. Envoy picks a weighted destination at random for each request, so the count of a backend is binomial. For
 each backend the exact binomial test gives the probability of a count at least this far off on its side, doubled; the
@@ -20,13 +21,15 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
-from devcluster import arguments
+from devcluster import arguments, paths
+from devcluster.cluster import Cluster, ClusterError
 from devcluster.kubelet import registry
 from devcluster.kubelet.registry import RunningPod
 
@@ -302,6 +305,21 @@ def _verdict(result: Result) -> str:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How a client of a gateway uses TLS.
+
+    Attributes:
+        server_name: The host that the server's certificate must be for. It is sent as SNI and as Host.
+        authority: File with the certificates of the authorities that are trusted, PEM.
+        certificate: File with the client's own certificate and key, PEM; None if it shows none.
+    """
+
+    server_name: str
+    authority: Path
+    certificate: Path | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """What is sent, and to whom.
 
@@ -313,6 +331,7 @@ class Request:
         headers: Further headers; Host is the Service's name unless given here.
         port: Name or number of the Service's port; its first one if not given.
         timeout: Seconds for one request.
+        tls: How TLS is used; None for none.
     """
 
     namespace: str
@@ -322,6 +341,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     port: str | int | None = None
     timeout: float = _TIMEOUT_SECONDS
+    tls: Tls | None = None
 
 
 def find_pod(cluster: str, namespace: str, labels: Mapping[str, str]) -> RunningPod:
@@ -337,8 +357,14 @@ def find_pod(cluster: str, namespace: str, labels: Mapping[str, str]) -> Running
     return found[0]
 
 
-def send(cluster: str, source: RunningPod, request: Request, requests: int = REQUESTS) -> Outcome:
-    """Send requests from a pod and count what comes back.
+def send(cluster: str, source: RunningPod | None, request: Request, requests: int = REQUESTS) -> Outcome:
+    """Send requests and count what comes back.
+
+    Args:
+        cluster: The cluster's name.
+        source: The pod that they are sent from; None sends them from outside, to the address of a load balancer.
+        request: What is sent.
+        requests: How many.
 
     Raises:
         TrafficError: They can't be sent.
@@ -347,7 +373,13 @@ def send(cluster: str, source: RunningPod, request: Request, requests: int = REQ
     limit = longest(requests, request.timeout)
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL
+            argv,
+            cwd=paths.repository(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=limit,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as fault:
         raise TrafficError(f"{requests} requests were not done in {limit:.0f} s.") from fault
@@ -358,9 +390,9 @@ def send(cluster: str, source: RunningPod, request: Request, requests: int = REQ
 
 @contextlib.contextmanager
 def continuous(
-    cluster: str, source: RunningPod, request: Request, rate: float = 200.0
+    cluster: str, source: RunningPod | None, request: Request, rate: float = 200.0
 ) -> Generator[list[Outcome], None, None]:
-    """Send requests while the body of the `with` statement runs, `rate` per second at most.
+    """Send requests as `send` does while the body of the `with` statement runs, `rate` per second at most.
 
     Yields:
         A list that holds the outcome once the body is done.
@@ -370,7 +402,14 @@ def continuous(
     """
     argv = [*_argv(cluster, source, request), "--rate", str(rate)]
     result: list[Outcome] = []
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        argv,
+        cwd=paths.repository(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield result
         # Closing its standard input ends it, after the request that is under way.
@@ -451,19 +490,28 @@ def parsed(text: str) -> Outcome:
     )
 
 
-def _argv(cluster: str, source: RunningPod, request: Request) -> list[str]:
+def _argv(cluster: str, source: RunningPod | None, request: Request) -> list[str]:
     try:
-        address = registry.service(registry.pods_folder(cluster), request.namespace, request.service)
-        port = _port(address, request)
-        headers = {"host": f"{request.service}.{request.namespace}:{port}"} | {
-            name.lower(): value for name, value in request.headers.items()
-        }
-        command = [sys.executable, "-m", "devcluster.load", "--address", address.address, "--port", str(port)]
+        service = registry.service(registry.pods_folder(cluster), request.namespace, request.service)
+        address = service.address if source else _external(service, request)
+        port, tls = _port(service, request), request.tls
+        host = tls.server_name if tls else f"{request.service}.{request.namespace}:{port}"
+        headers = {"host": host} | {name.lower(): value for name, value in request.headers.items()}
+        command = [sys.executable, "-m", "devcluster.load", "--address", address, "--port", str(port)]
+        if tls:
+            command += ["--server-name", tls.server_name, "--authority", str(tls.authority)]
+            command += ["--certificate", str(tls.certificate)] if tls.certificate else []
         command += ["--path", request.path, "--method", request.method, "--timeout", str(request.timeout)]
         command += [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
-        return source.enter_argv(command)
-    except LookupError as fault:
+        return source.enter_argv(command) if source else Cluster(cluster).exec_argv(command)
+    except (LookupError, ClusterError) as fault:
         raise TrafficError(str(fault)) from fault
+
+
+def _external(service: registry.ServiceAddress, request: Request) -> str:
+    if not service.external:
+        raise LookupError(f"Service {request.namespace}/{request.service} has no address of a load balancer.")
+    return service.external
 
 
 def _port(address: registry.ServiceAddress, request: Request) -> int:

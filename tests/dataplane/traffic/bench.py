@@ -70,7 +70,7 @@ class Bench:
 
     def send(self, requests: Sequence[Sent], connections: int = 4, port: int = PORT) -> list[Answer]:
         """Send requests from productpage, through its sidecar."""
-        return request_batch.send(self.source, self._address, port, requests, connections=connections)
+        return request_batch.send(self.source.enter_argv, self._address, port, requests, connections=connections)
 
     def pod(self, **labels: str) -> RunningPod:
         """The one pod of Bookinfo with these labels."""

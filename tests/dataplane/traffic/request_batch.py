@@ -1,19 +1,19 @@
-"""Many different requests from inside a pod, through its sidecar, and the answers in full.
+"""Many different requests from inside a pod, through its sidecar, or from outside, and the answers in full.
 
 `devcluster.load` repeats one request and counts; here each request is its own, and so is its answer. `send` is for
-tests; it runs this module in the pod's network namespace.
+tests; it runs this module in another network namespace.
 """
 
 import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from devcluster.kubelet.registry import RunningPod
+from devcluster import paths
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -62,7 +62,7 @@ class Answer:
 
 
 def send(
-    source: RunningPod,
+    enter: Callable[[list[str]], list[str]],
     address: str,
     port: int,
     requests: Sequence[Sent],
@@ -70,10 +70,10 @@ def send(
     connections: int = 4,
     timeout: float = 120.0,
 ) -> list[Answer]:
-    """Send requests from a pod over a few kept-alive connections, and return their answers in order.
+    """Send requests over a few kept-alive connections, and return their answers in order.
 
     Args:
-        source: The pod.
+        enter: Returns the command that runs another where they are sent from, such as `RunningPod.enter_argv`.
         address: Where connections are opened to. With an HTTP port, Envoy routes by Host and port, not by address.
         port: The port.
         requests: What to send.
@@ -87,8 +87,10 @@ def send(
         "timeout": timeout,
         "requests": [asdict(request) for request in requests],
     }
-    argv = source.enter_argv([sys.executable, "-m", "tests.dataplane.traffic.request_batch"])
-    done = subprocess.run(argv, input=json.dumps(work), capture_output=True, text=True, check=False)
+    argv = enter([sys.executable, "-m", "tests.dataplane.traffic.request_batch"])
+    done = subprocess.run(
+        argv, cwd=paths.repository(), input=json.dumps(work), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return [Answer(**answer) for answer in json.loads(done.stdout)]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from devcluster import traffic
+from devcluster.kubelet import registry
 from devcluster.kubelet.registry import RunningPod
 from devcluster.traffic import Outcome, Split, TrafficError
 from tests.chance import FALSE_ALARM, tails
@@ -177,3 +178,12 @@ def test_an_unmeasurable_cluster_is_an_error_with_a_remedy(tmp_path: Path, monke
 def test_any_number_of_requests_has_a_time_that_the_system_can_wait_for() -> None:
     assert traffic.longest(2000, 10.0) == 20_030.0
     assert traffic.longest(10_000_000, 10.0) * 1000 < 2**31, "poll(2) takes milliseconds as an int"
+
+
+def test_from_outside_only_a_load_balancer_can_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = registry.pods_folder("dev") / registry.SERVICES_FILE
+    file.parent.mkdir(parents=True)
+    file.write_text('{"shop/web": {"address": "10.96.0.9", "external": "", "ports": {"": 80}}}')
+    with pytest.raises(TrafficError, match="Service shop/web has no address of a load balancer"):
+        traffic.send("dev", None, traffic.Request("shop", "web"))
