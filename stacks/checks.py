@@ -1,12 +1,12 @@
-"""Check the plan against the cluster: permissions, ownership, delivery, patches, nodes, other meshes."""
+"""Check the plan against the cluster: permissions, ownership, delivery, Services, patches, nodes, meshes."""
 
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 from components.meshes import MESHES
-from stacks import delivery, other_meshes, ownership, patches
+from stacks import delivery, other_meshes, ownership, patches, services
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
-from stacks.plan import Plan
+from stacks.plan import Plan, own_parts
 from stacks.settings import Settings
 from stacks.state import Stack
 
@@ -36,9 +36,13 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     def of_patches() -> list[Diagnostic]:
         return patches.check(plan.patches, plan.traffic, view, stack.owner, settings.cluster.provider)
 
+    def of_services() -> list[Diagnostic]:
+        return services.check(plan.traffic, plan.mesh, own_parts(settings), view)
+
     return claims, [
         *claims.diagnostics,
         *delivery.delivery_conflicts(plan.delivery, live, claims, stack.owner),
+        *view.conclude(of_services, otherwise=[]),
         *view.conclude(of_patches, otherwise=[]),
         *view.conclude(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.conclude(of_others, otherwise=[]),

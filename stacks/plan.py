@@ -19,6 +19,7 @@ from stacks import charts, delivery, files, gateway_api, patches
 from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
 from stacks.delivery import Delivery
+from stacks.services import OwnParts
 from stacks.settings import Settings
 from stacks.state import Stack
 
@@ -139,6 +140,14 @@ def compiled(settings: Settings, mesh: str = "") -> tuple[Compilation, list[Diag
     routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain)
     traffic = compile_routes(routes, target, TARGETS, services, settings.mtls)
     return traffic, [*diagnostics, *traffic.diagnostics]
+
+
+def own_parts(settings: Settings) -> OwnParts:
+    """Return the Services and namespaces that the stack makes itself."""
+    apps = _apps(settings, {})
+    namespaces = frozenset(app.namespace for app in apps)
+    services = frozenset((service.namespace, service.name) for app in apps for service in app.services)
+    return OwnParts(services, namespaces, namespaces)
 
 
 def request(settings: Settings, source: Charts, environ: Mapping[str, str]) -> MeshRequest:

@@ -389,6 +389,41 @@ MSH170 Request that can't be sent
   `meshup explain` was asked about a request that no client can send: its path, method, query or a header has
   characters that HTTP does not take there.
   Remedy: Write the request as it is sent: percent-encoded, without blanks.
+MSH171 Service is not on the cluster
+  A route is for a Service, or sends requests to one, that is not there. Objects of a mesh may name what does not exist,
+  so nothing else would say it.
+  Remedy: Correct name or namespace, or deploy the Service.
+MSH172 Namespace of a route is not on the cluster
+  The objects of a route are made in the namespace of its Service. The API server would refuse them.
+  Remedy: Correct the namespace, or make it first.
+MSH173 Namespace is not in the mesh
+  Routes are followed by the sidecars of the callers, and limits are kept by those of the Service. Pods in this
+  namespace have none.
+  Remedy: Put the namespace into the mesh and restart its pods.
+MSH174 Port differs from the Service's
+  Objects are compiled from the ports that the configuration declares. The Service on the cluster has no such port, or
+  says of it another protocol, or another port of the pods.
+  Remedy: Declare the port as the Service has it.
+MSH175 Rules on a port that is not read as HTTP
+  The mesh forwards connections to this port as they are, because of its name, its appProtocol or its number. Every
+  rule on requests is ignored there, without a word.
+  Remedy: If the port speaks HTTP, say so in the Service: `appProtocol: http`, or kubernetes.io/h2c for gRPC.
+MSH176 Protocol of a port is left to detection
+  Nothing in the Service says what the port speaks. The mesh decides by the first bytes of each connection; what is not
+  recognised in time is forwarded as it is, and no rule holds.
+  Remedy: Say it in the Service: `appProtocol: http`, or kubernetes.io/h2c for gRPC.
+MSH177 Selector differs from the Service's
+  Objects are compiled from the labels that the configuration declares. The Service on the cluster selects other pods.
+  Remedy: Declare the selector as the Service has it.
+MSH178 Kind of Service that routes do not go with
+  The Service on the cluster is headless or an ExternalName, or is declared to be headless and is not.
+  Remedy: Route a Service with a cluster IP.
+MSH179 Version without ready pods
+  A rule sends requests to a version of a Service, and no pod of it is ready to answer.
+  Remedy: Deploy the version, correct its labels, or give it no weight.
+MSH180 Pods of no version
+  The Service has pods that no version of the route describes. Rules that name versions send them nothing.
+  Remedy: Nothing needs to be done if these pods are not to be called; otherwise add their version.
 MSH201 Certificate or key unreadable
   The text is not what PEM is: truncated, of another kind, or not a certificate or key at all.
   Remedy: Give the whole file as it was issued, including the BEGIN and END lines.

@@ -190,6 +190,19 @@ class MeshPlan:
 
 
 @dataclass(frozen=True)
+class PortReading:
+    """How the proxies of a mesh read what arrives at a port of a Service.
+
+    Attributes:
+        kind: `requests`; `connections`, which no rule on requests reaches; or `detected`, by the first bytes.
+        reason: Why, part of a sentence.
+    """
+
+    kind: Literal["requests", "connections", "detected"]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Registered:
     """A mesh that is registered.
 
@@ -280,6 +293,16 @@ class Mesh(ABC, Generic[Planned]):
     @abstractmethod
     def plan(self, request: MeshRequest) -> tuple[Planned, list[Diagnostic]]:
         """Decide what the mesh will have. With an error among the diagnostics, the plan serves to find further ones."""
+
+    @abstractmethod
+    def read_port(self, plan: Planned, port: Mapping[str, Any], annotations: Mapping[str, str]) -> PortReading:
+        """Return how the proxies read what arrives at a port of a Service.
+
+        Args:
+            plan: The plan of the mesh.
+            port: The port, as in `spec.ports` of the Service.
+            annotations: The annotations of the Service.
+        """
 
     @abstractmethod
     def join(self, args: Any) -> Membership:

@@ -13,6 +13,7 @@ from ..interface import (
     Mesh,
     MeshPlan,
     MeshRequest,
+    PortReading,
     Presets,
     Registered,
     Sections,
@@ -21,7 +22,7 @@ from ..interface import (
 )
 from . import viz
 from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, namespaces, releases
-from .http_route import LINKERD_ROUTE
+from .http_route import APP_PROTOCOLS, LINKERD_ROUTE
 from .identity import clock
 from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from .identity.decide import decide
@@ -30,6 +31,10 @@ from .membership import INJECT, LinkerdMembership, is_member, join
 from .service_profile import SERVICE_PROFILE
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
 from .versions import GATEWAY_API, VERSIONS
+
+OPAQUE_PORTS = "25,587,3306,4444,5432,6379,9300,11211"
+"""The default of `proxy.opaquePorts` (chart linkerd-control-plane, values.yaml)."""
+_OPAQUE = "config.linkerd.io/opaque-ports"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +135,27 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         """Report what the cluster lacks for high availability."""
         return check_nodes(plan.args, view.objects("v1", "Node"))
 
+    def read_port(self, plan: LinkerdPlan, port: Mapping[str, Any], annotations: Mapping[str, str]) -> PortReading:
+        """Decide as Linkerd's policy controller does (edge-26, k8s/index/src/outbound): appProtocol, then opaque ports.
+
+        The annotation of a namespace counts once the injector has copied it to the Service.
+        """
+        if port.get("protocol", "TCP") != "TCP":
+            return PortReading("connections", f"its protocol is {port['protocol']}")
+        if declared := str(port.get("appProtocol") or ""):
+            known = declared in APP_PROTOCOLS
+            return PortReading("requests" if known else "connections", f"its appProtocol is {declared}")
+        opaque, where = annotations.get(_OPAQUE), f"the annotation {_OPAQUE} of the Service names it"
+        if opaque is None:
+            proxies: list[Any] = [item["values"].get("proxy") for item in plan.releases]
+            opaque = str(
+                next((proxy["opaquePorts"] for proxy in proxies if "opaquePorts" in (proxy or ())), OPAQUE_PORTS)
+            )
+            where = "it is one of Linkerd's opaque ports (proxy.opaquePorts)"
+        if any(_in_range(int(port["port"]), part) for part in opaque.split(",")):
+            return PortReading("connections", where)
+        return PortReading("requests", "Linkerd detects HTTP on it")
+
     def join(self, args: LinkerdMembership) -> Membership:
         """Return the annotations by which a namespace joins."""
         return join(args)
@@ -152,6 +178,13 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         return Registered(
             (mesh,), restart, {"identity": identity.summary}, {"linkerd-viz": viz.certificate_values(certificates)}
         )
+
+
+def _in_range(number: int, written: str) -> bool:
+    first, _, last = written.strip().partition("-")
+    if not first.isdecimal():
+        return False
+    return int(first) <= number <= int(last if last.isdecimal() else first)
 
 
 def _certificates(made: Identity) -> Certificates:

@@ -11,8 +11,8 @@ from components.diagnostics import CATALOGUE, ConfigurationError, Diagnostic, co
 from operate import docs, explain
 
 ROOT = Path(__file__).resolve().parents[3]
-ELSEWHERE = {"MSH155", "MSH163", "MSH166", "MSH167", "MSH170"}
-"""Raised by `meshup explain`, and by a look at the cluster (stacks/patches.py), and tested there."""
+ELSEWHERE = {"MSH155", "MSH163", "MSH166", "MSH167", "MSH170", *(f"MSH{number}" for number in range(171, 190))}
+"""Raised by the command line, and by a look at the cluster (stacks/patches.py, stacks/services.py); tested there."""
 EXAMPLES = {code: example for code in CATALOGUE if (example := explain.example_of(code))}
 
 
