@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from components.diagnostics import ConfigurationError, Diagnostic, errors, render
+from components.diagnostics import ConfigurationError, errors, ordered, render
 from components.meshes import MESHES
-from components.traffic import Compilation
 from components.traffic.evaluate import Request, request_from
-from components.traffic.proxies import Proxy
 from operate import explain as explaining
 from operate import stackfile
-from stacks import charts, plan, settings, traffic_file
+from operate.traffic import compared, compiled
+from stacks import settings
 
 REFUSED = 1
 """Exit code when the configuration has a fault."""
@@ -39,7 +39,7 @@ def main() -> None:
 
 @app.command()
 def explain(
-    services: Annotated[
+    names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SERVICE|CODE]...", help="Routes, all if none; or codes."),
     ] = None,
@@ -58,46 +58,35 @@ def explain(
     query: Annotated[list[str] | None, typer.Option(help="'name=value'; repeatable.")] = None,
     source: Annotated[list[str] | None, typer.Option(help="'label=value' of the caller; repeatable.")] = None,
     source_namespace: Annotated[str, typer.Option(help="Namespace of the caller.")] = "",
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Compare with the Services and pods of the stack's cluster.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what the routes of a stack do: rule by rule, backends, policies, objects; and which rule takes a
     request. Or print what a code of a report means.
     """
-    words = services or []
+    words = names or []
     if any(map(explaining.is_code, words)):
         _explain_codes(words, as_json=as_json)
         return
-    if path and not path.startswith("/"):
-        _fail(f"--path is {path!r}; a path starts with '/', as in /reviews/1?lang=en.", USAGE)
-    request = None
-    if path or header or query or source or source_namespace or method.upper() != "GET":
-        plain = request_from(path or "/", method, _pairs(header, ":", "--header"), _pairs(query, "=", "--query"))
-        request = Request(
-            plain.path,
-            plain.method,
-            plain.headers,
-            plain.query,
-            tuple(_pairs(source, "=", "--source")),
-            source_namespace,
-        )
-        if faults := explaining.request_faults(request):
-            _fail(render(faults), USAGE)
-    folder = directory or stackfile.project_folder(Path.cwd())
-    try:
-        name = stackfile.short_name(stack) or _only_stack(folder)
-        raw = stackfile.read(folder, name)
-    except stackfile.StackFileError as error:
-        _fail(str(error), USAGE)
+    request = _request(path, method, header, query, (source, source_namespace))
+    folder, name, raw = _stack(stack, directory)
     if mesh and mesh not in MESHES:
         _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
-    compilation, proxy, found = compiled(raw, name, mesh, folder)
+    asked = compiled(raw, name, mesh, folder)
+    found = asked.faults
     # A refused configuration may lack the very routes that are asked for.
     if not errors(found):
-        found += explaining.unknown_routes(words, [plan.route.key for plan in compilation.planned])
+        found += explaining.unknown_routes(words, [plan.route.key for plan in asked.compilation.planned])
+    compilation = asked.compilation
+    if cluster and not errors(found):
+        found += compared(asked, words)
+        compilation = replace(compilation, diagnostics=ordered([*compilation.diagnostics, *found]))
     if errors(found):
         _fail(render(found), REFUSED)
     try:
-        explanation = explaining.explain(compilation, words, request, proxy)
+        explanation = explaining.explain(compilation, words, request, asked.proxy)
     except ConfigurationError as error:
         _fail(str(error), REFUSED)
     if as_json:
@@ -106,6 +95,37 @@ def explain(
         explaining.show(explanation, Console())
     else:
         print(f"The stack '{name}' declares no routes: set `meshup:traffic` in {stackfile.file_of(folder, name)}.")
+
+
+def _request(
+    path: str,
+    method: str,
+    header: list[str] | None,
+    query: list[str] | None,
+    caller: tuple[list[str] | None, str],
+) -> Request | None:
+    """Return the request that the options describe, None if there are none."""
+    if path and not path.startswith("/"):
+        _fail(f"--path is {path!r}; a path starts with '/', as in /reviews/1?lang=en.", USAGE)
+    source, source_namespace = caller
+    if not (path or header or query or source or source_namespace or method.upper() != "GET"):
+        return None
+    plain = request_from(path or "/", method, _pairs(header, ":", "--header"), _pairs(query, "=", "--query"))
+    labels = tuple(_pairs(source, "=", "--source"))
+    request = Request(plain.path, plain.method, plain.headers, plain.query, labels, source_namespace)
+    if faults := explaining.request_faults(request):
+        _fail(render(faults), USAGE)
+    return request
+
+
+def _stack(stack: str, directory: Path | None) -> tuple[Path, str, settings.RawConfig]:
+    """Return the folder of the project, and the name and the configuration of the stack."""
+    folder = directory or stackfile.project_folder(Path.cwd())
+    try:
+        name = stackfile.short_name(stack) or _only_stack(folder)
+        return folder, name, stackfile.read(folder, name)
+    except stackfile.StackFileError as error:
+        _fail(str(error), USAGE)
 
 
 def _explain_codes(words: list[str], *, as_json: bool) -> None:
@@ -118,24 +138,6 @@ def _explain_codes(words: list[str], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps({"codes": found}, indent=2) + "\n")
     else:
         sys.stdout.write("\n".join(map(explaining.code_text, found)))
-
-
-def compiled(
-    raw: settings.RawConfig, stack: str, mesh: str, directory: Path
-) -> tuple[Compilation, Proxy, list[Diagnostic]]:
-    """The routes of a stack, compiled; how its proxies read requests; and every fault of its traffic and of what its
-    traffic rests on.
-    """
-    chosen, found = settings.load(raw, stack)
-    chosen, unreadable = traffic_file.with_file(chosen, directory)
-    found += unreadable
-    target = MESHES[mesh or chosen.mesh]
-    compilation, said = plan.compiled(chosen, target.name)
-    # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
-    wanted = target.wanted_version(chosen)
-    source, _ = charts.inspect(chosen.charts, target, target.charts(chosen), wanted)
-    version = wanted or source.version or target.versions.pinned
-    return compilation, target.data_plane.proxy(version), [*errors(found), *errors(said)]
 
 
 def _only_stack(directory: Path) -> str:

@@ -225,7 +225,8 @@ def show(explanation: Explanation, console: Console) -> None:
     for key, route in explanation["routes"].items():
         console.print(_route(key, route))
     for note in explanation["notes"]:
-        console.print(Text(f"{note['severity']} {note['code']} {note['path']}: {note['message']}", style="dim"))
+        line = f"{note['severity']} {note['code']} {note['path']}: {note['message']}"
+        console.print(Text(line, style="yellow" if note["severity"] == "warning" else "dim"))
 
 
 def _route(key: str, route: Explanation) -> Panel:

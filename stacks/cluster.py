@@ -15,6 +15,8 @@ from components.diagnostics import ConfigurationError, Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.meshes.interface import Minor, minor
 from kubeaccess import connection
+from stacks import kubeconfig
+from stacks.settings import ClusterSettings
 
 ANSWER_SECONDS = 5.0
 """Timeout of a connection to the API server; the timeout of reading an answer is four times that."""
@@ -357,6 +359,25 @@ class ClusterView:
             self._failures += 1
             return []
         return listed
+
+
+def connect(
+    chosen: ClusterSettings, environ: Mapping[str, str]
+) -> tuple[Cluster | None, ClusterView | None, list[Diagnostic]]:
+    """Reach the cluster of a stack.
+
+    Returns:
+        Its API, its view, and the diagnostics. There is no view of a cluster that does not answer.
+    """
+    config, diagnostics = kubeconfig.find(chosen, environ)
+    cluster = view = None
+    try:
+        if config:
+            cluster = Cluster(config)
+            view = ClusterView(cluster, cluster.version())
+    except ClusterError as error:
+        diagnostics += error.diagnostics
+    return cluster, view, diagnostics
 
 
 def check_version(version: str, supported: tuple[Minor, Minor]) -> list[Diagnostic]:

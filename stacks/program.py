@@ -19,8 +19,8 @@ from components.meshes.interface import MeshPlan, Registered
 from components.namespace import Namespace
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
-from stacks import charts, checks, kubeconfig, plan, settings, state, traffic_file
-from stacks.cluster import Cluster, ClusterError, ClusterView
+from stacks import charts, checks, plan, settings, state, traffic_file
+from stacks.cluster import Cluster, connect
 from stacks.hooks import transformation
 from stacks.outputs import outputs
 from stacks.ownership import Claims
@@ -91,15 +91,8 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
     chosen, diagnostics = settings.load(config, stack.name)
     chosen, more = traffic_file.with_file(chosen, Path.cwd())
     diagnostics += more
-    config_of_cluster, more = kubeconfig.find(chosen.cluster, stack.environ)
+    cluster, view, more = connect(chosen.cluster, stack.environ)
     diagnostics += more
-    cluster = view = None
-    try:
-        if config_of_cluster:
-            cluster = Cluster(config_of_cluster)
-            view = ClusterView(cluster, cluster.version())
-    except ClusterError as error:
-        diagnostics += error.diagnostics
     planned, diagnostics = plan.build(chosen, diagnostics, stack, view)
     claims = None
     if planned is not None and view is not None:

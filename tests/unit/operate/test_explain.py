@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from components.diagnostics import Diagnostic
+from components.manifests import Manifest
 from components.meshes import MESHES
 from components.meshes.istio import proxies
-from operate import stackfile
+from operate import stackfile, traffic
 from operate.cli import app
+from stacks.cluster import ClusterView
+from tests.unit.stacks.fake_view import view_of
+from tests.unit.stacks.test_services import SHOP, namespace, pod, service
 
 PROJECT = "name: meshup\nruntime: python\nconfig:\n  mesh: {type: string, default: istio}\n"
 STACK: dict[str, Any] = {
@@ -296,3 +301,39 @@ def test_a_code_that_there_is_not_is_refused_with_the_nearest(tmp_path: Path) ->
     code, out, err = run(tmp_path, "MSH13l")
     assert (code, out) == (2, "")
     assert err.startswith("There is no code MSH13l. Did you mean MSH")
+
+
+def with_cluster(patch: pytest.MonkeyPatch, project: Path, *live: Manifest, refused: tuple[str, ...] = ()) -> None:
+    """A stack with a route for a Service of somebody else, on a cluster of plain data."""
+    write(project, STACK | {"meshup:traffic": {"shop": SHOP}})
+
+    def connect(*_: object) -> tuple[None, ClusterView, list[Diagnostic]]:
+        return None, view_of(*live, refused=refused), []
+
+    patch.setattr(traffic, "connect", connect)
+
+
+def test_with_a_cluster_the_services_of_the_routes_are_looked_up(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cluster(monkeypatch, project, namespace(), service(), pod("v1"))
+    assert explained(project)["notes"] == []
+    (note,) = explained(project, "--cluster")["notes"]
+    assert (note["code"], note["severity"], note["path"]) == ("MSH179", "warning", "meshup:traffic.shop.split.v2")
+    assert "warning MSH179" in run(project, "--cluster")[1]
+
+
+def test_a_service_that_differs_from_its_route_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cluster(monkeypatch, project, namespace(), service(selector={"app": "other"}), pod("v1"))
+    code, out, err = run(project, "--cluster")
+    assert (code, out) == (1, "")
+    assert "MSH177" in err
+
+
+def test_a_cluster_that_can_not_be_read_is_a_fault_with_a_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "MSH020" in run(project, "--cluster")[2]
+    with_cluster(monkeypatch, project, namespace(), service(), refused=("Pod",))
+    code, _, err = run(project, "--cluster")
+    assert code == 1
+    assert "MSH024" in err
+    assert "MSH179" not in err
