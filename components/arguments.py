@@ -22,15 +22,14 @@ package host of Pulumi passes a mapping with snake_case keys, whole numbers as f
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, cast
+from typing import Annotated, Any, Protocol, Self, TypeVar, cast
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, Strict
 from pydantic_core import core_schema
 
 from .diagnostics import ConfigurationError, Diagnostic, errors
-from .diagnostics.validation import section_of, validate
+from .diagnostics.validation import Form, validate
 from .scalars import Bytes, Name, Quantity, SecretName, amount
 
 Replicas = Annotated[int, Field(ge=1, le=100)]
@@ -78,30 +77,11 @@ class HelmValue:
 Extended = TypeVar("Extended", bound="Arguments")
 
 
-class Arguments(BaseModel):
+class Arguments(Form):
     """Arguments of a component, or a section of the configuration."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        use_attribute_docstrings=True,
-    )
-
-    exclusive: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Pairs of keys of which only one may be set."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        made = handler.resolve_ref_schema(handler(schema))
-        if cls.exclusive:
-            made["not"] = {"anyOf": [{"required": list(pair)} for pair in cls.exclusive]}
-        return made
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+    nullable = True
 
     @classmethod
     def of(cls, args: Self | Mapping[str, Any]) -> Self:
@@ -116,7 +96,6 @@ class Arguments(BaseModel):
         made, diagnostics = None, list[Diagnostic]()
         if isinstance(args, Mapping):
             made, diagnostics = validate(cls, _unwired(args), cls.__name__, by_name=True)
-            diagnostics += exclusive_keys(cls, args, cls.__name__)
         else:
             made = args
         if made is not None:
@@ -126,13 +105,13 @@ class Arguments(BaseModel):
         return made
 
     def extended(self, kind: "type[Extended]", **more: Any) -> "Extended":
-        """Return arguments of a class that has these fields and more.
+        """Return arguments of a class that has these fields and more. Nothing is validated again.
 
         Args:
             kind: The class, such as `IstioArgs` for `IstioSettings`.
             more: Its further fields, and other values of these.
         """
-        return kind(**{**dict(self), **more})
+        return kind.model_construct(**{**dict(self), **more})
 
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check how the fields go together. Sections inside are checked by themselves.
@@ -168,29 +147,6 @@ def check_all(arguments: Arguments, path: str) -> list[Diagnostic]:
             for position, item in enumerate(cast("tuple[Any, ...]", value)):
                 if isinstance(item, Arguments):
                     diagnostics += check_all(item, f"{where}[{position}]")
-    return diagnostics
-
-
-def exclusive_keys(model: type[BaseModel], raw: Any, path: str) -> list[Diagnostic]:
-    """Report keys that exclude each other. It looks at raw values, so that no other fault hides one of them."""
-    if not isinstance(raw, Mapping):
-        return []
-    written = {to_camel(str(key)): value for key, value in cast("Mapping[Any, Any]", raw).items()}
-    pairs = model.exclusive if issubclass(model, Arguments) else ()
-    diagnostics = [
-        Diagnostic("MSH007", path, None, f"{one} and {other} are both set.", f"{one} or {other}")
-        for one, other in pairs
-        if one in written and other in written
-    ]
-    for name, info in model.model_fields.items():
-        key, section = info.alias or name, section_of(info)
-        value = written.get(key)
-        where = f"{path}{'' if path.endswith(':') else '.'}{key}"
-        if section is not None and isinstance(value, list):
-            for position, item in enumerate(cast("list[Any]", value)):
-                diagnostics += exclusive_keys(section, item, f"{where}[{position}]")
-        elif section is not None:
-            diagnostics += exclusive_keys(section, value, where)
     return diagnostics
 
 

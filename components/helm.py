@@ -27,7 +27,7 @@ DEFAULT_TIMEOUT = 300
 class ChartSource(Arguments):
     """Where the charts come from. Empty, they come from the project of the mesh."""
 
-    exclusive = (("directory", "repository"),)
+    exclusive = (("directory", "repository", "Charts come from one place."),)
 
     directory: FilePath | None = None
     """A directory with one sub-directory per chart, such as `DIRECTORY/base`. The version is that of the charts. A

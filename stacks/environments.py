@@ -36,8 +36,8 @@ def with_preset(environment: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         written: Any = raw.get(mesh.name)
         if isinstance(written, Mapping):
             # A key of the stack drops a preset's key that excludes it.
-            for pair in mesh.sections[mesh.name].exclusive:
-                for mine, theirs in (pair, pair[::-1]):
+            for one, other, _ in mesh.sections[mesh.name].exclusive:
+                for mine, theirs in ((one, other), (other, one)):
                     if mine in written:
                         preset[mesh.name].pop(theirs, None)
     return merged(preset, raw)

@@ -11,14 +11,14 @@ import stat
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
+from components.diagnostics.validation import MOST_DEPTH
+
 MOST_BYTES = 4 * 1024 * 1024
 """The largest file. The Gateway API's bundle, the largest that meshup needs, has about 1 MiB."""
-MOST_DEPTH = 100
-"""Largest nesting depth. The schemas in the Gateway API bundle nest about 40 deep."""
 MOST_YAML = 2 * MOST_BYTES
 """Largest size of a YAML document with its aliases written out: characters of all scalars, and _NODE for each value."""
 _NODE = 8
@@ -165,22 +165,6 @@ def documents(content: str) -> list[Any]:
         UnreadableError: It is not YAML, or is too large or nested too deeply.
     """
     return _load(lambda: list(yaml.load_all(content, Loader=Loader)), content, Loader)
-
-
-def depth(value: Any) -> int:
-    """Return the nesting depth of plain data without cycles, at most MOST_DEPTH + 1."""
-    level, levels = [value], 0
-    while levels <= MOST_DEPTH:
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner.extend(cast("dict[Any, Any]", item).values())
-            elif isinstance(item, list):
-                inner.extend(cast("list[Any]", item))
-        if not any(isinstance(item, dict | list) for item in level):
-            break
-        level, levels = inner, levels + 1
-    return levels
 
 
 def _load(load: Callable[[], Any], content: str, loader: Any) -> Any:

@@ -17,40 +17,17 @@ from pydantic.alias_generators import to_camel, to_snake
 
 from components.addons import ADDONS
 from components.apps import APPS
-from components.arguments import Arguments, Extended, check_all, exclusive_keys, repeated
+from components.arguments import Arguments, Extended, check_all, repeated
 from components.diagnostics import Diagnostic, nearest, one_of
-from components.diagnostics.validation import HIDDEN, impurity, keys_of, validate
+from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, keys_of, validate
 from components.gateway_api import GatewayApiSettings
 from components.helm import ChartSource
 from components.meshes import MESHES
 from components.meshes.interface import Mtls
 from components.scalars import FilePath, Name
 from stacks.environments import ENVIRONMENTS, with_preset
-from stacks.files import MOST_DEPTH, depth
 
 PROJECT = "meshup"
-PROVIDER_KEYS = (
-    "alwaysRender",
-    "cluster",
-    "clusterIdentifier",
-    "context",
-    "deleteUnreachable",
-    "enableConfigMapMutable",
-    "enablePatchForce",
-    "enableSecretMutable",
-    "enableServerSideApply",
-    "helmReleaseSettings",
-    "kubeClientSettings",
-    "kubeconfig",
-    "namespace",
-    "renderYamlToDirectory",
-    "skipUpdateUnreachable",
-    "strictMode",
-    "suppressDeprecationWarnings",
-    "suppressHelmHookWarnings",
-    "upsertExistingObjects",
-)
-"""The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` from its documentation."""
 PROVIDER_FLAGS = (
     "alwaysRender",
     "deleteUnreachable",
@@ -65,6 +42,9 @@ PROVIDER_FLAGS = (
     "upsertExistingObjects",
 )
 """Keys that the provider compares with the text `true`; any other text is false (provider.go, Configure)."""
+_OTHERS = ("cluster", "clusterIdentifier", "context", "helmReleaseSettings", "kubeClientSettings", "kubeconfig")
+PROVIDER_KEYS = tuple(sorted((*PROVIDER_FLAGS, *_OTHERS, "namespace", "renderYamlToDirectory")))
+"""The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` from its documentation."""
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -267,7 +247,7 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     raw = {key: value for key, value in config.meshup.items() if value != ""}
     diagnostics: list[Diagnostic] = []
     for key, value in config.meshup.items():
-        if wrong := _not_plain(value):
+        if wrong := impurity(value):
             diagnostics.append(Diagnostic("MSH014", f"{PROJECT}:{key}", None, wrong))
             del raw[key]
     environment = raw.get("environment", stack)
@@ -302,19 +282,11 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         for key in sorted(secret & set(KEYS) - set(MAY_BE_SECRET))
     ]
     diagnostics += [
-        *exclusive_keys(MODEL, complete, f"{PROJECT}:"),
         *_unknown_keys(config),
         *_invalid_provider_values(config),
         *check_all(settings, f"{PROJECT}:"),
     ]
     return settings, diagnostics
-
-
-def _not_plain(value: Any) -> str:
-    """Return why a value is not plain data, or ""."""
-    if depth(value) > MOST_DEPTH:
-        return f"More than {MOST_DEPTH} mappings and lists stand in each other."
-    return impurity(value)
 
 
 def _no_environment(written: Any, stack: str) -> Diagnostic:

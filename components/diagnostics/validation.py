@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
@@ -49,7 +50,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MOST_HINTS = 200
 """Faults after which nothing is suggested any more, since that takes much longer than anything else here."""
 MOST_DEPTH = 100
-"""Mappings and lists in each other; pydantic, json and yaml all go deeper."""
+"""Mappings and lists in each other. The Gateway API's bundle has about 40; pydantic, json and yaml all go deeper."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ABSENT = object()
@@ -166,19 +167,21 @@ class Form(BaseModel):
 
     Attributes:
         exclusive: Pairs of keys of which only one may be set, each with the reason.
+        nullable: Whether null stands for a key that is not set; it is refused otherwise.
     """
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, alias_generator=to_camel, use_attribute_docstrings=True
     )
     exclusive: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    nullable: ClassVar[bool] = False
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         made = handler.resolve_ref_schema(handler(schema))
-        for field in made.get("properties", {}).values():
+        for field in () if cls.nullable else made.get("properties", {}).values():
             # An optional field may be left out, but not be null.
             kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
             field.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
@@ -192,7 +195,7 @@ class Form(BaseModel):
         return [
             ((), inconsistent("MSH007", reason, f"{one} or {other}"))
             for one, other, reason in cls.exclusive
-            if one in written and other in written
+            if written.get(one) is not None and written.get(other) is not None
         ]
 
     def contradictions(self) -> Refusals:
@@ -206,7 +209,7 @@ class Form(BaseModel):
             return handler(raw)
         written = cast("dict[str, Any]", raw)
         refusals = [*cls.conflicts(written)]
-        if None in written.values():
+        if not cls.nullable and None in written.values():
             refusals += [((key,), _NO_VALUE) for key in _optional(cls) if key in written and written[key] is None]
         details: list[InitErrorDetails] = []
         try:
@@ -278,9 +281,11 @@ def plain_entries(raw: object, path: str) -> tuple[dict[str, Any], list[Diagnost
 def impurity(value: Any) -> str:
     """What in a value is no plain data, or "". It is gone through level by level, without recursion."""
     level = [value]
-    for _ in range(MOST_DEPTH + 1):
+    for depth in count():
         inside: list[Any] = []
         for item in level:
+            if depth == MOST_DEPTH and isinstance(item, dict | list):
+                return f"More than {MOST_DEPTH} mappings and lists stand in each other."
             if isinstance(item, dict):
                 inside += cast("dict[Any, Any]", item)
                 inside += cast("dict[Any, Any]", item).values()
@@ -294,9 +299,9 @@ def impurity(value: Any) -> str:
             elif item is not None and not abs(item) <= sys.float_info.max:
                 return "A number in it is not finite."
         if not inside:
-            return ""
+            break
         level = inside
-    return f"More than {MOST_DEPTH} mappings and lists stand in each other."
+    return ""
 
 
 def validate(

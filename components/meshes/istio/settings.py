@@ -22,6 +22,7 @@ from ...scalars import Name, Registry, ReleaseName, Revision, Tag
 from ..interface import MeshSettings, Mtls, unknown_releases
 from .versions import VERSIONS
 
+FIXED_OR_AUTOSCALED = ("replicas", "autoscaling", "An autoscaler sets the number of replicas.")
 SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
 """Of a sidecar and a gateway, by Istio's charts (1.30, values.yaml of istiod and gateway)."""
 ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
@@ -31,7 +32,7 @@ ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
 class Gateway(Arguments):
     """One gateway: a Deployment of Envoy at the edge of the mesh, and its Service."""
 
-    exclusive = (("replicas", "autoscaling"),)
+    exclusive = (FIXED_OR_AUTOSCALED,)
 
     name: ReleaseName
     """Name of the release, Deployment and Service. The pods get `istio: NAME` without a leading `istio-`."""
@@ -50,7 +51,7 @@ class Gateway(Arguments):
 class IstioSettings(MeshSettings):
     """Settings of Istio. May be a secret as a whole."""
 
-    exclusive = (("replicas", "autoscaling"),)
+    exclusive = (FIXED_OR_AUTOSCALED,)
 
     namespace: Annotated[Name, HelmValue("global.istioNamespace")] = "istio-system"
     """Namespace of the control plane and root namespace of the mesh. meshup makes it."""
