@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,11 +12,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from components.diagnostics import ConfigurationError, errors, ordered, render
+from components.diagnostics import ConfigurationError, Diagnostic, errors, ordered, render
 from components.meshes import MESHES
 from components.traffic.evaluate import Request, request_from
+from operate import discover as discovering
 from operate import explain as explaining
 from operate import stackfile
+from operate.discover import VERSION_LABELS
 from operate.traffic import compared, compiled
 from stacks import settings
 
@@ -30,11 +33,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def main() -> None:
-    """Keeps `explain` a subcommand."""
 
 
 @app.command()
@@ -95,6 +93,58 @@ def explain(
         explaining.show(explanation, Console())
     else:
         print(f"The stack '{name}' declares no routes: set `meshup:traffic` in {stackfile.file_of(folder, name)}.")
+
+
+@app.command()
+def discover(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services; without them, all of the namespace.")
+    ] = None,
+    *,
+    namespace: Annotated[str, typer.Option(help="The namespace; found by the name of the Service without it.")] = "",
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack, whose cluster is read.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    context: Annotated[str, typer.Option(help="A context of the kubeconfig, in place of the stack's cluster.")] = "",
+    mesh: Annotated[str, typer.Option(help=f"The mesh, without a stack: {' or '.join(MESHES)}.")] = "",
+    version_label: Annotated[
+        str, typer.Option(help=f"The label by which pods tell their version, in place of {VERSION_LABELS[0]}.")
+    ] = "",
+    write: Annotated[bool, typer.Option("--write", help="Add the routes to the stack's meshup:trafficFile.")] = False,
+    output: Annotated[str, typer.Option(help="yaml or json.")] = "yaml",
+) -> None:
+    """Print routes for Services of the cluster, with their ports, selectors, and versions by the labels of their
+    pods. The split is today's, so that the routes change nothing.
+    """
+    if not (names or namespace):
+        _fail("Name Services, or a namespace: meshup discover [SERVICE]... [--namespace NAMESPACE].", USAGE)
+    if output not in ("yaml", "json"):
+        _fail(f"--output is {output!r}; allowed: yaml, json.", USAGE)
+    if mesh and mesh not in MESHES:
+        _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
+    if write and context and not stack:
+        _fail("--write needs a stack, whose file is written: --stack NAME.", USAGE)
+    if context and not stack:
+        folder, name, raw = Path.cwd(), "dev", settings.RawConfig(meshup={"environment": "dev"})
+    else:
+        folder, name, raw = _stack(stack, directory)
+    if context:
+        raw = replace(raw, kubernetes={**raw.kubernetes, "context": context})
+    asked = compiled(raw, name, mesh, folder)
+    try:
+        routes, diagnostics = discovering.look_up(asked, names or [], namespace, version_label, only_new=write)
+        _print_notes(diagnostics)
+        if write:
+            file = discovering.write(asked, folder, routes)
+            print(f"{file}: {', '.join(routes) or 'nothing'} added.", file=sys.stderr)
+    except ConfigurationError as error:
+        _fail(str(error), REFUSED)
+    text = discovering.as_yaml(routes) if output == "yaml" else json.dumps(routes, indent=2) + "\n"
+    sys.stdout.write(text if routes or output == "json" else "")
+
+
+def _print_notes(diagnostics: Sequence[Diagnostic]) -> None:
+    for note in ordered(diagnostics):
+        print(f"{note.severity} {note.code} {note.path}: {note.message}", file=sys.stderr)
 
 
 def _request(

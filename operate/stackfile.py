@@ -12,17 +12,17 @@ from stacks import files
 from stacks.settings import PROJECT, RawConfig
 
 
-class _Loader(files.UniqueKeys):
+class Loader(files.UniqueKeys):
     """Reads as Pulumi does: only true and false are booleans (`on`, `off`, `yes` and `no` are text), and a key that
     stands twice in a mapping is refused.
     """
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in files.UniqueKeys.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] -- types-PyYAML leaves it untyped
+Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] -- types-PyYAML leaves it untyped
     "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
 )
 
@@ -104,7 +104,7 @@ def _mapping(file: Path, advice: str) -> dict[str, Any]:
     try:
         if not file.exists():
             raise StackFileError(f"There is no file {file.name} in {file.parent}. {advice}")
-        loaded: Any = files.document(files.text(file), _Loader)
+        loaded: Any = files.document(files.text(file), Loader)
     except (OSError, ValueError, files.UnreadableError) as error:
         raise StackFileError(f"{file.name} can't be read: {error}.") from None
     if loaded is None:

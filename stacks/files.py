@@ -7,6 +7,7 @@ is composed, which does (PyYAML 6, libyaml 0.2: the interpreter ends on 100,000 
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -147,6 +148,26 @@ def text(path: Path, most: int = MOST_BYTES) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         raise UnreadableError("it is not UTF-8") from None
+
+
+def replace_text(path: Path, content: str) -> None:
+    """Write a file so that it is there in whole or as it was before, with its mode.
+
+    Raises:
+        UnreadableError: It can't be written.
+    """
+    target = path.resolve()
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with draft.open("xb") as stream:
+            stream.write(content.encode())
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, draft)
+        draft.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise UnreadableError(_reason(error)) from None
 
 
 def document(content: str, loader: Any = Loader) -> Any:

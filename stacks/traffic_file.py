@@ -5,8 +5,13 @@ Pulumi passes the configuration of a stack to its program in one environment var
 starts. A file has no such limit.
 """
 
+import json
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+
+import yaml
 
 from components.diagnostics import Diagnostic
 from stacks import files
@@ -37,3 +42,45 @@ def with_file(settings: Settings, project: Path) -> tuple[Settings, list[Diagnos
         message = f"These routes are in the file and in meshup:traffic: {', '.join(twice[:20])}."
         return settings, [Diagnostic("MSH030", KEY, name, message, "each route in one place")]
     return settings.model_copy(update={"traffic": {**settings.traffic, **routes}}), []
+
+
+def with_routes(text: str, routes: Mapping[str, Any], block: str) -> str:
+    """Add routes to the text of a file, and leave every other byte as it is.
+
+    Args:
+        text: The file.
+        routes: The routes, none of which is in it.
+        block: The routes as a YAML block.
+
+    Raises:
+        UnreadableError: The file can't be read, or the routes can't be added to it.
+    """
+    before = files.document(text, files.UniqueKeys)
+    if not isinstance(before, dict | None):
+        raise files.UnreadableError("it holds no mapping of routes")
+    there = cast("dict[Any, Any]", before or {})
+    added = _added(text, routes, block)
+    try:
+        after = files.document(added, files.UniqueKeys)
+    except files.UnreadableError:
+        after = None
+    if after != {**there, **routes}:
+        raise files.UnreadableError("its form is none to which routes can be added")
+    return added
+
+
+def _added(text: str, routes: Mapping[str, Any], block: str) -> str:
+    # Marks do not count a byte order mark.
+    start = 1 if text.startswith("\ufeff") else 0
+    root: Any = yaml.compose(text, Loader=files.Loader)
+    eol = "\r\n" if "\r\n" in text else "\n"
+    if isinstance(root, yaml.MappingNode) and root.flow_style:
+        inside: Any = root.value[-1][1].end_mark if root.value else root.start_mark
+        place = start + inside.index + (0 if root.value else 1)
+        entries = f",{eol}".join(f"{json.dumps(key)}: {json.dumps(route)}" for key, route in routes.items())
+        return f"{text[:place]}{',' if root.value else ''}{eol}{entries}{text[place:]}"
+    indent = root.start_mark.column if isinstance(root, yaml.MappingNode) else 0
+    place = start + root.end_mark.index if isinstance(root, yaml.MappingNode) else len(text)
+    lines = textwrap.indent(block, " " * indent).replace("\n", eol)
+    gap = "" if not text[:place] or text[:place].endswith("\n") else eol
+    return text[:place] + gap + lines + text[place:]

@@ -424,6 +424,15 @@ MSH179 Version without ready pods
 MSH180 Pods of no version
   The Service has pods that no version of the route describes. Rules that name versions send them nothing.
   Remedy: Nothing needs to be done if these pods are not to be called; otherwise add their version.
+MSH181 Service that can't be described
+  `meshup discover` found a Service to which no route can be written as it is.
+  Remedy: Change the Service, or write the route by hand.
+MSH182 Service has a route already
+  `meshup discover` writes routes for Services that have none; it changes no route that is there.
+  Remedy: Change the route where it is, or remove it first.
+MSH183 Traffic file can't be written
+  `meshup discover --write` adds routes to the file that meshup:trafficFile names, and leaves every other byte as it is.
+  Remedy: Add by hand what the command prints without --write.
 MSH201 Certificate or key unreadable
   The text is not what PEM is: truncated, of another kind, or not a certificate or key at all.
   Remedy: Give the whole file as it was issued, including the BEGIN and END lines.

@@ -1,0 +1,313 @@
+"""`meshup discover`: routes that say what the cluster has, so that traffic stays as it is.
+
+`discover` decides, on plain data; `look_up` and `write` are the shell around it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from components.diagnostics import ConfigurationError, Diagnostic, errors, nearest, one_of
+from components.manifests import Manifest
+from components.meshes import MESHES, TARGETS
+from components.meshes.interface import MeshPlan
+from components.traffic import Compilation, compile_routes, parse
+from components.traffic.grammar import FULL_WEIGHT, MOST_BACKENDS
+from components.traffic.manifests import MANAGED_BY
+from operate.traffic import Compiled
+from stacks import files, traffic_file
+from stacks.cluster import ClusterView, connect
+from stacks.plan import own_parts
+from stacks.services import OwnParts, check, is_ready, is_running, labels_of, matches, ports_of, protocol_of, targets_of
+
+Route = dict[str, Any]
+
+VERSION_LABELS = ("version", "app.kubernetes.io/version")
+"""Labels by which pods tell their version: that of Istio, and that which Kubernetes recommends."""
+_LONGEST_NAME = 63
+_PATH = "meshup:traffic"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that some YAML reads as a number, such as `12e45` and `1_0`: Pulumi's differs from PyYAML's."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if re.match(r"[-+.\d]", text) else None
+    # types-PyYAML leaves the value untyped.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)  # pyright: ignore[reportUnknownMemberType]
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def as_yaml(routes: Mapping[str, Any]) -> str:
+    """Return routes as they stand under `meshup:traffic`."""
+    return yaml.dump(dict(routes), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+
+
+def look_up(
+    asked: Compiled, names: Sequence[str], namespace: str, label: str, *, only_new: bool
+) -> tuple[dict[str, Route], list[Diagnostic]]:
+    """Describe Services of the stack's cluster.
+
+    Args:
+        asked: The traffic of the stack.
+        names: The Services; all of the namespace without any.
+        namespace: Their namespace; "" if the names are enough.
+        label: The label that tells the version of a pod, "" for the usual ones.
+        only_new: Whether a Service that has a route already is refused, or left out where none is named.
+
+    Raises:
+        ConfigurationError: The cluster can't be read, there is no such Service, or none that can be described.
+    """
+    _, view, diagnostics = connect(asked.chosen.cluster, os.environ)
+    if view is None:
+        raise ConfigurationError(diagnostics)
+    listed = view.objects("v1", "Service", namespace)
+    own = own_parts(asked.chosen)
+    named, faults = _named(names, namespace, listed) if names else (listed, [])
+    if not (names or listed):
+        known = sorted(item["name"] for item in view.metadata("v1", "Namespace"))
+        near = nearest(namespace, known)
+        message = (
+            f"The namespace '{namespace}' has no Service." if namespace in known else "There is no such namespace."
+        )
+        remedy = f"Did you mean '{near}'?" if near and near != namespace else ""
+        faults.append(Diagnostic("MSH172", "--namespace", namespace, message, one_of(known), remedy))
+    chosen = [service for service in named if names or not of_the_stack(service, own)]
+    routed = _routed(asked.chosen.traffic)
+    if only_new:
+        diagnostics += [
+            _has_route(service, routed, refused=bool(names)) for service in chosen if _place(service) in routed
+        ]
+        chosen = [service for service in chosen if _place(service) not in routed]
+    routes, notes = discover(chosen, view, asked.mesh, own, label=label, taken=asked.chosen.traffic)
+    if names and not routes:
+        faults += [replace(note, severity="error") for note in notes if note.code == "MSH181"]
+    if errors([*diagnostics, *faults, *view.diagnostics]):
+        raise ConfigurationError([*diagnostics, *faults, *view.diagnostics])
+    # What differs can't: the routes are what the cluster has.
+    return routes, [*diagnostics, *notes]
+
+
+def write(asked: Compiled, folder: Path, routes: Mapping[str, Route]) -> Path:
+    """Add routes to the file of a stack, which is made if it is not there.
+
+    Raises:
+        ConfigurationError: The stack has no such file, or it can't be written.
+    """
+    name = asked.chosen.traffic_file
+    if name is None:
+        message = "The stack names no file for its routes."
+        remedy = "Name one, which may be missing yet:\npulumi config set meshup:trafficFile routes.yaml"
+        raise ConfigurationError([Diagnostic("MSH183", traffic_file.KEY, None, message, remedy=remedy)])
+    try:
+        path = files.expand_path(name, folder)
+        text = "" if files.is_missing(path) else files.text(path)
+        if routes:
+            files.replace_text(path, traffic_file.with_routes(text, routes, as_yaml(routes)))
+    except files.UnreadableError as error:
+        message = f"The file can't be written: {error}."
+        raise ConfigurationError([Diagnostic("MSH183", traffic_file.KEY, name, message)]) from None
+    return path
+
+
+def _place(service: Manifest) -> tuple[str, str]:
+    return service["metadata"]["namespace"], service["metadata"]["name"]
+
+
+def _routed(traffic: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the routes by the namespace and the Service that they name."""
+    named = {key: cast("dict[str, Any]", route) for key, route in traffic.items() if isinstance(route, dict)}
+    return {(str(route.get("namespace")), str(route.get("service", key))): key for key, route in named.items()}
+
+
+def _has_route(service: Manifest, routed: Mapping[tuple[str, str], str], *, refused: bool) -> Diagnostic:
+    key = routed[_place(service)]
+    message = f"The route '{key}' is for this Service."
+    path = "/".join(_place(service))
+    return Diagnostic("MSH182", path, None, message, severity="error" if refused else "info")
+
+
+def _named(names: Sequence[str], namespace: str, listed: Sequence[Manifest]) -> tuple[list[Manifest], list[Diagnostic]]:
+    """Return the Services with these names, and the faults of names that are none, or several."""
+    chosen: list[Manifest] = []
+    faults: list[Diagnostic] = []
+    for name in dict.fromkeys(names):
+        found = [service for service in listed if service["metadata"]["name"] == name]
+        places = sorted(service["metadata"]["namespace"] for service in found)
+        if len(found) == 1:
+            chosen += found
+        elif found:
+            message = f"Several namespaces have a Service '{name}'."
+            faults.append(Diagnostic("MSH003", "--namespace", None, message, one_of(places), "Add --namespace."))
+        else:
+            known = sorted({service["metadata"]["name"] for service in listed})
+            message = f"There is no Service '{name}'" + (f" in the namespace '{namespace}'." if namespace else ".")
+            remedy = f"Did you mean '{near}'?" if (near := nearest(name, known)) else ""
+            faults.append(Diagnostic("MSH171", "SERVICE", name, message, one_of(known), remedy))
+    return chosen, faults
+
+
+def discover(
+    chosen: Sequence[Manifest], view: ClusterView, mesh: MeshPlan, own: OwnParts, *, label: str, taken: Collection[str]
+) -> tuple[dict[str, Route], list[Diagnostic]]:
+    """Describe Services by routes that change nothing.
+
+    The rules of a route send requests to what answers them today: to each version by its share of the ready pods, or to
+    the whole Service.
+
+    Args:
+        chosen: The Services.
+        view: The cluster.
+        mesh: The plan of the mesh.
+        own: What the stack makes itself.
+        label: The label that tells the version of a pod; "" for one of VERSION_LABELS.
+        taken: Keys of routes that are there already.
+
+    Returns:
+        The routes, and what is to be said of each Service: why there is no route, or what `up` would say.
+    """
+    routes: dict[str, Route] = {}
+    diagnostics: list[Diagnostic] = []
+    for service in chosen:
+        name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+        key = name if name not in taken and name not in routes else f"{name}-{namespace}"
+        pods = [pod for pod in view.objects("v1", "Pod", namespace) if is_running(pod)]
+        route, compilation, reason = _described(key, service, pods, mesh, label)
+        if compilation is None:
+            diagnostics.append(Diagnostic("MSH181", f"{namespace}/{name}", None, reason, severity="warning"))
+            continue
+        routes[key] = route
+        if reason:
+            diagnostics.append(Diagnostic("MSH181", f"{_PATH}.{key}", None, reason, severity="info"))
+        diagnostics += check(compilation, mesh, own, view)
+    return routes, diagnostics
+
+
+def of_the_stack(service: Manifest, own: OwnParts) -> bool:
+    """Return True for a Service that meshup makes: one of an application, or of a version."""
+    metadata = service["metadata"]
+    made = MANAGED_BY.items() <= labels_of(service).items()
+    return made or (metadata["namespace"], metadata["name"]) in own.services
+
+
+def _described(
+    key: str, service: Manifest, pods: Sequence[Manifest], mesh: MeshPlan, label: str
+) -> tuple[Route, Compilation | None, str]:
+    """Return the route of a Service, compiled; or nothing compiled, and why. With a route, what it leaves out."""
+    spec = cast("dict[str, Any]", service.get("spec") or {})
+    if spec.get("type") == "ExternalName":
+        return {}, None, "It is an ExternalName: a name in DNS, without pods and without ports."
+    selector = cast("dict[str, str]", spec.get("selector") or {})
+    if not selector:
+        return {}, None, "It has no selector: somebody else says what answers for it."
+    route, reason = _service(key, service, selector, pods, mesh)
+    if reason:
+        return {}, None, reason
+    behind = [pod for pod in pods if matches(selector, pod)]
+    versions, reason = _versions(service["metadata"]["name"], behind, label)
+    whole: Route = {"rules": [{"name": "all"}]}
+    compilation: Compilation | None = None
+    for rules in ([_split(versions)] if versions else []) + [whole]:
+        compilation, faults = _compiled({key: route | rules}, mesh)
+        if not faults:
+            return route | rules, compilation, reason
+        reason = f"{faults[0].message} {faults[0].remedy}"
+    return {}, None, reason
+
+
+def _compiled(routes: Mapping[str, Route], mesh: MeshPlan) -> tuple[Compilation, list[Diagnostic]]:
+    found, diagnostics = parse(routes, _PATH, [])
+    compilation = compile_routes(found, mesh.name, TARGETS)
+    return compilation, errors([*diagnostics, *compilation.diagnostics])
+
+
+def _service(
+    key: str, service: Manifest, selector: Mapping[str, str], pods: Sequence[Manifest], mesh: MeshPlan
+) -> tuple[Route, str]:
+    """Return what a route says of its Service, or why there is none."""
+    kind, metadata = MESHES[mesh.name], service["metadata"]
+    annotations = cast("dict[str, str]", metadata.get("annotations") or {})
+    ports = ports_of(service["spec"])
+    read = {number: kind.read_port(mesh, port, annotations).kind for number, port in ports.items()}
+    http = [number for number in ports if read[number] != "connections"]
+    if not http:
+        return {}, f"{kind.data_plane.title} reads none of its ports as HTTP, so no rule could hold."
+    written: list[dict[str, Any]] = []
+    for number, port in ports.items():
+        entry: dict[str, Any] = {"number": number}
+        protocol = protocol_of(port)
+        # Services of versions get the protocol as appProtocol, of which a mesh knows other words than of names.
+        as_declared = kind.read_port(mesh, {"port": number, "appProtocol": protocol}, {}).kind
+        if protocol and (as_declared != "connections" or read[number] == "connections"):
+            entry["protocol"] = protocol
+        targets = targets_of(port, pods, selector)
+        if len(targets) == 1 and targets != {number}:
+            entry["targetPort"] = min(targets)
+        written.append(entry)
+    route: Route = {} if key == metadata["name"] else {"service": metadata["name"]}
+    route["namespace"] = metadata["namespace"]
+    if len(ports) > 1 or written == [{"number": http[0]}]:
+        route["port"] = http[0]
+    if written != [{"number": http[0]}]:
+        route["ports"] = written
+    route["selector"] = dict(selector)
+    if service["spec"].get("clusterIP") == "None":
+        route["headless"] = True
+    return route, ""
+
+
+def _versions(name: str, pods: Sequence[Manifest], label: str) -> tuple[dict[str, tuple[dict[str, str], int]], str]:
+    """Return versions with their labels and shares, or why there are none, "" where no pod tells one."""
+    keys = (label,) if label else VERSION_LABELS
+    key = next((key for key in keys if pods and all(key in labels_of(pod) for pod in pods)), None)
+    if key is None:
+        some = next((key for key in keys if any(key in labels_of(pod) for pod in pods)), "")
+        return {}, f"Some pods have the label '{some}' and others do not, so the Service is not split." if some else ""
+    counts: dict[str, int] = {}
+    any_ready = any(map(is_ready, pods))
+    for pod in sorted(pods, key=lambda pod: labels_of(pod)[key]):
+        value = labels_of(pod)[key]
+        counts[value] = counts.get(value, 0) + (1 if is_ready(pod) or not any_ready else 0)
+    if len(counts) > MOST_BACKENDS:
+        return {}, f"Its pods have {len(counts)} values of '{key}', and a rule takes {MOST_BACKENDS} backends."
+    versions: dict[str, tuple[dict[str, str], int]] = {}
+    for value, share in zip(counts, shares(list(counts.values())), strict=True):
+        short = _version_name(value, _LONGEST_NAME - 1 - len(name))
+        names = (short, *(f"{short[: _LONGEST_NAME - 4 - len(name)]}-{number}" for number in range(2, len(counts) + 2)))
+        versions[next(name for name in names if name not in versions)] = ({key: value}, share)
+    return versions, ""
+
+
+def _version_name(value: str, longest: int) -> str:
+    """Return the value of a label as a DNS label."""
+    return re.sub(r"[^a-z0-9]+", "-", value.lower())[: max(longest, 1)].strip("-") or "none"
+
+
+def _split(versions: Mapping[str, tuple[dict[str, str], int]]) -> Route:
+    return {
+        "versions": {name: labels for name, (labels, _) in versions.items()},
+        "split": {name: share for name, (_, share) in versions.items()},
+    }
+
+
+def shares(counts: Sequence[int]) -> list[int]:
+    """Return whole percents in the proportion of counts: they sum to 100, and no count but 0 gets 0."""
+    total = sum(counts)
+    exact = [FULL_WEIGHT * count / total for count in counts]
+    percents = [max(int(share), 1) if share else 0 for share in exact]
+    while (rest := FULL_WEIGHT - sum(percents)) != 0:
+        step = 1 if rest > 0 else -1
+        places = [place for place, percent in enumerate(percents) if percent > (0 if step > 0 else 1)]
+        place = max(places, key=lambda place: step * (exact[place] - percents[place]))
+        percents[place] += step
+    return percents
