@@ -22,6 +22,11 @@ the other Service's |
 | `PUT /behaviour` with `{"status": 503, "delay": 0.5, "share": 0.3}` | this is done to that share of all requests |
 | `DELETE /behaviour` | answer normally again |
 
+On SIGTERM it ends as an application does that was written for rolling updates: for two seconds it still takes
+connections, since proxies learn of the pod's end a moment later, and asks its clients to open no further request on
+those that they have; then it takes no more, and ends with the last request that is under way. A pod's grace period, and
+`preStop` before it, hold as on any node.
+
 A kubelet's probes are answered with 200 whatever the behaviour, and are not counted.
 
 Bookinfo's services call each other as the originals do (istio.io/istio, samples/bookinfo/src): the answer has what
@@ -49,6 +54,7 @@ _KNOWN_REQUESTS = 10_000
 _PROBE_AGENT = "kube-probe/"
 _HEAD_LIMIT = 65536
 _DRAIN_SECONDS = 2.0
+_POLL_SECONDS = 0.05
 _UPSTREAM_SECONDS = 10.0
 _DELAY_LIMIT = 3600.0
 
@@ -247,28 +253,30 @@ class Workload:
         self.options = options
         self.behaviour = Behaviour()
         self.seen = Seen()
-        self.open: set[asyncio.StreamWriter] = set()
         self.draining = False
+        self.busy: set[asyncio.StreamReader] = set()
+        """The connections on which a request is under way."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, admin: bool) -> None:
         """Answer the requests of one connection."""
-        self.open.add(writer)
         try:
             while (request := await read_request(reader)) is not None:
-                keep = not self.draining and request.headers.get("connection", "").lower() != "close"
+                self.busy.add(reader)
                 if admin:
                     status, body, extra = 200, self.administer(request), dict[str, str]()
                 else:
                     status, body, extra = await self.answer(request, writer.get_extra_info("sockname")[1])
+                keep = not self.draining and request.headers.get("connection", "").lower() != "close"
                 writer.write(response(status, body, extra, keep=keep, head=request.method == "HEAD"))
                 await writer.drain()
+                self.busy.discard(reader)
                 if not keep:
                     break
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             # The peer went away or does not speak HTTP: there is nobody to tell.
             pass
         finally:
-            self.open.discard(writer)
+            self.busy.discard(reader)
             writer.close()
 
     async def answer(self, request: Request, port: int) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -341,6 +349,9 @@ class Workload:
         await asyncio.sleep(_DRAIN_SECONDS)
         for server in servers:
             server.close()
+        # A client that went away waits for nothing.
+        while any(not reader.at_eof() for reader in self.busy):
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def main() -> None:

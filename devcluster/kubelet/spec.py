@@ -115,7 +115,7 @@ class Container:
     Attributes:
         once: It runs to its end before the next one starts (an init container).
         gate: Nothing after it starts before it is ready (a native sidecar, or one that holds the application).
-        grace: Seconds between the pod's deletion and SIGTERM (preStop sleep).
+        grace: Seconds between the pod's deletion and SIGTERM (`preStop` that sleeps).
     """
 
     name: str
@@ -332,7 +332,6 @@ def _planned(container: Object, context: Context, *, init: bool) -> Container | 
     argv = tuple(expand(a, own) for a in args)
     user, group = _identity(pod, container, role)
     hold = role == "proxy" and "postStart" in mapped(container, "lifecycle")
-    prestop = mapped(mapped(container, "lifecycle"), "preStop")
     common: dict[str, Any] = {
         "name": container["name"],
         "role": role,
@@ -345,7 +344,7 @@ def _planned(container: Object, context: Context, *, init: bool) -> Container | 
         "readiness": probe(container, "readinessProbe"),
         "startup": probe(container, "startupProbe"),
         "liveness": probe(container, "livenessProbe"),
-        "grace": float(mapped(prestop, "sleep").get("seconds", 0)),
+        "grace": _prestop_seconds(mapped(mapped(container, "lifecycle"), "preStop")),
     }
     match role:
         case "istiod":
@@ -362,6 +361,17 @@ def _planned(container: Object, context: Context, *, init: bool) -> Container | 
             return Container(argv=(PILOT_AGENT, *applied), env=env, **common)
         case "workload":
             return Container(argv=workload_command(pod, container, node), env=env, **common)
+
+
+_SLEEP = re.compile(r"((/bin/)?(ba)?sh -c )?(/bin/)?sleep (?P<seconds>\d+(\.\d+)?)s?")
+
+
+def _prestop_seconds(prestop: Object) -> float:
+    """Return how long a preStop hook sleeps, by itself or by the command; other commands are in no image here."""
+    if "sleep" in prestop:
+        return float(prestop["sleep"]["seconds"])
+    found = _SLEEP.fullmatch(" ".join(map(str, listed(mapped(prestop, "exec"), "command"))))
+    return float(found["seconds"]) if found else 0.0
 
 
 def _identity(pod: Object, container: Object, role: Role) -> tuple[int, int]:

@@ -277,3 +277,19 @@ def test_only_kernel_settings_of_the_network_namespace_are_the_pods_to_make() ->
     ]
     pod = a_pod(APPLICATION, securityContext={"sysctls": declared})
     assert spec.sysctls(pod) == {"net/ipv4/ip_unprivileged_port_start": "0"}
+
+
+@pytest.mark.parametrize(
+    ("hook", "seconds"),
+    [
+        ({"sleep": {"seconds": 5}}, 5.0),
+        ({"exec": {"command": ["sleep", "5"]}}, 5.0),
+        ({"exec": {"command": ["/bin/sleep", "2.5"]}}, 2.5),
+        ({"exec": {"command": ["/bin/sh", "-c", "sleep 15"]}}, 15.0),
+        ({"exec": {"command": ["sh", "-c", "nginx -s quit; sleep 15"]}}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_a_workload_ends_after_the_sleep_of_its_prestop_hook(hook: dict[str, Any], seconds: float) -> None:
+    (container,) = spec.containers(the_context(a_pod({**APPLICATION, "lifecycle": {"preStop": hook}})))
+    assert container.grace == seconds

@@ -1,6 +1,10 @@
 import argparse
 import asyncio
+import contextlib
 import json
+import os
+import signal
+import socket
 
 import pytest
 from hypothesis import given
@@ -131,3 +135,31 @@ def test_an_answer_of_somebody_else_is_a_counted_failure() -> None:
     tally.answer(204, b"")
     tally.answer(200, b'{"app": "a", "version": "v"}')
     assert (tally.requests, tally.failed) == (3, 2)
+
+
+def test_at_its_end_a_workload_finishes_the_request_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "_DRAIN_SECONDS", 0.0)
+
+    async def go() -> tuple[int, bytes]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
+        options = argparse.Namespace(
+            app="web", version="v1", pod="p", namespace="n", image="", ready_file="", port=[port], admin_port=0
+        )
+        process = workload.Workload(options)
+        running = asyncio.create_task(process.run())
+        asked = asyncio.create_task(ask(f"http://127.0.0.1:{port}/"))
+        while not process.busy:
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+        assert not process.busy
+        return await asked
+
+    async def ask(url: str) -> tuple[int, bytes]:
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                return await workload.fetch(url, {"x-workload-delay": "0.3"})
+            await asyncio.sleep(0.01)
+
+    assert asyncio.run(go())[0] == 200
