@@ -16,7 +16,7 @@ from . import patterns
 from .capability import GRPC_RETRY
 from .durations import duration_text
 from .grammar import DNS_LABEL
-from .manifests import Manifest, all_headers, manifest, version_service_name, written_as
+from .manifests import Manifest, all_headers, filled, manifest, version_service_name, written_as
 from .model import Backend, Destination, HeaderChange, Match, Mirror, Redirect, Rewrite, Route, Rule, Service, TextMatch
 from .objects import Subset, TrafficObject
 from .overlap import EVERY_PATH, method_of, path_of
@@ -320,14 +320,9 @@ def _filters(rule: Rule, route: Route) -> list[Manifest]:
 
 
 def _change(change: HeaderChange) -> Manifest:
-    written: Manifest = {}
-    if change.set:
-        written["set"] = [{"name": name, "value": value} for name, value in change.set]
-    if change.add:
-        written["add"] = [{"name": name, "value": value} for name, value in change.add]
-    if change.remove:
-        written["remove"] = list(change.remove)
-    return written
+    changed = {"set": change.set, "add": change.add}
+    written = {key: [{"name": name, "value": value} for name, value in pairs] for key, pairs in changed.items()}
+    return filled({**written, "remove": list(change.remove)})
 
 
 def _rewrite(rewrite: Rewrite) -> Manifest:

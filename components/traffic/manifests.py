@@ -30,6 +30,11 @@ def manifest(
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
+def filled(entries: Manifest) -> Manifest:
+    """The entries that have a value: neither None nor an empty text, list or mapping."""
+    return {key: value for key, value in entries.items() if value is not None and value not in ("", [], {})}
+
+
 def reference(item: Manifest) -> str:
     """`Kind/namespace/name`, as the outputs name objects."""
     return f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...traffic.durations import duration_text
-from ...traffic.manifests import Manifest, manifest
-from ...traffic.model import Route, Service
+from ...traffic.manifests import Manifest, filled, manifest
+from ...traffic.model import CircuitBreaker, Route, Service
 from ...traffic.objects import WHOLE_HOST, TrafficObject
 
 API_VERSION = "networking.istio.io/v1"
@@ -56,39 +56,29 @@ def _subsets(item: Manifest) -> dict[str, Any]:
 
 def traffic_policy(route: Route) -> Manifest:
     """Write the policies of a route that a DestinationRule carries."""
-    policy: Manifest = {}
-    balancer = _load_balancer(route)
-    if balancer:
-        policy["loadBalancer"] = balancer
-    breaker = route.circuit_breaker
-    if breaker:
-        tcp: Manifest = {}
-        http: Manifest = {}
-        for target, key, limit in (
-            (tcp, "maxConnections", breaker.max_connections),
-            (http, "http1MaxPendingRequests", breaker.max_pending_requests),
-            (http, "http2MaxRequests", breaker.max_requests),
-            (http, "maxRequestsPerConnection", breaker.max_requests_per_connection),
-        ):
-            if limit is not None:
-                target[key] = limit
-        pool = {key: value for key, value in (("tcp", tcp), ("http", http)) if value}
-        if pool:
-            policy["connectionPool"] = pool
-        if breaker.consecutive_errors is not None:
-            outlier: Manifest = {"consecutive5xxErrors": breaker.consecutive_errors}
-            if breaker.interval is not None:
-                outlier["interval"] = duration_text(breaker.interval)
-            if breaker.ejection is not None:
-                outlier["baseEjectionTime"] = duration_text(breaker.ejection)
-            if breaker.max_ejection_percent is not None:
-                outlier["maxEjectionPercent"] = breaker.max_ejection_percent
-            policy["outlierDetection"] = outlier
-    if route.retry_budget:
-        policy["retryBudget"] = {"percent": route.retry_budget.percent}
-        if route.retry_budget.min_retries is not None:
-            policy["retryBudget"]["minRetryConcurrency"] = route.retry_budget.min_retries
-    return policy
+    breaker, budget = route.circuit_breaker or CircuitBreaker(), route.retry_budget
+    http = {
+        "http1MaxPendingRequests": breaker.max_pending_requests,
+        "http2MaxRequests": breaker.max_requests,
+        "maxRequestsPerConnection": breaker.max_requests_per_connection,
+    }
+    outlier = {
+        "consecutive5xxErrors": breaker.consecutive_errors,
+        "interval": breaker.interval and duration_text(breaker.interval),
+        "baseEjectionTime": breaker.ejection and duration_text(breaker.ejection),
+        "maxEjectionPercent": breaker.max_ejection_percent,
+    }
+    retries = {"percent": budget.percent, "minRetryConcurrency": budget.min_retries} if budget else {}
+    return filled(
+        {
+            "loadBalancer": _load_balancer(route),
+            "connectionPool": filled(
+                {"tcp": filled({"maxConnections": breaker.max_connections}), "http": filled(http)}
+            ),
+            "outlierDetection": filled(outlier),
+            "retryBudget": filled(retries),
+        }
+    )
 
 
 def _load_balancer(route: Route) -> Manifest:

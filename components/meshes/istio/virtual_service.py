@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ...traffic.durations import duration_text
-from ...traffic.manifests import Manifest, all_headers, manifest, quote, written_as
+from ...traffic.manifests import Manifest, all_headers, filled, manifest, quote, written_as
 from ...traffic.model import (
     Backend,
     Destination,
@@ -82,9 +82,7 @@ VIRTUAL_SERVICE = VirtualService()
 
 def _http_route(rule: Rule, port: Port | None, called: Port) -> Manifest:
     route: Manifest = {"name": rule.name}
-    matches = _matches(rule.matches, port)
-    if matches:
-        route["match"] = matches
+    route["match"] = _matches(rule.matches, port)
     if rule.redirect:
         route["redirect"] = _redirect(rule.redirect, called)
     else:
@@ -100,17 +98,9 @@ def _http_route(rule: Rule, port: Port | None, called: Port) -> Manifest:
     if rule.mirrors:
         route["mirrors"] = [_mirror(mirror) for mirror in rule.mirrors]
     if rule.headers:
-        changes = {
-            side: change
-            for side, change in (
-                ("request", _change(rule.headers.request)),
-                ("response", _change(rule.headers.response)),
-            )
-            if change
-        }
-        if changes:
-            route["headers"] = changes
-    return route
+        sides = {"request": rule.headers.request, "response": rule.headers.response}
+        route["headers"] = filled({side: _change(change) for side, change in sides.items()})
+    return filled(route)
 
 
 def _pass_through(service: Service, port: Port) -> Manifest:
@@ -147,18 +137,15 @@ def _matches(matches: Iterable[Match], port: Port | None) -> list[Manifest]:
 
 def _match(match: Match) -> list[Manifest]:
     """One condition, or two where a prefix of whole segments needs them: VirtualService prefixes count characters."""
-    rest: Manifest = {}
-    if match.method or match.grpc_service:
-        rest["method"] = {"exact": match.method or "POST"}
-    headers = all_headers(match)
-    if headers:
-        rest["headers"] = {name: _string_match(condition) for name, condition in headers}
-    if match.query:
-        rest["queryParams"] = {name: _query_match(condition) for name, condition in match.query}
-    if match.source:
-        rest["sourceLabels"] = dict(match.source)
-    if match.source_namespace:
-        rest["sourceNamespace"] = match.source_namespace
+    rest = filled(
+        {
+            "method": {"exact": match.method or "POST"} if match.method or match.grpc_service else None,
+            "headers": {name: _string_match(condition) for name, condition in all_headers(match)},
+            "queryParams": {name: _query_match(condition) for name, condition in match.query},
+            "sourceLabels": dict(match.source),
+            "sourceNamespace": match.source_namespace,
+        }
+    )
     if match.grpc_service:
         kind = "exact" if match.grpc_method else "prefix"
         return [{"uri": {kind: f"/{match.grpc_service}/{match.grpc_method}"}, **rest}]
@@ -204,14 +191,7 @@ def _fault(rule: Rule) -> Manifest:
 
 
 def _change(change: HeaderChange) -> Manifest:
-    written: Manifest = {}
-    if change.set:
-        written["set"] = dict(change.set)
-    if change.add:
-        written["add"] = dict(change.add)
-    if change.remove:
-        written["remove"] = list(change.remove)
-    return written
+    return filled({"set": dict(change.set), "add": dict(change.add), "remove": list(change.remove)})
 
 
 def _rewrite(rewrite: Rewrite, matches: Sequence[Match]) -> Manifest:
@@ -238,10 +218,4 @@ def _prefix_rewrite(prefix: str, replacement: str) -> Manifest:
 
 def _redirect(redirect: Redirect, called: Port) -> Manifest:
     written: Manifest = {"redirectCode": redirect.status, "port": redirect.port_for(called.number)}
-    if redirect.path:
-        written["uri"] = redirect.path
-    if redirect.host:
-        written["authority"] = redirect.host
-    if redirect.scheme:
-        written["scheme"] = redirect.scheme
-    return written
+    return written | filled({"uri": redirect.path, "authority": redirect.host, "scheme": redirect.scheme})
