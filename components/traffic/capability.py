@@ -439,7 +439,7 @@ FEATURES: tuple[Feature[Route], ...] = (
         "retry-budget-ttl",
         "Retry budget: time that it looks back",
         _policy(lambda route: route.retry_budget and route.retry_budget.ttl, "retryBudget.ttl"),
-        {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20, "ttl": "10s"}},
+        {"rules": [{"retries": {"conditions": ["5xx"]}}], "retryBudget": {"percent": 20, "ttl": "20s"}},
         remedy="Remove 'ttl'.",
     ),
     Feature(

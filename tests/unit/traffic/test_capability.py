@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from components.diagnostics import errors, render
+from components.diagnostics.validation import Form, keys_of
 from components.meshes import TARGETS
-from components.traffic import Compilation
+from components.traffic import Compilation, parse
 from components.traffic.capability import FEATURES, Feature, matrix
 from components.traffic.component import ROUTE_KINDS
+from components.traffic.grammar import MatchForm, RouteForm, RuleForm
 from components.traffic.model import Route
 from components.traffic.targets import Target
-from tests.unit.traffic.helpers import compile_routes, routes_of
+from tests.unit.traffic.helpers import SERVICES, compile_routes, routes_of
 from tests.unit.traffic.schemas import faults_of_object
 
 CELLS = [(feature, target) for feature in FEATURES for target in TARGETS]
 POSSIBLE = [(feature, target) for feature, target in CELLS if feature.name not in target.refusals]
+
+
+NO_FEATURE = {"api", "namespace", "ports", "versions", "selector", "headless"}
+"""Keys that say which Service is meant, and what it is compiled to."""
+BY_DEFAULT = {"retries-off"}
+"""Features that some target has when nobody asks for them."""
 
 
 def cell_name(value: Feature[Route] | Target) -> str:
@@ -69,6 +79,30 @@ def test_what_a_cell_compiles_to_is_valid_by_the_real_crds(feature: Feature[Rout
         assert not faults_of_object(item.manifest)
         # Releases of routes come after those of destinations.
         assert not item.names or item.manifest["kind"] in ROUTE_KINDS
+
+
+@pytest.mark.parametrize(("feature", "target"), POSSIBLE, ids=cell_name)
+def test_what_a_cell_asks_for_is_in_the_objects(feature: Feature[Route], target: Target) -> None:
+    asked = compiled(feature, target)
+    for where in (where for route in routes_for(feature, target) for where in feature.uses(route)):
+        without = {"reviews": json.loads(json.dumps({**(feature.example or HEADLESS), "api": target.api}))}
+        *above, last = [int(part) if part.isdecimal() else part for part in re.findall(r"\w+", where)[2:]]
+        at: Any = without
+        for key in above:
+            at = at[key]
+        if last in at or isinstance(at, list):
+            del at[last]
+        routes, faults = parse(without, "meshup:traffic", SERVICES)
+        compilation = compile_routes(routes, target.mesh)
+        same = (compilation.manifests, compilation.patches) == (asked.manifests, asked.patches)
+        assert faults or not same or feature.name in BY_DEFAULT, where
+
+
+@pytest.mark.parametrize("form", [RouteForm, RuleForm, MatchForm])
+def test_every_key_belongs_to_a_feature(form: type[Form]) -> None:
+    """A key that no feature uses could be read and dropped."""
+    used = set(re.findall(r'"(\w+)":', json.dumps([feature.example for feature in FEATURES])))
+    assert set(keys_of(form)) - used <= NO_FEATURE
 
 
 def test_every_feature_is_possible_somewhere() -> None:
