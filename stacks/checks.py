@@ -3,7 +3,7 @@
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 from components.meshes import MESHES
-from stacks import delivery, other_meshes, ownership, patches, services
+from stacks import delivery, other_meshes, ownership, patches, services, shared_services
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan, own_parts
@@ -39,6 +39,9 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     def of_services() -> list[Diagnostic]:
         return services.check(plan.traffic, plan.mesh, own_parts(settings), view)
 
+    def of_routes() -> list[Diagnostic]:
+        return shared_services.check(plan, view, {stack.owner, *claims.former})
+
     return claims, [
         *claims.diagnostics,
         *delivery.delivery_conflicts(plan.delivery, live, claims, stack.owner),
@@ -46,6 +49,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.conclude(of_patches, otherwise=[]),
         *view.conclude(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.conclude(of_others, otherwise=[]),
+        *view.conclude(of_routes, otherwise=[]),
         *view.diagnostics,
     ]
 

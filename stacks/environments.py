@@ -5,17 +5,17 @@ it (`Mesh.presets`).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from components.helm import merged
 from components.meshes import MESHES
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     # A laptop or a shared playground: small and observable.
-    "dev": {"mtls": "strict"},
+    "dev": {},
     # Like production, on fewer machines.
-    "staging": {"mtls": "strict"},
-    "prod": {"mtls": "strict"},
+    "staging": {},
+    "prod": {},
 }
 for _name, _preset in ENVIRONMENTS.items():
     _preset |= {mesh.name: mesh.presets.get(_name, {}) for mesh in MESHES.values()}
@@ -35,6 +35,9 @@ def with_preset(environment: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     for mesh in MESHES.values():
         written: Any = raw.get(mesh.name)
         if isinstance(written, Mapping):
+            if cast("Mapping[str, Any]", written).get("install") is False:
+                # A preset has settings of the installation.
+                preset[mesh.name] = {}
             # A key of the stack drops a preset's key that excludes it.
             for one, other, _ in mesh.sections[mesh.name].exclusive:
                 for mine, theirs in ((one, other), (other, one)):

@@ -45,15 +45,19 @@ def plan(
         view: The cluster.
     """
     install = settings.gateway_api.install
-    needed = MESHES[settings.mesh].gateway_api.always or any(item["apiVersion"].startswith(_GROUP) for item in objects)
+    # A mesh that is there has the bundle that it needs, and whoever runs it has the bundle: routes only look at it.
+    is_there = not settings.section(MESHES[settings.mesh].settings).install
+    by_routes = any(item["apiVersion"].startswith(_GROUP) for item in objects)
+    needed = by_routes or (MESHES[settings.mesh].gateway_api.always and not is_there)
     if not (install or needed):
         return (), []
     missing, diagnostics = view.conclude(lambda: _missing(settings.mesh, stack, view), (False, []))
     if not missing or errors(diagnostics):
         return (), diagnostics
-    if install is False:
-        message = "There is no Gateway API on the cluster, and install is false."
-        return (), [Diagnostic("MSH313", "meshup:gatewayApi.install", False, message, "true, or a bundle")]
+    if install is False or (is_there and install is None):
+        reason = "install is false" if install is False else "the mesh is that of somebody else"
+        message = f"There is no Gateway API on the cluster, and {reason}."
+        return (), [Diagnostic("MSH313", "meshup:gatewayApi.install", install, message, "true, or a bundle")]
     bundle, diagnostics = load(settings.gateway_api, settings.charts, stack.environ)
     return tuple(bundle), diagnostics
 

@@ -61,11 +61,13 @@ def check(plan: Plan, view: ClusterView, own: Collection[str]) -> list[Diagnosti
     deployments = [item for name in own for item in view.metadata("apps/v1", "Deployment", name)]
     names = {item["name"] for item in namespaces}
     others = [webhooks for config, webhooks in _webhooks(view) if not _is_ours(helm_release(config), plan, own, names)]
+    diagnostics = [*_other_meshes(plan, others, namespaces), *_running(plan, deployments)]
+    if plan.mesh.existing:
+        return diagnostics
     return [
         *_same_mesh(plan, others, _releases(plan) & _helm_releases(deployments)),
-        *_other_meshes(plan, others, namespaces),
+        *diagnostics,
         *_crds(plan, view.metadata("apiextensions.k8s.io/v1", "CustomResourceDefinition")),
-        *_running(plan, deployments),
     ]
 
 
@@ -280,6 +282,10 @@ def _running(plan: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
                 f"{KNOWN[plan.mesh.name].title}."
             )
             diagnostics.append(Diagnostic("MSH325", "meshup:mesh", plan.mesh.name, message, severity="warning"))
+        elif plan.mesh.existing:
+            message = f"This stack has installed {names}. With install: false it would be deleted."
+            remedy = "To leave it as it runs, take it out of the state of this stack first: docs/existing-mesh.md."
+            diagnostics.append(Diagnostic("MSH057", f"meshup:{mesh}.install", False, message, "true", remedy))
         elif not running & _releases(plan):
             message = (
                 f"The control plane {names} runs. With these settings it would be deleted before the new one is made."

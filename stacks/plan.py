@@ -13,7 +13,7 @@ from components.helm import ChartSource, HelmRelease
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes import MESHES, TARGETS
-from components.meshes.interface import MeshPlan, MeshRequest
+from components.meshes.interface import ExistingMesh, MeshPlan, MeshRequest
 from components.traffic import Compilation, compile_routes, parse
 from stacks import charts, delivery, files, gateway_api, patches
 from stacks.charts import Charts
@@ -88,14 +88,17 @@ def build(
     """
     kind = MESHES[settings.mesh]
     source, chart_diagnostics = charts.inspect(
-        settings.charts, kind, kind.charts(settings), kind.wanted_version(settings)
+        settings.charts, kind, kind.charts(settings) if installs(settings) else (), kind.wanted_version(settings)
     )
-    mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ))
+    mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ, view))
+    if view is not None and view.diagnostics:
+        # What was found in lists that can't be read would be wrong.
+        mesh_diagnostics = view.diagnostics
     addons = _addons(settings, mesh, source.source)
     chart_diagnostics += [
         fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
     ]
-    traffic, traffic_diagnostics = compiled(settings)
+    traffic, traffic_diagnostics = compiled(settings, found=mesh.existing)
     delivered, delivery_diagnostics = delivery.deliver(traffic, settings.delivery, stack.owner)
     diagnostics = [
         *settings_diagnostics,
@@ -124,21 +127,24 @@ def build(
     return plan, [*diagnostics, *bundle_diagnostics]
 
 
-def compiled(settings: Settings, mesh: str = "") -> tuple[Compilation, list[Diagnostic]]:
+def compiled(
+    settings: Settings, mesh: str = "", found: ExistingMesh | None = None
+) -> tuple[Compilation, list[Diagnostic]]:
     """Read and compile the routes of a stack, without a cluster.
 
     Args:
         settings: The settings of the stack.
         mesh: A mesh to compile for in place of the stack's own.
+        found: What the cluster says of the mesh, if somebody else has installed it.
 
     Returns:
         The compiled routes, and all diagnostics.
     """
     target = mesh or settings.mesh
     services = [service for app in _apps(settings, {}) for service in app.services]
-    domain = MESHES[target].cluster_domain(settings)
+    domain = found.cluster_domain if found else MESHES[target].cluster_domain(settings)
     routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain)
-    traffic = compile_routes(routes, target, TARGETS, services, settings.mtls)
+    traffic = compile_routes(routes, target, TARGETS, services, found.accepted if found else settings.mtls)
     return traffic, [*diagnostics, *traffic.diagnostics]
 
 
@@ -150,7 +156,14 @@ def own_parts(settings: Settings) -> OwnParts:
     return OwnParts(services, namespaces, namespaces)
 
 
-def request(settings: Settings, source: Charts, environ: Mapping[str, str]) -> MeshRequest:
+def installs(settings: Settings) -> bool:
+    """Return whether the stack installs its mesh."""
+    return settings.section(MESHES[settings.mesh].settings).install
+
+
+def request(
+    settings: Settings, source: Charts, environ: Mapping[str, str], view: ClusterView | None = None
+) -> MeshRequest:
     """Return the input of `Mesh.plan`."""
     return MeshRequest(
         settings=settings,
@@ -160,6 +173,8 @@ def request(settings: Settings, source: Charts, environ: Mapping[str, str]) -> M
         secret=settings.secret,
         environ=environ,
         read_file=read_file,
+        mtls_is_set="mtls" in settings.model_fields_set,
+        view=view,
     )
 
 

@@ -146,7 +146,7 @@ def _gateway_api(objects: Sequence[Manifest], options: Options, _: Made) -> Regi
 
 
 def _mesh(mesh: MeshPlan, options: Options, _: Made) -> Registered:
-    return MESHES[mesh.name].register(mesh, options)
+    return Registered(()) if mesh.existing else MESHES[mesh.name].register(mesh, options)
 
 
 def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:

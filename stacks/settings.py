@@ -128,13 +128,17 @@ class Settings(Arguments):
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check applications and namespaces."""
         yield from repeated(f"{path}apps[{{}}]", self.apps)
-        uses = dict(MESHES[self.mesh].namespaces(self))
+        mesh = MESHES[self.mesh]
+        of_mesh = mesh.namespaces(self)
+        uses = dict(of_mesh)
         uses |= {f"{app}.namespace": self.section(APPS[app].section).namespace for app in self.apps}
         chosen = {key: self.section(kind) for addon in ADDONS.values() for key, kind in addon.sections.items()}
         uses |= {f"{key}.namespace": section.namespace for key, section in chosen.items() if section.enabled}
         taken: dict[str, str] = {}
         for where, namespace in uses.items():
-            if namespace in KUBERNETES_NAMESPACES:
+            if where in of_mesh and not self.section(mesh.settings).install:
+                pass  # Somebody else has made it.
+            elif namespace in KUBERNETES_NAMESPACES:
                 message = "This namespace is Kubernetes' own; meshup would label it, and delete it on destroy."
                 yield Diagnostic("MSH009", f"{path}{where}", namespace, message)
             elif namespace in taken:

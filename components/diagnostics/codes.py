@@ -176,6 +176,37 @@ MSH037 Objects taken over
   moved to another backend.
   Remedy: Nothing, if that is so. If another backend still has a stack of the former name, remove that with `pulumi
   stack rm --force`, which leaves the objects alone, and never destroy it.
+MSH050 No mesh to be used
+  With `install: false` the stack uses a mesh that is there, and the cluster has none: neither a control plane in the
+  namespace nor a webhook that leads to one.
+  Remedy: Check kubernetes:context, set `namespace` to that of the control plane, or let the stack install the mesh.
+MSH051 Several control planes
+  The mesh that is there has several control planes, and the configuration does not say which one the namespaces of this
+  stack join.
+  Remedy: Set the key to one of those that are listed.
+MSH052 Setting of an installation
+  The key sets something that is installed, and with `install: false` nothing is: it would have no effect.
+  Remedy: Take the key out, or set it where the mesh is installed.
+MSH053 Version of a mesh that is there
+  The version of the mesh that is there is not one that meshup knows. Of older ones it is not known what they make of a
+  route; newer ones are taken for the newest one that is known.
+  Remedy: Upgrade the mesh, or use a version of meshup that supports it.
+MSH054 Configuration and mesh disagree
+  The configuration says something of the mesh that is there, and it is otherwise. This stack does not change it.
+  Remedy: Write what the mesh has, leave the key out, or have it changed by whoever runs the mesh.
+MSH055 Service of two stacks
+  Another stack has routes for the same Service. The mesh follows the object of one of them, or mixes both, and a
+  destroy of one would take away what the other relies on.
+  Remedy: Take the routes of the Service out of one of both stacks.
+MSH056 Service routed by somebody else
+  An object that meshup did not make decides on the same Service. Where the mesh follows only one of both, it says
+  nothing about the other one, so that is refused.
+  Remedy: Delete the object, take the Service out of `meshup:traffic`, or take the object over with `meshup adopt`.
+MSH057 Mesh of this stack not to be used
+  The stack has installed the mesh that it is told to use. `pulumi up` would delete the mesh.
+MSH058 No such revision
+  The mesh that is there has no control plane and no tag of this name.
+  Remedy: Set `revision` to one of those that are listed.
 MSH106 Unknown Service
   No application of the stack has this Service in this namespace, and the configuration does not describe it.
   Remedy: Name a Service of an application in meshup:apps, or describe your own with `namespace`, `port` and

@@ -30,13 +30,15 @@ from ..arguments import Arguments, Seconds, SecretNames, Sections
 from ..diagnostics import Diagnostic, nearest
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
-from ..scalars import Version
+from ..scalars import EXACT_VERSION, Version
+from ..traffic.claims import ClaimReader
 from ..traffic.targets import DataPlane, Target
 
 Minor = tuple[int, int]
 """Major and minor version; of Linkerd's edge releases year and month."""
 Patch = tuple[int, int, int]
 Mtls = Literal["strict", "permissive"]
+ExistingMtls = Literal["strict", "permissive", "disable"]
 
 
 class ClusterView(Protocol):
@@ -149,6 +151,8 @@ class MeshRequest:
         environ: The environment of the program.
         read_file: Reads a file that the configuration names: its path, and the most bytes that are read. It raises an
             OSError whose text is the reason.
+        mtls_is_set: Whether the configuration says it itself.
+        view: The cluster, for a mesh that is not installed by this stack; None if it does not answer.
     """
 
     settings: Sections
@@ -158,6 +162,58 @@ class MeshRequest:
     secret: frozenset[str]
     environ: Mapping[str, str]
     read_file: Callable[[str, int], str]
+    mtls_is_set: bool = False
+    view: ClusterView | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingMesh:
+    """A control plane that meshup did not install.
+
+    Attributes:
+        version: Its version, as its charts have it; "" if nothing on the cluster says it.
+        namespace: Its namespace.
+        revision: The revision or tag by which a namespace joins; "" for the default one.
+        trust_domain: Trust domain of the identities.
+        cluster_domain: DNS domain of the cluster.
+        mtls: Mutual TLS in the whole mesh; Istio may have it switched off.
+        injection: Whether a webhook adds sidecars.
+        opaque_ports: Ports whose protocol Linkerd does not detect.
+    """
+
+    version: str
+    namespace: str
+    revision: str = ""
+    trust_domain: str = "cluster.local"
+    cluster_domain: str = "cluster.local"
+    mtls: ExistingMtls = "permissive"
+    injection: bool = True
+    opaque_ports: str = ""
+
+    @property
+    def accepted(self) -> Mtls:
+        """What its workloads accept, as routes see it: where mutual TLS is off, they take plain text too."""
+        return "strict" if self.mtls == "strict" else "permissive"
+
+    def exact_version(self, otherwise: str) -> str:
+        """Return the version, or another one if it is none that charts can have."""
+        return self.version if EXACT_VERSION.fullmatch(self.version) else otherwise
+
+    def output(self, kind: str) -> dict[str, Any]:
+        """Return the stack output `mesh`."""
+        return {
+            "kind": kind,
+            "installed": False,
+            "version": self.version,
+            "namespace": self.namespace,
+            "revision": self.revision or "default",
+            "mtls": self.mtls,
+            "injection": self.injection,
+            "gateways": [],
+            "trustDomain": self.trust_domain,
+            "clusterDomain": self.cluster_domain,
+            "keptOnDestroy": {"objects": [], "commands": []},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +231,7 @@ class MeshPlan:
         objects: Further objects that it makes, without those of charts.
         membership: Arguments of every `MeshNamespace` in the mesh beyond `name` and `mesh`.
         output: The stack output `mesh`.
+        existing: What was found of a mesh that somebody else has installed; then there is nothing to register.
     """
 
     name: str
@@ -187,6 +244,7 @@ class MeshPlan:
     objects: tuple[Manifest, ...] = ()
     membership: Mapping[str, Any] = field(default_factory=dict[str, Any])
     output: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    existing: ExistingMesh | None = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +288,11 @@ class Membership:
 class MeshSettings(Arguments):
     """What every mesh has in the configuration."""
 
+    with_existing: ClassVar[frozenset[str]] = frozenset({"install", "namespace"})
+    """Fields that may be set for a mesh that somebody else has installed."""
+
+    install: bool = True
+    """`false` uses a mesh that somebody else has installed, and installs nothing of it ([how](existing-mesh.md))."""
     version: Version | None = None
     """Exact version of the charts. Not set, that of a directory of charts, else the pinned one."""
     timeout_seconds: Seconds = DEFAULT_TIMEOUT
@@ -238,6 +301,22 @@ class MeshSettings(Arguments):
     """Names of Secrets with registry credentials, in the namespaces that the mesh makes."""
     values: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     """Raw chart values by release, merged last."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Refuse settings of an installation where nothing is installed."""
+        fields = type(self).model_fields
+        names = {name: fields[name].alias or name for name in fields}
+        for name in fields if not self.install else ():
+            if name in self.model_fields_set - self.with_existing:
+                message = "This is a setting of the installation, and install is false."
+                allowed = f"besides install: {', '.join(sorted(names[n] for n in self.with_existing - {'install'}))}"
+                yield Diagnostic("MSH052", f"{path}.{names[name]}", None, message, allowed)
+
+
+def installs_nothing(args: MeshSettings, path: str) -> Iterator[Diagnostic]:
+    """Refuse `install: false` for a component, which is there to install."""
+    if not args.install:
+        yield Diagnostic("MSH052", f"{path}.install", False, "This component installs the mesh.", "true")
 
 
 SectionTypes = Mapping[str, type[Arguments]]
@@ -272,6 +351,14 @@ class Mesh(ABC, Generic[Planned]):
     def data_plane(self) -> DataPlane:
         """The mesh as routes see it."""
         return self.targets[0].plane
+
+    @property
+    def claim_readers(self) -> Mapping[tuple[str, str], ClaimReader]:
+        """How the Services that an object decides on are read, by its apiVersion and kind."""
+        readers = dict(self.data_plane.claims)
+        for target in self.targets:
+            readers |= target.claims
+        return readers
 
     @property
     def sections(self) -> SectionTypes:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ..diagnostics import Diagnostic
 from . import patterns
 from .capability import GRPC_RETRY
+from .claims import ClaimReader, of_route
 from .durations import duration_text
 from .grammar import DNS_LABEL
 from .manifests import Manifest, all_headers, filled, manifest, version_service_name, written_as
@@ -112,6 +113,10 @@ class GatewayApiTarget(Target):
     kinds = ("HTTPRoute", "GRPCRoute", "DestinationRule")
     version_services = True
     readers = READERS
+    claims: Mapping[tuple[str, str], ClaimReader] = {
+        (API_VERSION, "HTTPRoute"): of_route,
+        (API_VERSION, "GRPCRoute"): of_route,
+    }
     dialect: RouteDialect
 
     def kind(self, route: Route) -> RouteKind:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
+from .claims import ClaimReader
 from .manifests import Manifest
 from .model import Api, Egress, Match, Mtls, Route, Rule, Service, TextMatch, TextMatchKind
 from .objects import Objects, Reader
@@ -89,6 +90,7 @@ class DataPlane(ABC):
         readers: How the destinations of an object are read, by its kind; of the kinds that it writes.
         mergers: How an object keeps the destinations that only its former self has, by its apiVersion and kind; of the
             kinds that offer several destinations.
+        claims: How the Services that an object decides on are read, by its apiVersion and kind.
     """
 
     name: str
@@ -98,6 +100,7 @@ class DataPlane(ABC):
     refusals: dict[str, str]
     readers: Mapping[str, Reader] = {}
     mergers: Mapping[tuple[str, str], Merger] = {}
+    claims: Mapping[tuple[str, str], ClaimReader] = {}
 
     def known_proxies(self) -> list[Proxy]:
         """Return its proxies that read requests differently, the pinned one first."""
@@ -140,6 +143,7 @@ class Target(ABC):
         kinds: The kinds that decide where a request goes, the first one first.
         refusals: What it can't do: name of the feature -> reason.
         readers: How the destinations of an object are read, by its kind; of the kinds that it writes.
+        claims: How the Services that an object decides on are read, by its apiVersion and kind.
         version_services: Whether a backend is a Service, so that each version needs one of its own.
         header_kinds: The kinds of comparison that it has for headers; others are written as regular expressions.
         query_kinds: The same for query parameters.
@@ -154,6 +158,7 @@ class Target(ABC):
     kinds: tuple[str, ...]
     refusals: Mapping[str, str]
     readers: Mapping[str, Reader] = {}
+    claims: Mapping[tuple[str, str], ClaimReader] = {}
     version_services: bool = False
     header_kinds: tuple[TextMatchKind, ...] = EXACT_OR_REGEX
     query_kinds: tuple[TextMatchKind, ...] = EXACT_OR_REGEX

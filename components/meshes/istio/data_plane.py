@@ -13,6 +13,7 @@ from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespa
 from .destination_rule import (
     API_VERSION,
     backend_rule,
+    claims,
     destination_rule,
     read_destination_rule,
     traffic_policy,
@@ -40,6 +41,7 @@ _REFUSALS = {
 }
 _READERS = {"DestinationRule": read_destination_rule, "ServiceEntry": read_service_entry}
 _MERGERS = {(API_VERSION, "DestinationRule"): with_subsets_of}
+_CLAIMS = {(API_VERSION, "DestinationRule"): claims}
 
 
 class Istio(DataPlane):
@@ -52,6 +54,7 @@ class Istio(DataPlane):
     refusals = _REFUSALS
     readers = _READERS
     mergers = _MERGERS
+    claims = _CLAIMS
 
     def check(self, route: Route) -> Iterator[Diagnostic]:
         """Check whether requests meet the policies, and what a TCP host takes."""

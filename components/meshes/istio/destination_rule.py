@@ -6,8 +6,10 @@ changes exactly the VirtualService.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
 from ...traffic.manifests import Manifest, filled, manifest
 from ...traffic.model import CircuitBreaker, Route, Service
@@ -41,6 +43,19 @@ def read_destination_rule(item: Manifest) -> TrafficObject:
     """Read the destinations of a DestinationRule: its subsets. Routes to the host wait for its policies too."""
     host = item["spec"]["host"]
     return TrafficObject(item, offers=frozenset((host, subset) for subset in (WHOLE_HOST, *_subsets(item))))
+
+
+def full_host(host: str, namespace: str, domain: str) -> str:
+    """Return the full name of a host: one without dots is a Service of the namespace (pkg/config/host,
+    ResolveShortnameToFQDN).
+    """
+    return host if "." in host or host.startswith("*") else f"{host}.{namespace}.svc.{domain}"
+
+
+def claims(item: Manifest, domain: str) -> Iterator[Claim]:
+    """Read the host of a DestinationRule. Subsets of several are joined, of policies one is taken."""
+    host = full_host(str(item["spec"]["host"]), item["metadata"]["namespace"], domain)
+    yield Claim(host, "policies", frozenset({"DestinationRule"}))
 
 
 def with_subsets_of(old: Manifest, new: Manifest) -> Manifest:

@@ -8,7 +8,20 @@ import pulumi
 
 from ...diagnostics import Diagnostic
 from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
-from ..interface import Membership, Mesh, MeshPlan, MeshRequest, PortReading, Presets, Registered, Sections, Signature
+from ..existing import check as check_existing
+from ..interface import (
+    ExistingMesh,
+    Membership,
+    Mesh,
+    MeshPlan,
+    MeshRequest,
+    PortReading,
+    Presets,
+    Registered,
+    Sections,
+    Signature,
+)
+from . import existing
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
 from .http_route import ISTIO_ROUTE
 from .membership import INJECTION, REVISION, IstioMembership, is_member, join
@@ -86,6 +99,8 @@ class IstioMesh(Mesh[IstioPlan]):
     def plan(self, request: MeshRequest) -> tuple[IstioPlan, list[Diagnostic]]:
         """Decide what Istio will have, see `Mesh`."""
         chosen = request.settings.section(IstioSettings)
+        if not chosen.install:
+            return self._existing(request)
         version = chosen.version or request.charts_version or VERSIONS.pinned
         args = chosen.extended(IstioArgs, version=version, charts=request.charts, mtls=request.mtls)
         objects = [
@@ -142,6 +157,27 @@ class IstioMesh(Mesh[IstioPlan]):
         if port["port"] in _SERVER_FIRST:
             return PortReading("connections", f"Istio takes port {port['port']} for TCP, and {where}")
         return PortReading("detected", f"{where}, which names no protocol" if text else f"{where} and no appProtocol")
+
+    def _existing(self, request: MeshRequest) -> tuple[IstioPlan, list[Diagnostic]]:
+        """Plan with an Istio that somebody else has installed. Without a cluster, with the configuration alone."""
+        chosen = request.settings.section(IstioSettings)
+        found, diagnostics = (None, list[Diagnostic]()) if request.view is None else existing.find(chosen, request.view)
+        mesh = found or ExistingMesh(version=VERSIONS.pinned, namespace=chosen.namespace, mtls=request.mtls)
+        if found is not None:
+            diagnostics += check_existing(self, found, request)
+        known = {"namespace": mesh.namespace, "revision": mesh.revision or None, "mtls": mesh.accepted}
+        version = mesh.exact_version(VERSIONS.pinned)
+        planned = IstioPlan(
+            name=self.name,
+            version=version,
+            args=chosen.extended(IstioArgs, version=version, charts=request.charts, **known),
+            releases=(),
+            namespaces=(),
+            membership={"revision": mesh.revision} if mesh.revision else {},
+            output=mesh.output(self.name),
+            existing=mesh,
+        )
+        return planned, diagnostics
 
     def join(self, args: IstioMembership) -> Membership:
         """Return the label by which a namespace joins."""

@@ -19,7 +19,7 @@ from ...arguments import (
 from ...diagnostics import Diagnostic
 from ...helm import ChartSource
 from ...scalars import Name, Registry, ReleaseName, Revision, Tag
-from ..interface import MeshSettings, Mtls, unknown_releases
+from ..interface import MeshSettings, Mtls, installs_nothing, unknown_releases
 from .versions import VERSIONS
 
 FIXED_OR_AUTOSCALED = ("replicas", "autoscaling", "An autoscaler sets the number of replicas.")
@@ -52,6 +52,7 @@ class IstioSettings(MeshSettings):
     """Settings of Istio. May be a secret as a whole."""
 
     exclusive = (FIXED_OR_AUTOSCALED,)
+    with_existing = MeshSettings.with_existing | {"revision"}
 
     namespace: Annotated[Name, HelmValue("global.istioNamespace")] = "istio-system"
     """Namespace of the control plane and root namespace of the mesh. meshup makes it."""
@@ -107,6 +108,7 @@ class IstioSettings(MeshSettings):
 
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check versions, releases, gateways and resources."""
+        yield from super().check(path)
         names = tuple(gateway.name for gateway in self.gateways)
         if self.gateways and not self.webhooks:
             yield Diagnostic("MSH307", f"{path}.gateways", None, "Gateways are set, but webhooks are off.")
@@ -131,3 +133,8 @@ class IstioArgs(IstioSettings):
     """Where the charts come from; Istio's own repository if not set."""
     mtls: Mtls = "strict"
     """Mutual TLS in the whole mesh: `strict` refuses plain text, `permissive` takes both."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Check the settings, and that there is something to install."""
+        yield from super().check(path)
+        yield from installs_nothing(self, path)

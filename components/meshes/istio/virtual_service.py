@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
 from ...traffic.manifests import Manifest, all_headers, filled, manifest, quote, written_as
 from ...traffic.model import (
@@ -25,6 +26,7 @@ from ...traffic.model import (
 from ...traffic.objects import TrafficObject
 from ...traffic.targets import EXACT_OR_REGEX, Target, place
 from .data_plane import API_VERSION, ISTIO, LOOP
+from .destination_rule import full_host
 
 
 def read_virtual_service(item: Manifest) -> TrafficObject:
@@ -40,6 +42,19 @@ def read_virtual_service(item: Manifest) -> TrafficObject:
 _READERS = {"VirtualService": read_virtual_service}
 
 
+def claims(item: Manifest, domain: str) -> Iterator[Claim]:
+    """Read the Services that a VirtualService governs inside of the mesh, alone: of two for one host, istiod takes the
+    older one and leaves the other out (pilot/pkg/networking/core/route, BuildSidecarVirtualHostWrapper).
+    """
+    spec: dict[str, Any] = item.get("spec") or {}
+    if "mesh" in (spec.get("gateways") or ("mesh",)):
+        for host in spec.get("hosts") or ():
+            yield Claim(full_host(host, item["metadata"]["namespace"], domain))
+
+
+_CLAIMS = {(API_VERSION, "VirtualService"): claims}
+
+
 class VirtualService(Target):
     """VirtualServices keep the order of the rules."""
 
@@ -52,6 +67,7 @@ class VirtualService(Target):
     header_kinds = ("exact", "prefix", "regex", "present")
     redirected_again = LOOP
     readers = _READERS
+    claims = _CLAIMS
     refusals = ISTIO.refusals | {
         "retries-by-budget": "Istio counts attempts; a budget only limits them further.",
         "redirect-same-address": "The webhook of istiod refuses a redirect that changes nothing but the status.",

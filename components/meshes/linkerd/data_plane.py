@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...diagnostics import Diagnostic
+from ...traffic.claims import of_route
 from ...traffic.durations import duration_text
 from ...traffic.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from ...traffic.manifests import Manifest, egress_name, manifest
@@ -36,6 +37,10 @@ _REFUSALS = {
 }
 
 
+_CLAIMS = {("policy.linkerd.io/v1beta3", "HTTPRoute"): of_route}
+"""Linkerd's own kind from before the Gateway API's; it reads both."""
+
+
 class Linkerd(DataPlane):
     """Linkerd."""
 
@@ -44,6 +49,7 @@ class Linkerd(DataPlane):
     proxies = PROXIES
     pinned = LINKERD_PROXY
     refusals = _REFUSALS
+    claims = _CLAIMS
 
     def check_all(self, routes: Sequence[Route]) -> Iterator[Diagnostic]:
         """Find circuit breakers that Linkerd does not look at for requests which another Service's route sends there.

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 import pulumi
 
 from ...diagnostics import Diagnostic
+from ..existing import check as check_existing
 from ..interface import (
     ClusterView,
+    ExistingMesh,
     Membership,
     Mesh,
     MeshPlan,
@@ -20,7 +22,7 @@ from ..interface import (
     SectionTypes,
     Signature,
 )
-from . import viz
+from . import existing, viz
 from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, namespaces, releases
 from .http_route import APP_PROTOCOLS, LINKERD_ROUTE
 from .identity import clock
@@ -91,6 +93,8 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     def plan(self, request: MeshRequest) -> tuple[LinkerdPlan, list[Diagnostic]]:
         """Decide what Linkerd will have, see `Mesh`."""
         chosen, identity = request.settings.section(LinkerdSettings), request.settings.section(IdentitySettings)
+        if not chosen.install:
+            return self._existing(request)
         version = chosen.version or request.charts_version or VERSIONS.pinned
         args = chosen.extended(
             LinkerdArgs,
@@ -131,6 +135,38 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         )
         return planned, diagnostics
 
+    def _existing(self, request: MeshRequest) -> tuple[LinkerdPlan, list[Diagnostic]]:
+        """Plan with a Linkerd that somebody else has installed. Without a cluster, with the configuration alone."""
+        chosen = request.settings.section(LinkerdSettings)
+        domain = chosen.cluster_domain
+        found, diagnostics = (None, list[Diagnostic]()) if request.view is None else existing.find(chosen, request.view)
+        mesh = found or ExistingMesh(
+            version=VERSIONS.pinned,
+            namespace=chosen.namespace,
+            trust_domain=domain,
+            cluster_domain=domain,
+            mtls=request.mtls,
+        )
+        if found is not None:
+            written = domain if "cluster_domain" in chosen.model_fields_set else None
+            diagnostics += check_existing(self, found, request, written)
+        if request.settings.section(IdentitySettings) != IdentitySettings():
+            message = "The certificates are those of the mesh that is there, since meshup:linkerd.install is false."
+            diagnostics.append(Diagnostic("MSH052", "meshup:identity", None, message, "without this key"))
+        version = mesh.exact_version(VERSIONS.pinned)
+        known = {"namespace": mesh.namespace, "cluster_domain": mesh.cluster_domain, "trust_domain": mesh.trust_domain}
+        planned = LinkerdPlan(
+            name=self.name,
+            version=version,
+            args=chosen.extended(LinkerdArgs, version=version, charts=request.charts, mtls=mesh.accepted, **known),
+            identity=None,
+            releases=(),
+            namespaces=(),
+            output=mesh.output(self.name),
+            existing=mesh,
+        )
+        return planned, diagnostics
+
     def check_cluster(self, plan: LinkerdPlan, view: ClusterView) -> list[Diagnostic]:
         """Report what the cluster lacks for high availability."""
         return check_nodes(plan.args, view.objects("v1", "Node"))
@@ -148,9 +184,8 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         opaque, where = annotations.get(_OPAQUE), f"the annotation {_OPAQUE} of the Service names it"
         if opaque is None:
             proxies: list[Any] = [item["values"].get("proxy") for item in plan.releases]
-            opaque = str(
-                next((proxy["opaquePorts"] for proxy in proxies if "opaquePorts" in (proxy or ())), OPAQUE_PORTS)
-            )
+            default = (plan.existing and plan.existing.opaque_ports) or OPAQUE_PORTS
+            opaque = str(next((proxy["opaquePorts"] for proxy in proxies if "opaquePorts" in (proxy or ())), default))
             where = "it is one of Linkerd's opaque ports (proxy.opaquePorts)"
         if any(_in_range(int(port["port"]), part) for part in opaque.split(",")):
             return PortReading("connections", where)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ...diagnostics import Diagnostic
 from ...traffic import patterns
+from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
 from ...traffic.manifests import Manifest, manifest, quote
 from ...traffic.model import Match, Route
@@ -23,6 +24,21 @@ _NO_FILTERS = "A ServiceProfile changes no requests and answers none."
 _NO_POLICY = "A ServiceProfile with routes switches the circuit breaker of its Service off."
 
 
+def read_claims(item: Manifest, domain: str) -> Iterator[Claim]:
+    """Read the Service of a ServiceProfile, which is its name.
+
+    It switches HTTPRoutes of the Service off (observed). In the namespace of a client, it holds for that client alone.
+    """
+    del domain
+    metadata = item["metadata"]
+    of_client = metadata["name"].split(".")[1:2] != [metadata["namespace"]]
+    kinds = ("HTTPRoute", "GRPCRoute", "ServiceProfile") if of_client else ()
+    yield Claim(metadata["name"], beside=frozenset(kinds))
+
+
+_CLAIMS = {(API_VERSION, "ServiceProfile"): read_claims}
+
+
 class ServiceProfile(Target):
     """ServiceProfiles keep the order of the rules."""
 
@@ -31,6 +47,7 @@ class ServiceProfile(Target):
     plane = LINKERD
     api = "service-profile"
     api_version = API_VERSION
+    claims = _CLAIMS
     kinds = ("HTTPRoute", "ServiceProfile")
     refusals = (
         LINKERD.refusals

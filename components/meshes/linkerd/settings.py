@@ -23,7 +23,7 @@ from ...scalars import (
     TrustDomain,
     Version,
 )
-from ..interface import MeshSettings, Mtls, unknown_releases
+from ..interface import MeshSettings, Mtls, installs_nothing, unknown_releases
 from .versions import VERSIONS
 
 RELEASES = ("crds", "cni", "control-plane", "viz")
@@ -66,6 +66,8 @@ class VizSettings(AddonSettings):
 
 class LinkerdSettings(MeshSettings):
     """Settings of Linkerd and linkerd-viz. May be a secret as a whole."""
+
+    with_existing = MeshSettings.with_existing | {"cluster_domain", "viz"}
 
     version: Version | None = None
     """Exact version of the charts: `2026.8.3` is edge-26.8.3. Not set, that of a directory of charts, else the pinned
@@ -138,6 +140,7 @@ class LinkerdSettings(MeshSettings):
 
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check the version, releases and resources."""
+        yield from super().check(path)
         yield from unknown_releases("Linkerd", f"{path}.values", self.values, RELEASES)
         yield from VERSIONS.check("Linkerd's charts", f"{path}.version", self.version)
         chart = HA_RESOURCES if self.high_availability and not self.values else {}
@@ -188,3 +191,8 @@ class LinkerdArgs(LinkerdSettings):
     certificates: Certificates | None = None
     """The certificates. Without them, the chart makes the webhooks' anew at every upgrade, and refuses to render
     without an issuer unless an external CA keeps it."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Check the settings, and that there is something to install."""
+        yield from super().check(path)
+        yield from installs_nothing(self, path)

@@ -103,5 +103,5 @@ def test_the_locked_versions_are_within_the_ranges_of_the_package() -> None:
     )
     assert needed
     for requirement in needed:
-        assert locked[requirement.name] in requirement.specifier, requirement
+        assert locked[requirement.name.lower()] in requirement.specifier, requirement
         assert importlib.metadata.version(requirement.name) in requirement.specifier, requirement
