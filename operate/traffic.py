@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.diagnostics import Diagnostic, errors
+from components.diagnostics import Diagnostic, errors, ordered
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan
 from components.traffic import Compilation
 from components.traffic.proxies import Proxy
 from stacks import charts, plan, services, settings, traffic_file
 from stacks.cluster import connect
+from stacks.overrides import located
 
 
 @dataclass
@@ -42,12 +43,16 @@ def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) ->
     found += unreadable
     target = MESHES[mesh or chosen.mesh]
     compilation, said = plan.compiled(chosen, target.name)
+    notes = [note for note in found if note.code == "MSH185"]
+    diagnostics = located([*notes, *compilation.diagnostics], chosen.origins)
+    compilation = replace(compilation, diagnostics=ordered(diagnostics))
     # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
     source, _ = charts.inspect(chosen.charts, target, target.charts(chosen), target.wanted_version(chosen))
     # So is what is wrong with the mesh.
     planned, _ = target.plan(plan.request(chosen, source, os.environ))
     proxy = target.data_plane.proxy(planned.version)
-    return Compiled(chosen, planned, compilation, proxy, [*errors(found), *errors(said)])
+    faults = located([*errors(found), *errors(said)], chosen.origins)
+    return Compiled(chosen, planned, compilation, proxy, faults)
 
 
 def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:
@@ -59,4 +64,4 @@ def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:
     routes = replace(asked.compilation, planned=tuple(chosen))
     own = plan.own_parts(asked.chosen)
     found = view.conclude(lambda: services.check(routes, asked.mesh, own, view), otherwise=[])
-    return [*diagnostics, *found, *view.diagnostics]
+    return located([*diagnostics, *found, *view.diagnostics], asked.chosen.origins)

@@ -3,7 +3,10 @@
 from typing import Any
 
 from components.apps.interface import AppPlan
+from components.diagnostics.validation import join
+from stacks.overrides import TRAFFIC
 from stacks.plan import Plan
+from stacks.settings import Settings
 
 
 def outputs(plan: Plan) -> dict[str, Any]:
@@ -14,6 +17,15 @@ def outputs(plan: Plan) -> dict[str, Any]:
         "trafficSplits": dict(plan.traffic.summaries),
         "dashboards": {addon.name: dict(addon.dashboard) for addon in plan.addons if addon.dashboard},
     }
+
+
+def overridden(settings: Settings) -> dict[str, Any]:
+    """Return the output about `meshup:trafficOverrides`; none without one."""
+    fields: dict[str, dict[str, Any]] = {}
+    for override in settings.origins.overrides:
+        field = override.path.removeprefix(join(TRAFFIC, override.route)).removeprefix(".")
+        fields.setdefault(override.route, {})[field] = override.value
+    return {"trafficOverrides": fields} if fields else {}
 
 
 def _app(app: AppPlan[Any]) -> dict[str, Any]:

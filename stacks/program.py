@@ -22,7 +22,8 @@ from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, plan, settings, state, traffic_file
 from stacks.cluster import Cluster, connect
 from stacks.hooks import transformation
-from stacks.outputs import outputs
+from stacks.outputs import outputs, overridden
+from stacks.overrides import located
 from stacks.ownership import Claims
 from stacks.plan import Plan
 from stacks.settings import ClusterSettings, RawConfig, Settings
@@ -74,7 +75,7 @@ def run() -> None:
     prepared = prepare(settings.read_config(), Stack(owner, state.reader(), os.environ))
     pulumi.runtime.register_stack_transformation(transformation(*prepared, owner))
     later = register(prepared.plan, provider(prepared.settings.cluster))
-    for name, value in (outputs(prepared.plan) | later).items():
+    for name, value in (outputs(prepared.plan) | overridden(prepared.settings) | later).items():
         pulumi.export(name, value)
 
 
@@ -98,10 +99,12 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
     if planned is not None and view is not None:
         claims, more = checks.check(chosen, planned, stack, view)
         diagnostics += [*more, *charts.unreachable(planned.releases)]
+    diagnostics = located(diagnostics, chosen.origins)
     if planned is None or claims is None or cluster is None or errors(diagnostics):
         raise ConfigurationError(diagnostics)
     if diagnostics:
-        pulumi.log.warn(render(diagnostics))
+        only_notes = all(diagnostic.severity == "info" for diagnostic in diagnostics)
+        (pulumi.log.info if only_notes else pulumi.log.warn)(render(diagnostics))
     return Prepared(chosen, planned, claims, cluster)
 
 

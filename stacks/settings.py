@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_origin
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError, create_model
 from pydantic.alias_generators import to_camel, to_snake
+from pydantic.json_schema import SkipJsonSchema
 
 from components.addons import ADDONS
 from components.apps import APPS
@@ -26,6 +27,7 @@ from components.meshes import MESHES
 from components.meshes.interface import Mtls
 from components.scalars import FilePath, Name
 from stacks.environments import ENVIRONMENTS, with_preset
+from stacks.overrides import Origins
 
 PROJECT = "meshup"
 PROVIDER_FLAGS = (
@@ -117,6 +119,12 @@ class Settings(Arguments):
     Pulumi hands the configuration over in one environment variable of at most 128 KiB: the routes of about 900
     Services."""
 
+    traffic_overrides: dict[str, Any] = Field(default_factory=dict)
+    """Fields of routes that this stack has in another way, by route: mappings merge, everything else replaces
+    ([how](traffic.md#one-set-of-routes-for-several-stacks))."""
+
+    origins: Annotated[SkipJsonSchema[Origins], Field(exclude=True)] = Origins()
+    """Where the fields of the routes were written."""
     cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()
     secret: Annotated[frozenset[str], Field(exclude=True)] = frozenset()
     """Keys whose values are Pulumi secrets."""
@@ -268,10 +276,10 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         provider=config.kubernetes,
         secret=frozenset(k.removeprefix("kubernetes:") for k in config.secret if k.startswith("kubernetes:")),
     )
-    # These two fields are not configuration keys.
+    # These fields are not configuration keys.
     diagnostics += [
         Diagnostic("MSH002", f"{PROJECT}:{key}", None, f"There is no key '{key}' here.", one_of(KEYS))
-        for key in ("secret", "cluster")
+        for key in ("secret", "cluster", "origins")
         if key in raw
     ]
     # Do not print a private key that was set without --secret either.

@@ -1,4 +1,4 @@
-"""`meshup:trafficFile`: routes in a separate file.
+"""`meshup:trafficFile`: routes in a separate file, which several stacks may share.
 
 Pulumi passes the configuration of a stack to its program in one environment variable, which Linux limits to 128 KiB
 (MAX_ARG_STRLEN, linux/include/uapi/linux/binfmts.h). The routes of about 900 Services fill that, and no program
@@ -15,33 +15,50 @@ import yaml
 
 from components.diagnostics import Diagnostic
 from stacks import files
+from stacks.overrides import KEY as OVERRIDES
+from stacks.overrides import Origins, merge
 from stacks.settings import Settings
 
 KEY = "meshup:trafficFile"
 
 
 def with_file(settings: Settings, project: Path) -> tuple[Settings, list[Diagnostic]]:
-    """Add the routes of the file to those of `meshup:traffic`.
+    """Add the routes of the file to those of `meshup:traffic`, and merge the overrides of the stack over them.
 
     Args:
         settings: The settings of the stack.
         project: The folder of the project, base of a relative path.
     """
+    routes, diagnostics = _routes(settings, project)
+    if diagnostics:
+        return settings, diagnostics
+    origins = Origins(settings.traffic_file or "", frozenset(routes))
+    shared = {**settings.traffic, **routes}
+    merged, origins, notes = merge(shared, settings.traffic_overrides, origins)
+    return settings.model_copy(update={"traffic": merged, "origins": origins}), notes
+
+
+def _routes(settings: Settings, project: Path) -> tuple[dict[Any, Any], list[Diagnostic]]:
+    """Return the routes of the file."""
     name = settings.traffic_file
     if name is None:
-        return settings, []
+        return {}, []
     try:
         content = files.document(files.text(files.expand_path(name, project)), files.UniqueKeys)
     except files.UnreadableError as error:
-        return settings, [Diagnostic("MSH030", KEY, name, f"The file can't be read: {error}.")]
+        return {}, [Diagnostic("MSH030", KEY, name, f"The file can't be read: {error}.")]
     if not isinstance(content, dict | None):
-        return settings, [Diagnostic("MSH030", KEY, name, "The file holds no mapping of routes.")]
+        return {}, [Diagnostic("MSH030", KEY, name, "The file holds no mapping of routes.")]
     routes = cast("dict[Any, Any]", content or {})
     twice = sorted(str(key) for key in routes if key in settings.traffic)
     if twice:
         message = f"These routes are in the file and in meshup:traffic: {', '.join(twice[:20])}."
-        return settings, [Diagnostic("MSH030", KEY, name, message, "each route in one place")]
-    return settings.model_copy(update={"traffic": {**settings.traffic, **routes}}), []
+        remedy = (
+            f"Keep each route in one place. What this stack has in another way than the file goes under {OVERRIDES}, "
+            "field by field."
+        )
+        return {}, [Diagnostic("MSH030", KEY, name, message, "each route in one place", remedy)]
+    return routes, []
 
 
 def with_routes(text: str, routes: Mapping[str, Any], block: str) -> str:

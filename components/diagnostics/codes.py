@@ -464,6 +464,13 @@ MSH182 Service has a route already
 MSH183 Traffic file can't be written
   `meshup discover --write` adds routes to the file that meshup:trafficFile names, and leaves every other byte as it is.
   Remedy: Add by hand what the command prints without --write.
+MSH184 Override of what is not there
+  `meshup:trafficOverrides` changes fields of routes that the stack has, in meshup:traffic or in its file. There is no
+  such route, or no such entry of a list.
+  Remedy: Name a route, and entries of lists by name or position from 0.
+MSH185 Field of a route is overridden
+  This stack has another value than the shared route, by `meshup:trafficOverrides`.
+  Remedy: Nothing needs to be done.
 MSH201 Certificate or key unreadable
   The text is not what PEM is: truncated, of another kind, or not a certificate or key at all.
   Remedy: Give the whole file as it was issued, including the BEGIN and END lines.
