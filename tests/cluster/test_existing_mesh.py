@@ -171,6 +171,8 @@ def test_a_stack_works_on_a_linkerd_that_helm_has_installed(estate: Estate) -> N
     strict = ("--set", "proxy.defaultInboundPolicy=all-authenticated", "--set", "identity.externalCA=true")
     for name in ("linkerd-crds", "linkerd-control-plane"):
         estate.run("helm", "install", name, str(charts / name), "-n", "linkerd", *strict)
+    # kubectl tries again while the API server is busy with the new kinds.
+    estate.run("kubectl", "get", "httproutes,grpcroutes,serviceprofiles.linkerd.io,httproutes.policy.linkerd.io")
     try:
         linkerd = {"meshup:mesh": "linkerd", "meshup:linkerd": {"install": False}, "meshup:traffic": REVIEWS}
         stack = estate.stack("platform", linkerd)
