@@ -14,9 +14,11 @@ from components.diagnostics.validation import Form, keys_of
 from components.meshes import TARGETS
 from components.traffic import Compilation, parse
 from components.traffic.capability import FEATURES, Feature, matrix
+from components.traffic.checks import check_routes
 from components.traffic.component import ROUTE_KINDS
+from components.traffic.evaluate import policies
 from components.traffic.grammar import MatchForm, RouteForm, RuleForm
-from components.traffic.model import Route
+from components.traffic.model import Route, Rule
 from components.traffic.targets import Target
 from tests.unit.traffic.helpers import SERVICES, compile_routes, routes_of
 from tests.unit.traffic.schemas import faults_of_object
@@ -103,6 +105,25 @@ def test_every_key_belongs_to_a_feature(form: type[Form]) -> None:
     """A key that no feature uses could be read and dropped."""
     used = set(re.findall(r'"(\w+)":', json.dumps([feature.example for feature in FEATURES])))
     assert set(keys_of(form)) - used <= NO_FEATURE
+
+
+POLICIES = {
+    key: value for feature in FEATURES for key, value in feature.example.items() if key not in ("split", "rules")
+}
+OF_A_PORT = {"rateLimit", "egress"}
+
+
+@pytest.mark.parametrize("key", POLICIES)
+def test_a_policy_alone_is_a_route_and_explain_names_it(key: str) -> None:
+    (route,) = routes_of({"reviews": {key: POLICIES[key]}})
+    assert key == "egress" or policies(route, Rule("all"))
+
+
+@pytest.mark.parametrize("key", sorted(POLICIES.keys() - OF_A_PORT))
+def test_a_policy_of_a_service_is_declared_for_one_of_its_ports(key: str) -> None:
+    entry = {"service": "gateway", key: POLICIES[key]}
+    routes = routes_of({"a": {**entry, "port": 80}, "b": {**entry, "port": 9000}})
+    assert "MSH152" in {diagnostic.code for diagnostic in check_routes(routes)}
 
 
 def test_every_feature_is_possible_somewhere() -> None:
