@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .apps.bookinfo import Bookinfo, BookinfoArgs
     from .apps.emojivoto import Emojivoto, EmojivotoArgs
     from .gateway_api import GatewayApi, GatewayApiArgs
+    from .gateways.component import Gateways, GatewaysArgs
     from .mesh_namespace import MeshNamespace, MeshNamespaceArgs
     from .meshes.istio.component import Istio, IstioArgs
     from .meshes.istio.mutual_tls import MutualTls, MutualTlsArgs
@@ -27,6 +28,8 @@ __all__ = [
     "EmojivotoArgs",
     "GatewayApi",
     "GatewayApiArgs",
+    "Gateways",
+    "GatewaysArgs",
     "Istio",
     "IstioArgs",
     "Linkerd",
@@ -45,6 +48,7 @@ _MODULES = {
     "Bookinfo": "apps.bookinfo",
     "Emojivoto": "apps.emojivoto",
     "GatewayApi": "gateway_api",
+    "Gateways": "gateways.component",
     "Istio": "meshes.istio.component",
     "Linkerd": "meshes.linkerd.component",
     "MeshNamespace": "mesh_namespace",

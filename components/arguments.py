@@ -29,7 +29,7 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler, Strict
 from pydantic_core import core_schema
 
 from .diagnostics import ConfigurationError, Diagnostic, errors
-from .diagnostics.validation import Form, validate
+from .diagnostics.validation import Form, join, validate
 from .scalars import Bytes, Name, Quantity, SecretName, amount
 
 Replicas = Annotated[int, Field(ge=1, le=100)]
@@ -143,6 +143,10 @@ def check_all(arguments: Arguments, path: str) -> list[Diagnostic]:
         where = f"{path}{'' if path.endswith(':') else '.'}{info.alias or name}"
         if isinstance(value, Arguments):
             diagnostics += check_all(value, where)
+        elif isinstance(value, dict):
+            for key, item in cast("dict[str, Any]", value).items():
+                if isinstance(item, Arguments):
+                    diagnostics += check_all(item, join(where, key))
         elif isinstance(value, tuple):
             for position, item in enumerate(cast("tuple[Any, ...]", value)):
                 if isinstance(item, Arguments):

@@ -20,7 +20,7 @@ from stacks.environments import ENVIRONMENTS
 from stacks.settings import FIELDS, KEYS, MAY_BE_SECRET, MODEL, PROVIDER_FLAGS, PROVIDER_KEYS, SECTIONS
 
 SCHEMA = Path("schema", "stack.schema.json")
-FILES = ("configuration.md", "linkerd.md", "identity.md")
+FILES = ("configuration.md", "gateways.md", "identity.md", "linkerd.md")
 _BLOCK = re.compile(r"<!-- generated: settings (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 _TYPES: dict[Any, str] = {
     str: "text",
@@ -83,11 +83,8 @@ def _rows(kind: type[Arguments], prefix: str, presets: set[str]) -> Iterator[str
         default = "preset" if key in presets else _default(info)
         yield f"| `{key}` | {_type(info)} | {default} | {_meaning(info)} |"
         if inner is not None and inner not in _TYPES:
-            yield from _rows(cast("type[Arguments]", inner), f"{key}{'[]' if _is_list(info) else ''}.", set())
-
-
-def _is_list(info: FieldInfo) -> bool:
-    return get_origin(info.annotation) is tuple
+            below = {tuple: "[]", dict: ".NAME"}.get(cast("type", get_origin(info.annotation)), "")
+            yield from _rows(cast("type[Arguments]", inner), f"{key}{below}.", set())
 
 
 def _type(info: FieldInfo) -> str:

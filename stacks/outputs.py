@@ -4,6 +4,7 @@ from typing import Any
 
 from components.apps.interface import AppPlan
 from components.diagnostics.validation import join
+from stacks import gateways
 from stacks.overrides import TRAFFIC
 from stacks.plan import Plan
 from stacks.settings import Settings
@@ -16,6 +17,7 @@ def outputs(plan: Plan) -> dict[str, Any]:
         "apps": {app.name: _app(app) for app in plan.apps},
         "trafficSplits": dict(plan.traffic.summaries),
         "dashboards": {addon.name: dict(addon.dashboard) for addon in plan.addons if addon.dashboard},
+        **({"gateways": gateways.output(plan.gateways)} if plan.gateways.gateways else {}),
     }
 
 

@@ -15,10 +15,11 @@ from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes import MESHES, TARGETS
 from components.meshes.interface import ExistingMesh, MeshPlan, MeshRequest
 from components.traffic import Compilation, compile_routes, parse
-from stacks import charts, delivery, files, gateway_api, patches
+from stacks import charts, delivery, files, gateway_api, gateways, patches
 from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
 from stacks.delivery import Delivery
+from stacks.gateways import GatewaysPlan
 from stacks.services import OwnParts
 from stacks.settings import Settings
 from stacks.state import Stack
@@ -37,6 +38,7 @@ class Plan:
         traffic: The compiled routes, for outputs and reports.
         delivery: The objects of the routes, and how they are delivered.
         patches: Annotations for Services of other owners (stacks/patches.py).
+        gateways: The gateways, their objects and the files of their certificates.
     """
 
     mesh: MeshPlan
@@ -47,6 +49,7 @@ class Plan:
     delivery: Delivery
     patches: tuple[Manifest, ...]
     gateway_api: tuple[Manifest, ...]
+    gateways: GatewaysPlan
 
     @property
     def releases(self) -> list[HelmRelease]:
@@ -63,6 +66,8 @@ class Plan:
             *map(object_ref, self.gateway_api),
             *namespaces,
             *map(object_ref, self.mesh.objects),
+            *(ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files),
+            *map(object_ref, self.gateways.objects),
             *map(object_ref, apps),
             *map(object_ref, self.delivery.objects),
         ]
@@ -90,6 +95,7 @@ def build(
     source, chart_diagnostics = charts.inspect(
         settings.charts, kind, kind.charts(settings) if installs(settings) else (), kind.wanted_version(settings)
     )
+    listed, gateway_diagnostics = gateways.declared(settings)
     mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ, view))
     if view is not None and view.diagnostics:
         # What was found in lists that can't be read would be wrong.
@@ -104,6 +110,7 @@ def build(
         *settings_diagnostics,
         *chart_diagnostics,
         *mesh_diagnostics,
+        *gateway_diagnostics,
         *traffic_diagnostics,
         *delivery_diagnostics,
     ]
@@ -111,7 +118,9 @@ def build(
         diagnostics += check_version(view.version, kind.versions.kubernetes_for(mesh.version))
     if view is None or errors(diagnostics):
         return None, diagnostics
-    bundle, bundle_diagnostics = gateway_api.plan(settings, delivered.objects, stack, view)
+    planned_gateways = gateways.plan(settings, listed, traffic)
+    of_gateways = (*planned_gateways.objects, *delivered.objects)
+    bundle, bundle_diagnostics = gateway_api.plan(settings, of_gateways, stack, view)
     apps = _apps(settings, patches.by_namespace(traffic.patches))
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
@@ -123,6 +132,7 @@ def build(
         delivery=delivered,
         patches=patches.plan(traffic.patches, made, stack.owner),
         gateway_api=bundle,
+        gateways=planned_gateways,
     )
     return plan, [*diagnostics, *bundle_diagnostics]
 
@@ -143,7 +153,8 @@ def compiled(
     target = mesh or settings.mesh
     services = [service for app in _apps(settings, {}) for service in app.services]
     domain = found.cluster_domain if found else MESHES[target].cluster_domain(settings)
-    routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain)
+    listed = gateways.declared(settings, target)[0]
+    routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain, listed)
     traffic = compile_routes(routes, target, TARGETS, services, found.accepted if found else settings.mtls)
     return traffic, [*diagnostics, *traffic.diagnostics]
 
@@ -168,6 +179,7 @@ def request(
     return MeshRequest(
         settings=settings,
         mtls=settings.mtls,
+        gateways=gateways.declared(settings)[0],
         charts=source.source,
         charts_version=source.version,
         secret=settings.secret,

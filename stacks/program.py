@@ -13,6 +13,7 @@ from components.apps import APPS
 from components.apps.interface import AppPlan
 from components.diagnostics import ConfigurationError, errors, render
 from components.gateway_api import GatewayApi
+from components.gateways.component import Gateways, GatewaysArgs, TlsSecretArgs
 from components.manifests import PLUGIN_VERSION, Manifest
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, Registered
@@ -21,6 +22,7 @@ from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, plan, settings, state, traffic_file
 from stacks.cluster import Cluster, connect
+from stacks.gateways import MOST_PEM, GatewaysPlan
 from stacks.hooks import transformation
 from stacks.outputs import outputs, overridden
 from stacks.overrides import located
@@ -113,12 +115,15 @@ def steps(planned: Plan) -> list[Step]:
     mesh = ("gateway-api", "mesh")
     namespaces = [Step(f"namespace-{item['name']}", mesh, partial(_namespace, item)) for item in planned.namespaces]
     apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}"), partial(_app, app)) for app in planned.apps]
-    before = (*mesh, *(step.name for step in (*namespaces, *apps)))
+    wanted = planned.gateways.objects or planned.gateways.files
+    gateways = [Step("gateways", mesh, partial(_gateways, planned.gateways))] if wanted else []
+    before = (*mesh, *(step.name for step in (*gateways, *namespaces, *apps)))
     return [
         Step("gateway-api", (), partial(_gateway_api, planned.gateway_api)),
         Step("mesh", ("gateway-api",), partial(_mesh, planned.mesh)),
         # Nothing depends on add-ons: applications work without them.
         *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
+        *gateways,
         *namespaces,
         *apps,
         Step("traffic", before, partial(_traffic, planned)),
@@ -154,6 +159,20 @@ def _mesh(mesh: MeshPlan, options: Options, _: Made) -> Registered:
 
 def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:
     return Registered((AddonChart(addon, made["mesh"].addon_values.get(addon.name, {}), options()),))
+
+
+def _gateways(planned: GatewaysPlan, options: Options, _: Made) -> Registered:
+    secrets = [
+        TlsSecretArgs(
+            name=name,
+            namespace=namespace,
+            certificate=pulumi.Output.secret(plan.read_file(certificate, MOST_PEM)),
+            key=pulumi.Output.secret(plan.read_file(key, MOST_PEM)),
+        )
+        for (namespace, name), (certificate, key) in planned.files.items()
+    ]
+    args = GatewaysArgs(objects=list(planned.objects), secrets=secrets)
+    return Registered((Gateways("gateways", args, options()),))
 
 
 def _namespace(metadata: Mapping[str, Any], options: Options, _: Made) -> Registered:

@@ -22,10 +22,11 @@ from components.arguments import Arguments, Extended, check_all, repeated
 from components.diagnostics import Diagnostic, nearest, one_of
 from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, keys_of, validate
 from components.gateway_api import GatewayApiSettings
+from components.gateways.settings import GatewaySettings
 from components.helm import ChartSource
 from components.meshes import MESHES
 from components.meshes.interface import Mtls
-from components.scalars import FilePath, Name
+from components.scalars import FilePath, Name, ReleaseName
 from stacks.environments import ENVIRONMENTS, with_preset
 from stacks.overrides import Origins
 
@@ -112,6 +113,8 @@ class Settings(Arguments):
     """Where the charts come from. Empty, from the project of the mesh."""
     gateway_api: GatewayApiSettings = GatewayApiSettings()
     """The Gateway API bundle. Installed where it is needed and not there."""
+    gateways: dict[ReleaseName, GatewaySettings] = Field(default_factory=dict[ReleaseName, GatewaySettings])
+    """Gateways, by which callers outside of the cluster reach Services ([how](gateways.md))."""
     traffic: dict[str, Any] = Field(default_factory=dict)
     """Routes by Service."""  # As written: components.traffic.parse reads it with the Services of the applications.
     traffic_file: FilePath | None = None

@@ -32,6 +32,7 @@ AREAS = {
     "MSH1": "Traffic",
     "MSH2": "Identity and certificates",
     "MSH3": "Mesh installation",
+    "MSH4": "Gateways",
 }
 """The title of each area, by the beginning of its codes."""
 
@@ -618,6 +619,50 @@ MSH326 Control plane would be removed first
   Meanwhile no pod starts in the mesh, and proxies get no news.
   Remedy: Leave revision and namespace as they are; another version is installed in place. To change them all the
   same, plan an interruption: `pulumi destroy`, then `pulumi up`.
+MSH401 Unknown gateway
+  A route says that callers outside of the cluster reach it, and it is not clear by which gateway.
+  Remedy: Name a gateway that stands under meshup:gateways.
+MSH402 Host without a listener
+  No listener of the gateway passes requests for the host to a route, so nobody reaches the Service by it (istioctl
+  analyze IST0132).
+  Remedy: Add the host to a listener of the gateway, or correct it.
+MSH403 Host and path claimed twice
+  Two routes want the requests for the same host and paths at one gateway. Which of them gets one would not be defined.
+  Remedy: Give the routes different hosts, or different paths of the host.
+MSH404 Listeners in conflict
+  Two listeners of a gateway have the same port with different protocols, or the same port and host.
+  Remedy: Give each listener a port or hosts of its own.
+MSH405 TLS not complete
+  A listener ends TLS without a certificate, has half of a pair of files, or has a certificate where no TLS ends.
+  Remedy: Give every listener for https a certificate: a Secret, two files, or an issuer.
+MSH406 Redirect leads nowhere
+  Requests are sent on to HTTPS, port 443 of the same host, where no listener takes them.
+  Remedy: Add a listener for https on port 443 with the same hosts.
+MSH407 Gateway not available
+  The mesh has no gateway of this kind of its own.
+  Remedy: Leave out 'api', or name a GatewayClass that another controller on the cluster serves.
+MSH408 TLS passed on unread
+  A gateway that passes TLS on sees the host that the client names and nothing else, so no rule can hold there.
+  Remedy: End TLS at the gateway with protocol https, or leave out what looks at requests.
+MSH409 Paths can't be narrowed
+  The gateway takes some paths for the route only, and what a rule says cannot be written for these alone.
+  Remedy: Use exact paths and prefixes.
+MSH410 Holds in the mesh only
+  A part of the route holds for callers in the mesh, and not for those that come in by the gateway.
+  Remedy: Nothing needs to be done if that is meant.
+MSH411 Paths without a gateway
+  The paths say what a gateway takes for the Service, and no gateway is named.
+  Remedy: Add 'gateway' or 'hosts', or remove 'paths'.
+MSH419 Setting not available
+  The API of the gateway has no field for the setting, so it would have no effect.
+  Remedy: Remove the setting.
+MSH420 Port not free
+  The pods of the gateway use the port for themselves.
+  Remedy: Choose another port.
+MSH421 Wildcard hidden in part
+  A host is more specific than a wildcard of another route, so the gateway asks the routes of the wildcard for none of
+  its requests.
+  Remedy: Nothing needs to be done if that is meant.
 """
 
 

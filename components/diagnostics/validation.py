@@ -367,7 +367,7 @@ def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def section_of(info: FieldInfo) -> type[BaseModel] | None:
-    """The model that a field holds, alone, optional, or in a list."""
+    """The model that a field holds, alone, optional, in a list, or by name."""
     queue: list[Any] = [info.annotation]
     while queue:
         for annotation in _alternatives(queue.pop()):
@@ -375,6 +375,8 @@ def section_of(info: FieldInfo) -> type[BaseModel] | None:
                 return annotation
             if get_origin(annotation) in (tuple, list):
                 queue.append(get_args(annotation)[0])
+            if get_origin(annotation) is dict:
+                queue.append(get_args(annotation)[1])
     return None
 
 

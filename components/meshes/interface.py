@@ -9,6 +9,7 @@ How a stack uses a mesh, in this order::
     plan, diagnostics = mesh.plan(MeshRequest(...)) # plain data, from the configuration alone
     mesh.check_cluster(plan, view)                  # what the cluster lacks
     mesh.gateway_api                                # which bundle of the Gateway API serves
+    mesh.gateway_objects(...)                       # the objects of a gateway
     mesh.join(args)                                 # labels and annotations of a namespace in the mesh
     mesh.is_member(metadata)                        # whether a live namespace is in the mesh
     mesh.register(plan, options)                    # the only part that registers resources
@@ -26,8 +27,11 @@ import pulumi
 from pydantic import Field
 
 from ..addons.interface import Addon
-from ..arguments import Arguments, Seconds, SecretNames, Sections
+from ..arguments import Arguments, Seconds, SecretNames
+from ..arguments import Sections as SectionsOnly
 from ..diagnostics import Diagnostic, nearest
+from ..gateways.model import Gateway, GatewayApi
+from ..gateways.settings import GatewaySettings
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
 from ..scalars import EXACT_VERSION, Version
@@ -39,6 +43,15 @@ Minor = tuple[int, int]
 Patch = tuple[int, int, int]
 Mtls = Literal["strict", "permissive"]
 ExistingMtls = Literal["strict", "permissive", "disable"]
+
+
+class Sections(SectionsOnly, Protocol):
+    """The configuration of a stack, as far as meshes see it."""
+
+    @property
+    def gateways(self) -> Mapping[str, GatewaySettings]:
+        """`meshup:gateways`."""
+        ...
 
 
 class ClusterView(Protocol):
@@ -145,6 +158,7 @@ class MeshRequest:
     Attributes:
         settings: The configuration.
         mtls: `meshup:mtls`.
+        gateways: The gateways of `meshup:gateways`.
         charts: Where charts come from.
         charts_version: The version of the charts in a directory, "" otherwise.
         secret: Keys of the configuration that are secrets, without `meshup:`.
@@ -157,6 +171,7 @@ class MeshRequest:
 
     settings: Sections
     mtls: Mtls
+    gateways: Sequence[Gateway]
     charts: ChartSource
     charts_version: str
     secret: frozenset[str]
@@ -342,6 +357,12 @@ class Mesh(ABC, Generic[Planned]):
     """Add-ons that only this mesh has."""
     presets: ClassVar[Presets] = {}
     """Defaults of its section by environment, as they are written in a configuration."""
+    gateway_apis: ClassVar[tuple[GatewayApi, ...]]
+    """The APIs that a gateway can be declared in, the default first."""
+    gateway_class: ClassVar[str] = ""
+    """The GatewayClass that it serves itself, "" for none."""
+    reserved_ports: ClassVar[frozenset[int]] = frozenset()
+    """Ports that the pods of its own gateways use for themselves."""
     joined_by: ClassVar[frozenset[str]]
     """Keys of labels and annotations by which a namespace joins."""
     opt_outs: ClassVar[frozenset[str]] = frozenset()
@@ -376,6 +397,22 @@ class Mesh(ABC, Generic[Planned]):
     @abstractmethod
     def namespaces(self, settings: Sections) -> Mapping[str, str]:
         """Return the namespaces that the mesh makes, by the key that names each, such as `istio.namespace`."""
+
+    @abstractmethod
+    def gateway_namespace(self, settings: Sections) -> str:
+        """Return the namespace of the gateways, which the mesh makes if there is one."""
+
+    @abstractmethod
+    def gateway_objects(
+        self, gateway: Gateway, settings: GatewaySettings, namespaces: Sequence[str]
+    ) -> Sequence[Manifest]:
+        """Return the objects of a gateway, in order of creation.
+
+        Args:
+            gateway: The gateway.
+            settings: Its settings.
+            namespaces: The namespaces whose routes it takes.
+        """
 
     @abstractmethod
     def plan(self, request: MeshRequest) -> tuple[Planned, list[Diagnostic]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ..diagnostics import Diagnostic
+from ..gateways.model import GatewayApi
 from .model import SCHEME_PORTS, Match, Redirect, Route, Rule, TextMatch
 
 HTTP_RETRY = ("5xx", "gateway-error")
@@ -78,6 +79,23 @@ def refused(
         for where in feature.uses(subject):
             message = f"{target.title} can't do this. {reason}"
             yield Diagnostic("MSH131", where, feature.title, message, others and f"on {others}", feature.remedy)
+
+
+def mesh_only(
+    features: Iterable[Feature[Subject]], subject: Subject, target: Refusing, reasons: Mapping[str, str]
+) -> Iterator[Diagnostic]:
+    """Say what of a subject holds for callers in the mesh only.
+
+    Args:
+        features: All features of such subjects.
+        subject: What asks for them, such as a route.
+        target: Where it is compiled to.
+        reasons: Name of the feature -> why a gateway can't do it.
+    """
+    for feature in features:
+        for where in feature.uses(subject) if feature.name in reasons and feature.name not in target.refusals else ():
+            message = f"It does not hold for requests that come in by the gateway. {reasons[feature.name]}"
+            yield Diagnostic("MSH410", where, feature.title, message, severity="warning")
 
 
 def matrix(features: Iterable[Feature[Subject]], targets: Sequence[Refusing]) -> Iterator[tuple[str, list[str]]]:
@@ -183,6 +201,10 @@ def _egress(protocols: tuple[str, ...]) -> Uses:
         return (egress.where for egress in route.egress if egress.protocol in protocols)
 
     return uses
+
+
+def _gateway(api: GatewayApi) -> Uses:
+    return _policy(lambda route: route.exposure and route.exposure.gateway.api == api, "gateway")
 
 
 def _to_versions(route: Route) -> Iterator[str]:
@@ -464,5 +486,19 @@ FEATURES: tuple[Feature[Route], ...] = (
         "Rules for a headless Service",
         _policy(lambda route: route.service.headless and route.rules, "rules"),
         {},
+    ),
+    Feature(
+        "gateway-istio",
+        "Gateway in Istio's own API",
+        _gateway("istio"),
+        {"gateway": "istio-public", "hosts": ["shop.example.com"], "paths": ["/a"], "split": {"v1": 100}},
+        remedy="Leave 'api' out, or name a gateway with api: gateway-api.",
+    ),
+    Feature(
+        "gateway-api",
+        "Gateway in the Gateway API",
+        _gateway("gateway-api"),
+        {"gateway": "public", "hosts": ["shop.example.com"], "paths": ["/a"], "split": {"v1": 100}},
+        remedy="Leave 'api' out, or name a gateway with api: istio.",
     ),
 )

@@ -13,8 +13,9 @@ from operator import itemgetter
 
 from ..diagnostics import Diagnostic
 from . import patterns
-from .capability import FEATURES, SECOND, refused
+from .capability import FEATURES, SECOND, mesh_only, refused
 from .durations import LONGEST_DURATION, duration_text
+from .edge import check_exposure, check_exposures
 from .model import Egress, Match, Redirect, Rewrite, Route, Rule, TextMatch, Version
 from .overlap import EVERY_PATH, Earlier, covers, path_matches, path_of
 from .precedence import Inversion, inversions
@@ -42,6 +43,7 @@ def check_route(route: Route) -> Iterator[Diagnostic]:
         yield from _check_rewrite(rule)
         yield from _check_mirrors(rule)
     yield from _check_affinity(route)
+    yield from check_exposure(route)
     if route.rate_limit and not route.service.selector:
         yield Diagnostic(
             "MSH138",
@@ -279,6 +281,7 @@ def _check_affinity(route: Route) -> Iterator[Diagnostic]:
 
 def check_routes(routes: Sequence[Route]) -> Iterator[Diagnostic]:
     """Check routes for contradictions between them."""
+    yield from check_exposures(routes)
     owners: dict[tuple[str, str], Route] = {}
     hosts: dict[tuple[str, str, int], tuple[str, str]] = {}
     ports: dict[tuple[str, int], list[Egress]] = {}
@@ -360,7 +363,9 @@ def check_target(route: Route, target: Target, targets: Sequence[Target]) -> Ite
         for rule in route.rules:
             if rule.rewrite and rule.rewrite.prefix and not rule.matches:
                 yield _prefix_not_clear(rule, rule.rewrite)
-    yield from _check_order(route, target)
+    if route.exposure:
+        yield from mesh_only(FEATURES, route, target, target.mesh_only)
+    yield from check_order(route, target)
     yield from target.plane.check(route)
     yield from target.check(route)
 
@@ -403,7 +408,8 @@ def _leads_back(redirect: Redirect, matches: Sequence[Match], earlier: Sequence[
     return any(not any(covers(other, match) for other in earlier) for match in again)
 
 
-def _check_order(route: Route, target: Target) -> Iterator[Diagnostic]:
+def check_order(route: Route, target: Target) -> Iterator[Diagnostic]:
+    """Report rules whose order the ranking of a target breaks."""
     known: set[tuple[int, int]] = set()
     for number, ranking in enumerate(target.rankings(route)):
         for inversion in inversions(route, target, ranking):

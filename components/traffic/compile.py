@@ -21,10 +21,11 @@ from typing import Any
 
 from ..diagnostics import ConfigurationError, Diagnostic, errors, ordered
 from . import patterns
-from .checks import check_route, check_routes, check_target
+from .checks import check_order, check_route, check_routes, check_target
+from .edge import Edge, edges
 from .gateway_api import version_services
 from .manifests import Manifest, match_text
-from .model import Backend, Destination, Match, Mtls, Route, Rule, Service
+from .model import Backend, Destination, Exposure, Match, Mtls, Route, Rule, Service
 from .objects import Objects, Reader, TrafficObject
 from .overlap import covers
 from .targets import Planned, Target, by_service, place, readers, versioned
@@ -42,6 +43,7 @@ class Compilation:
         summaries: By route: what it does and which objects do it; plain camelCase data.
         diagnostics: Errors (then there are no objects), warnings and notes.
         planned: Each route as it was compiled, with its target; for `explain`.
+        edges: What gateways do with the requests for each host, each with how the gateway reads it; for `explain`.
     """
 
     objects: tuple[TrafficObject, ...] = ()
@@ -49,6 +51,7 @@ class Compilation:
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     diagnostics: tuple[Diagnostic, ...] = ()
     planned: tuple[Planned, ...] = ()
+    edges: tuple[tuple[Edge, Planned], ...] = ()
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -78,9 +81,10 @@ def compile_routes(
         mtls: Whether the mesh admits callers without mutual TLS; Linkerd's rate limits must say it again.
     """
     known = tuple(services)
-    found: list[Diagnostic] = [*check_routes(routes)]
+    found: list[Diagnostic] = []
     planned: list[Planned] = []
     with patterns.counted() as work:
+        found.extend(check_routes(routes))
         for route in routes:
             try:
                 complete, notes = _with_catch_all(route)
@@ -97,16 +101,36 @@ def compile_routes(
             if plan:
                 planned.append(plan)
     found.extend(_mixed_targets(planned))
+    edged, faults = ([], []) if errors(found) else _edges(planned)
+    found.extend(faults)
     for plane in {plan.target.plane for plan in planned}:
         found.extend(plane.check_all([plan.route for plan in planned]))
     if errors(found):
         return Compilation(diagnostics=ordered(found))
-    objects = _write(planned, readers(targets), known, mtls)
+    objects = _write(planned, edged, readers(targets), known, mtls)
     found.extend(objects.diagnostics)
     if errors(found):
         return Compilation(diagnostics=ordered(found))
     summaries = {plan.route.key: _summary(plan, objects.names[plan.route.key]) for plan in planned}
-    return Compilation(objects.listed(), tuple(objects.patches.values()), summaries, ordered(found), tuple(planned))
+    patches = tuple(objects.patches.values())
+    return Compilation(objects.listed(), patches, summaries, ordered(found), tuple(planned), tuple(edged))
+
+
+def _edges(planned: Sequence[Planned]) -> tuple[list[tuple[Edge, Planned]], list[Diagnostic]]:
+    """What gateways do with the requests for each host, and where that breaks the order of the rules."""
+    targets = {plan.route.key: plan.target for plan in planned}
+    edged: list[tuple[Edge, Planned]] = []
+    found: list[Diagnostic] = []
+    with patterns.counted():
+        for edge in edges(plan.route for plan in planned):
+            target = targets[edge.route.key]
+            edged.append((edge, Planned(edge.route, target.at_edge)))
+            try:
+                found.extend(check_order(edge.route, target.at_edge))
+            except patterns.TooMuchWork as error:
+                found.append(_too_much(edge.route, error))
+                break
+    return edged, found
 
 
 def _too_much(route: Route, error: patterns.TooMuchWork) -> Diagnostic:
@@ -198,7 +222,13 @@ def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
             )
 
 
-def _write(planned: Sequence[Planned], read: Mapping[str, Reader], known: Sequence[Service], mtls: Mtls) -> Objects:
+def _write(
+    planned: Sequence[Planned],
+    edged: Sequence[tuple[Edge, Planned]],
+    read: Mapping[str, Reader],
+    known: Sequence[Service],
+    mtls: Mtls,
+) -> Objects:
     """Make the objects of all routes, in order of creation."""
     objects = Objects({plan.route.key: plan.route.where for plan in planned}, read)
     _write_version_services(planned, known, objects)
@@ -211,6 +241,9 @@ def _write(planned: Sequence[Planned], read: Mapping[str, Reader], known: Sequen
     for plan in planned:
         routes = together.pop((plan.target, plan.target.shared_by(plan.route)), ())
         for item in plan.target.write(routes) if routes else ():
+            objects.add(item, [route.key for route in routes])
+    for target in {plan.target: None for plan in planned}:
+        for item, routes in target.write_edges([edge for edge, read_by in edged if read_by.target is target.at_edge]):
             objects.add(item, [route.key for route in routes])
     for plan in planned:
         # What decides where a request goes stands first in the outputs.
@@ -266,4 +299,10 @@ def _summary(plan: Planned, objects: list[str]) -> dict[str, Any]:
             for rule in route.rules
         ],
         "objects": objects,
+        **_reached(route.exposure),
     }
+
+
+def _reached(exposure: Exposure | None) -> dict[str, Any]:
+    """How callers outside of the cluster reach a route, for its entry."""
+    return {"gateway": exposure.gateway.name, "hosts": list(exposure.hosts)} if exposure else {}

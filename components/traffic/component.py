@@ -25,7 +25,7 @@ RELEASE_TIMEOUT = 600
 BUCKETS = {"destinations": 2, "routes": 4}
 """Releases of each part in a namespace, at most. Objects are spread by a hash of their names. Other numbers would move
 objects to other releases, which Helm refuses, so they stay."""
-ROUTE_KINDS = frozenset({"GRPCRoute", "HTTPLocalRateLimitPolicy", "HTTPRoute", "VirtualService"})
+ROUTE_KINDS = frozenset({"GRPCRoute", "HTTPLocalRateLimitPolicy", "HTTPRoute", "TLSRoute", "VirtualService"})
 """The kinds that name other objects: subsets, Services, a Server. All other kinds are destinations."""
 RELEASE_ANNOTATION = "meta.helm.sh/release-name"
 """Set on every object of a release (Helm 3.20, pkg/action/validate.go)."""

@@ -8,22 +8,38 @@ Linkerd ignores a resource with a field that it does not know. The parent is the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..diagnostics import Diagnostic
+from ..gateways.gateway_api import API_VERSION, GROUP, parents
+from ..gateways.model import EVERY_HOST
 from . import patterns
 from .capability import GRPC_RETRY
 from .claims import ClaimReader, of_route
 from .durations import duration_text
+from .edge import Edge, edge_rules
 from .grammar import DNS_LABEL
 from .manifests import Manifest, all_headers, filled, manifest, version_service_name, written_as
-from .model import Backend, Destination, HeaderChange, Match, Mirror, Redirect, Rewrite, Route, Rule, Service, TextMatch
+from .model import (
+    Backend,
+    Destination,
+    Exposure,
+    HeaderChange,
+    Match,
+    Mirror,
+    Port,
+    Redirect,
+    Rewrite,
+    Route,
+    Rule,
+    Service,
+    TextMatch,
+)
 from .objects import Subset, TrafficObject
 from .overlap import EVERY_PATH, method_of, path_of
-from .targets import EXACT_OR_REGEX, CallReading, Target, versioned
+from .targets import EXACT_OR_REGEX, Atom, CallReading, Rank, Target, versioned
 
-API_VERSION = "gateway.networking.k8s.io/v1"
 GRANT_API_VERSION = "gateway.networking.k8s.io/v1beta1"
 MOST_RULES = 16
 MOST_MATCHES = 64
@@ -31,6 +47,8 @@ MOST_MATCHES_IN_ALL = 128
 """Gateway API v1.5.1: rules of a route, matches of a rule, matches of all rules together."""
 
 RouteKind = Literal["HTTPRoute", "GRPCRoute"]
+NO_PORT = Port(0)
+"""The port of the Service for callers of a gateway, who do not know it."""
 _MILLION = 1_000_000
 _WHOLE = 100
 _PATH_TYPES = {"exact": "Exact", "prefix": "PathPrefix", "regex": "RegularExpression"}
@@ -91,7 +109,7 @@ def _read_service(item: Manifest) -> TrafficObject:
 def _read_route(item: Manifest) -> TrafficObject:
     """Return the destinations of a route: its backends and mirrors, and its parents."""
     spec: dict[str, Any] = item.get("spec") or {}
-    references: list[dict[str, Any]] = [*(spec.get("parentRefs") or ())]
+    references: list[dict[str, Any]] = [one for one in spec.get("parentRefs") or () if one.get("kind") != "Gateway"]
     for rule in spec.get("rules") or ():
         references += rule.get("backendRefs") or ()
         filters: list[dict[str, Any]] = rule.get("filters") or []
@@ -101,8 +119,23 @@ def _read_route(item: Manifest) -> TrafficObject:
     return TrafficObject(item, names=frozenset(names))
 
 
-READERS = {"Service": _read_service, "HTTPRoute": _read_route, "GRPCRoute": _read_route}
+READERS = {
+    "Service": _read_service,
+    "HTTPRoute": _read_route,
+    "GRPCRoute": _read_route,
+    "TLSRoute": _read_route,
+}
 """Readers of the destinations of an object, by kind."""
+
+
+def by_the_standard(atom: Atom, _: int) -> Rank:
+    """Rank a match as the Gateway API says (v1.5.1, HTTPRouteRule): exact path, longest prefix, method, headers, query.
+
+    It says nothing of regular expressions; they come after all others in this rank.
+    """
+    kind = {"exact": 2, "prefix": 1}.get(atom.path.kind, 0)
+    method = 1 if method_of(atom.match) else 0
+    return (kind, len(atom.path.value), method, atom.header_count, len(atom.match.query))
 
 
 class GatewayApiTarget(Target):
@@ -171,7 +204,7 @@ class GatewayApiTarget(Target):
         """Write the routes, after the ReferenceGrants for Services in other namespaces."""
         for route in routes:
             kind = self.kind(route)
-            yield from _reference_grants(route, kind)
+            yield from _reference_grants(route, kind, route_name(route))
             parent = {"group": "", "kind": "Service", "name": route.service.name, "port": route.port.number}
             for part in self.parts(route):
                 rules = [self._rule(rule, route, kind) for rule in part.rules]
@@ -179,6 +212,47 @@ class GatewayApiTarget(Target):
                 yield manifest(
                     API_VERSION, kind, part.name, route.service.namespace, spec, annotations=part.annotations
                 )
+
+    def write_edges(self, edges: Sequence[Edge]) -> Iterator[tuple[Manifest, Sequence[Route]]]:
+        """Write an HTTPRoute for each route that a gateway serves, and a TLSRoute where it passes TLS on unread.
+
+        They are not those of the mesh: a Service as a parent takes no hostnames (Gateway API v1.5.1, geps/gep-1426).
+        """
+        for route in {route.key: route for edge in edges for route in edge.routes}.values():
+            for item in self._edge(route, route.exposure) if route.exposure else ():
+                yield item, [route]
+
+    def _edge(self, route: Route, exposure: Exposure) -> Iterator[Manifest]:
+        gateway, name = exposure.gateway, f"{route_name(route)}.{exposure.gateway.name}"
+        serving = [one for one in gateway.listeners if any(one in gateway.serving(host) for host in exposure.hosts)]
+        at_edge = replace(route, rules=tuple(edge_rules(route, exposure.paths)))
+        hostnames = [] if EVERY_HOST in exposure.hosts else list(exposure.hosts)
+        for kind, listeners in (
+            ("HTTPRoute", [one for one in serving if one.protocol != "tls"]),
+            ("TLSRoute", [one for one in serving if one.protocol == "tls"]),
+        ):
+            if not listeners:
+                continue
+            yield from _reference_grants(at_edge, kind, name)
+            spec: Manifest = {
+                "parentRefs": [parent for one in listeners for parent in parents(gateway, one, exposure.hosts)]
+            }
+            if hostnames:
+                spec["hostnames"] = hostnames
+            if kind == "HTTPRoute":
+                spec["rules"] = [self.at_edge.edge_rule(rule, at_edge) for rule in at_edge.rules]
+            else:
+                spec["rules"] = [{"backendRefs": [_backend(backend, route) for backend in at_edge.rules[0].backends]}]
+            yield manifest(API_VERSION, kind, name, route.service.namespace, spec)
+
+    @property
+    def at_edge(self) -> GatewayApiTarget:
+        """How a gateway reads its routes."""
+        return self
+
+    def edge_rule(self, rule: Rule, route: Route) -> Manifest:
+        """Write a rule for a gateway."""
+        return self._rule(rule, replace(route, port=NO_PORT), "HTTPRoute")
 
     def _rule(self, rule: Rule, route: Route, kind: RouteKind) -> Manifest:
         written: Manifest = {}
@@ -277,7 +351,7 @@ def _version_service(service: Service, destination: Destination) -> Manifest:
     return manifest("v1", "Service", version_service_name(destination), service.namespace, spec)
 
 
-def _reference_grants(route: Route, kind: RouteKind) -> list[Manifest]:
+def _reference_grants(route: Route, kind: str, route_object: str) -> list[Manifest]:
     """Return a ReferenceGrant for each backend Service in another namespace."""
     home = route.service.namespace
     grants: dict[tuple[str, str], Manifest] = {}
@@ -288,10 +362,10 @@ def _reference_grants(route: Route, kind: RouteKind) -> list[Manifest]:
                 continue
             target = version_service_name(destination)
             spec = {
-                "from": [{"group": "gateway.networking.k8s.io", "kind": kind, "namespace": home}],
+                "from": [{"group": GROUP, "kind": kind, "namespace": home}],
                 "to": [{"group": "", "kind": "Service", "name": target}],
             }
-            name = f"{home}-{route_name(route)}-to-{target}"
+            name = f"{home}-{route_object}-to-{target}"
             grants[namespace, target] = manifest(GRANT_API_VERSION, "ReferenceGrant", name, namespace, spec)
     return list(grants.values())
 
@@ -342,8 +416,11 @@ def _rewrite(rewrite: Rewrite) -> Manifest:
 
 
 def _redirect(redirect: Redirect, route: Route) -> Manifest:
-    # Without a port, Linkerd keeps that of the request although the scheme changes.
-    written: Manifest = {"statusCode": redirect.status, "port": redirect.port_for(route.port.number)}
+    written: Manifest = {"statusCode": redirect.status}
+    # Without a port, Linkerd keeps that of the request although the scheme changes. Callers of a gateway have its port
+    # in the address that they called, or leave out that of the scheme.
+    if port := redirect.port if route.port is NO_PORT else redirect.port_for(route.port.number):
+        written["port"] = port
     if redirect.scheme:
         written["scheme"] = redirect.scheme
     if redirect.host:

@@ -39,6 +39,7 @@ from ..diagnostics.validation import (
     refuse_all,
     refused,
 )
+from ..gateways.model import PublicHost
 from . import patterns
 from .capability import CONNECTION_RETRY, GRPC_RETRY, HTTP_RETRY
 from .durations import duration_remedy, milliseconds
@@ -64,6 +65,9 @@ LONGEST_REGEX = 1024
 """Istio's webhook rejects longer regular expressions, and quoting may double a text (validateStringRegexp)."""
 LONGEST_EGRESS_HOST = 235
 """The host is part of an object name of at most 253 characters."""
+MOST_HOSTS = 16
+"""Gateway API v1.5.1: hostnames per HTTPRoute."""
+MOST_PATHS = 16
 FULL_WEIGHT = 100
 NEVER_THERE = ("keep-alive", "proxy-connection", "transfer-encoding")
 """Headers of the connection (RFC 9110, section 7.6.1) that Envoy was seen to remove whatever their value. Connection,
@@ -748,6 +752,9 @@ def _unique_by(*fields: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_hosts = Field(min_length=1, max_length=MOST_HOSTS)
+
+
 class RouteForm(Form):
     """All that is declared for the traffic to one Service."""
 
@@ -787,12 +794,24 @@ class RouteForm(Form):
     """Retries as a share of the active requests."""
     egress: Annotated[list[EgressForm] | None, Field(min_length=1, max_length=64), _unique_by("host", "port")] = None
     """Hosts outside the mesh that the workloads of the namespace may call."""
+    gateway: DnsLabel | None = None
+    """The gateway by which callers outside of the cluster reach the Service; not needed with `hosts` if there is one
+    only."""
+    hosts: Annotated[list[PublicHost] | None, _hosts, AfterValidator(_unique)] = None
+    """The hosts that they use; every host of the gateway without it."""
+    paths: Annotated[list[Path] | None, Field(min_length=1, max_length=MOST_PATHS)] = None
+    """The paths that the gateway takes for the Service; every path without it. A text is compared exactly."""
 
     @classmethod
     def conflicts(cls, written: Mapping[str, Any]) -> Refusals:
         """See Form."""
         yield from super().conflicts(written)
         policies = ("circuitBreaker", "loadBalancing", "sessionAffinity", "rateLimit", "retryBudget", "egress")
-        if not any(key in written for key in ("split", "rules", *policies)):
-            allowed, remedy = "'split', 'rules' or a policy", "Add 'split', such as {v1: 90, v2: 10}."
+        if not any(key in written for key in ("split", "rules", "gateway", "hosts", *policies)):
+            allowed, remedy = "'split', 'rules', 'hosts' or a policy", "Add 'split', such as {v1: 90, v2: 10}."
             yield (), inconsistent("MSH003", "The route declares nothing.", allowed, remedy)
+        if "paths" in written and "gateway" not in written and "hosts" not in written:
+            yield (
+                ("paths",),
+                inconsistent("MSH411", "No gateway takes these paths."),
+            )

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..gateways.model import EVERY_HOST, Gateway
+
 Mtls = Literal["strict", "permissive"]
 Api = Literal["auto", "istio", "gateway-api", "service-profile"]
 Pairs = tuple[tuple[str, str], ...]
@@ -441,6 +443,23 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """How callers outside of the cluster reach a Service.
+
+    Attributes:
+        gateway: The gateway that they come in by.
+        hosts: The hosts that they use.
+        paths: The paths that the gateway takes for the Service; empty for every path.
+        where: Path in the configuration.
+    """
+
+    gateway: Gateway
+    hosts: tuple[str, ...] = (EVERY_HOST,)
+    paths: tuple[TextMatch, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """The configuration of the traffic to one Service.
 
@@ -450,6 +469,7 @@ class Route:
         port: The port of the Service to which the rules apply.
         api: Which API to compile to.
         rules: In order. Empty only if just policies are declared.
+        exposure: How callers outside of the cluster reach the Service; None if they do not.
         where: Path in the configuration.
     """
 
@@ -464,4 +484,5 @@ class Route:
     rate_limit: RateLimit | None = None
     retry_budget: RetryBudget | None = None
     egress: tuple[Egress, ...] = ()
+    exposure: Exposure | None = None
     where: str = ""

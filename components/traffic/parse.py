@@ -2,7 +2,7 @@
 
 Interface::
 
-    parse(raw, path, services, domain="cluster.local") -> (routes, diagnostics)
+    parse(raw, path, services, domain="cluster.local", gateways=()) -> (routes, diagnostics)
 
 `raw` is the plain Python object, `path` its path for messages (`meshup:traffic`), `services` the Services that the
 stack's applications have (`components.traffic.model.Service`). Routes are in the order of the configuration. All
@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from ..diagnostics import Diagnostic, nearest, one_of
 from ..diagnostics.validation import MOST_HINTS, join, plain_entries, validate
+from ..gateways.model import EVERY_HOST, Gateway
 from .grammar import (
     FULL_WEIGHT,
     BackendForm,
@@ -43,6 +44,7 @@ from .model import (
     Delay,
     Destination,
     Egress,
+    Exposure,
     Fault,
     HeaderChange,
     Headers,
@@ -80,7 +82,11 @@ class _Home(NamedTuple):
 
 
 def parse(
-    raw: object, path: str, services: Iterable[Service], domain: str = CLUSTER_DOMAIN
+    raw: object,
+    path: str,
+    services: Iterable[Service],
+    domain: str = CLUSTER_DOMAIN,
+    gateways: Iterable[Gateway] = (),
 ) -> tuple[list[Route], list[Diagnostic]]:
     """Read `meshup:traffic`. See the module's docstring.
 
@@ -89,6 +95,7 @@ def parse(
         path: Its path, for messages.
         services: The Services of the stack's applications.
         domain: The DNS domain of the cluster, part of hosts and names of ServiceProfiles.
+        gateways: The gateways that routes may name.
 
     Returns:
         The valid routes, and the diagnostics.
@@ -96,16 +103,25 @@ def parse(
     if raw is None:
         return [], []
     entries, diagnostics = plain_entries(raw, path)
-    parser = _Parser(path, [replace(service, domain=domain) for service in services], domain, diagnostics)
+    known = [replace(service, domain=domain) for service in services]
+    parser = _Parser(path, known, domain, gateways, diagnostics)
     return parser.routes(entries), diagnostics
 
 
 class _Parser:
     """Resolves forms, together with their raw data: forms lack invalid values."""
 
-    def __init__(self, path: str, services: Iterable[Service], domain: str, diagnostics: list[Diagnostic]) -> None:
+    def __init__(
+        self,
+        path: str,
+        services: Iterable[Service],
+        domain: str,
+        gateways: Iterable[Gateway],
+        diagnostics: list[Diagnostic],
+    ) -> None:
         self.path = path
         self.domain = domain
+        self.gateways = {gateway.name: gateway for gateway in gateways}
         self.diagnostics = diagnostics
         self.by_name: dict[str, list[Service]] = {}
         for service in services:
@@ -253,8 +269,24 @@ class _Parser:
             _policy(RateLimit, form.rate_limit, join(where, "rateLimit")),
             _policy(RetryBudget, form.retry_budget, join(where, "retryBudget")),
             tuple(Egress(e.host, e.port, e.protocol, f"{where}.egress[{i}]") for i, e in enumerate(form.egress or ())),
+            self.exposure(form, raw, where),
             where,
         )
+
+    def exposure(self, form: RouteForm, raw: Raw, where: str) -> Exposure | None:
+        """Return how callers outside of the cluster reach the Service, or None if they do not."""
+        if ("gateway" not in raw and "hosts" not in raw) or ("gateway" in raw and form.gateway is None):
+            return None
+        name = form.gateway or (next(iter(self.gateways)) if len(self.gateways) == 1 else "")
+        gateway = self.gateways.get(name)
+        if gateway is None:
+            known = list(self.gateways)
+            message = f"There is no gateway '{name[:80]}'." if name else "No gateway is named for these hosts."
+            remedy = self.suggestion(name, known) if known else "Declare a gateway under meshup:gateways."
+            self.fault("MSH401", join(where, "gateway"), name or None, message, one_of(known), remedy=remedy)
+            return None
+        hosts = tuple(form.hosts or (EVERY_HOST,))
+        return Exposure(gateway, hosts, tuple(map(text_match, form.paths or ())), where)
 
     def rule(self, name: str, form: RuleForm, raw: Raw, where: str, home: _Home) -> Rule:
         """Return a rule with its valid parts."""

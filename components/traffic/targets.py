@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
 from .claims import ClaimReader
+from .edge import Edge
 from .manifests import Manifest
 from .model import Api, Egress, Match, Mtls, Route, Rule, Service, TextMatch, TextMatchKind
 from .objects import Objects, Reader
@@ -142,6 +143,7 @@ class Target(ABC):
         api_version: apiVersion of the object that carries the rules.
         kinds: The kinds that decide where a request goes, the first one first.
         refusals: What it can't do: name of the feature -> reason.
+        mesh_only: What it can do for callers in the mesh, but not at a gateway: name of the feature -> reason.
         readers: How the destinations of an object are read, by its kind; of the kinds that it writes.
         claims: How the Services that an object decides on are read, by its apiVersion and kind.
         version_services: Whether a backend is a Service, so that each version needs one of its own.
@@ -157,6 +159,7 @@ class Target(ABC):
     api_version: str
     kinds: tuple[str, ...]
     refusals: Mapping[str, str]
+    mesh_only: Mapping[str, str] = {}
     readers: Mapping[str, Reader] = {}
     claims: Mapping[tuple[str, str], ClaimReader] = {}
     version_services: bool = False
@@ -168,6 +171,11 @@ class Target(ABC):
     def mesh(self) -> str:
         """Name of the mesh that reads it."""
         return self.plane.name
+
+    @property
+    def at_edge(self) -> Target:
+        """How a gateway reads what `write_edges` writes; by default as the mesh does."""
+        return self
 
     def every_path(self, route: Route) -> TextMatch:
         """How "every path" is written."""
@@ -209,6 +217,11 @@ class Target(ABC):
     @abstractmethod
     def write(self, routes: Sequence[Route]) -> Iterator[Manifest]:
         """Write the objects of routes with rules, that share them, in order of creation."""
+
+    def write_edges(self, edges: Sequence[Edge]) -> Iterator[tuple[Manifest, Sequence[Route]]]:
+        """Write the objects by which gateways send requests on, each with the routes that it is for."""
+        del edges
+        return iter(())
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def releases(args: IstioArgs) -> list[HelmRelease]:
     istiod = _release(args, "istiod", args.namespace, merged(_istiod_values(args), raw.get("istiod", {})))
     istiod["name"] = f"istiod-{args.revision}" if args.revision else "istiod"
     result = [base, istiod]
-    for gateway in args.gateways:
+    for gateway in (*args.gateways, *args.gateway_pods):
         values = merged(_gateway_values(args, gateway), raw.get("gateway", {}), raw.get(gateway.name, {}))
         release = _release(args, "gateway", args.gateway_namespace, values)
         release["name"] = gateway.name
@@ -70,7 +70,8 @@ def namespaces(args: IstioArgs) -> list[dict[str, Any]]:
     Neither is labelled for injection: istiod's pods opt out by themselves, and a gateway's pods ask for their own.
     Neither needs more than Pod Security `baseline`: istiod runs as non-root, and a gateway only sets a safe sysctl.
     """
-    names = {args.namespace: True, args.gateway_namespace: bool(args.gateways)}
+    gateways = bool(args.gateways or args.gateway_pods) or args.with_gateway_namespace
+    names = {args.namespace: True, args.gateway_namespace: gateways}
     return [namespace_metadata(name) for name, wanted in names.items() if wanted or name == args.namespace]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...traffic.gateway_api import REFUSALS, GatewayApiTarget, RouteDialect
+from ...traffic.gateway_api import REFUSALS, GatewayApiTarget, RouteDialect, RouteKind
 from ...traffic.model import Route, TextMatch
 from ...traffic.overlap import EVERY_PATH, method_of
 from ...traffic.targets import Atom, Rank, Ranking
@@ -34,6 +34,7 @@ class IstioRoute(GatewayApiTarget):
         | dict.fromkeys(("fault-delay", "fault-abort"), "HTTPRoute has no fault injection.")
         | {
             "timeout-per-try": "Without retries, Istio takes backendRequest for the timeout of the whole request.",
+            "gateway-istio": "An HTTPRoute binds to a Gateway of the Gateway API.",
             "rewrite-root": "Istio joins the prefix and the path without a slash: GET /items becomes /v2items "
             "(istio/istio#54920).",
         }
@@ -50,7 +51,22 @@ class IstioRoute(GatewayApiTarget):
         """
         return [Ranking(_grpc_rank if self.kind(route) == "GRPCRoute" else _rank)]
 
+    @property
+    def at_edge(self) -> GatewayApiTarget:
+        """A gateway has HTTPRoutes only, so that one host may have gRPC and other requests."""
+        return _AT_EDGE
 
+
+class _IstioEdgeRoute(IstioRoute):
+    """HTTPRoutes of a gateway."""
+
+    def kind(self, route: Route) -> RouteKind:
+        """Return HTTPRoute."""
+        del route
+        return "HTTPRoute"
+
+
+_AT_EDGE = _IstioEdgeRoute()
 ISTIO_ROUTE = IstioRoute()
 
 

@@ -1,12 +1,15 @@
 """Istio as a mesh of meshup: see `Mesh`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pulumi
 
 from ...diagnostics import Diagnostic
+from ...gateways.model import Gateway
+from ...gateways.settings import GatewaySettings
+from ...manifests import Manifest
 from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
 from ..existing import check as check_existing
 from ..interface import (
@@ -23,6 +26,7 @@ from ..interface import (
 )
 from . import existing
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
+from .gateways import RESERVED_PORTS, objects, pods
 from .http_route import ISTIO_ROUTE
 from .membership import INJECTION, REVISION, IstioMembership, is_member, join
 from .mutual_tls import peer_authentication
@@ -84,16 +88,23 @@ class IstioMesh(Mesh[IstioPlan]):
             "traceSampling": 1,
         },
     }
+    gateway_apis = ("istio", "gateway-api")
+    gateway_class = "istio"
+    reserved_ports = RESERVED_PORTS
     joined_by = frozenset({INJECTION, REVISION})
 
     def charts(self, settings: Sections) -> tuple[str, ...]:
         """Return the names of the charts, see `Mesh`."""
-        return ("base", "istiod", "gateway") if settings.section(IstioSettings).gateways else ("base", "istiod")
+        chart = settings.section(IstioSettings).gateways or any(
+            gateway.api in (None, "istio") for gateway in settings.gateways.values()
+        )
+        return ("base", "istiod", "gateway") if chart else ("base", "istiod")
 
     def namespaces(self, settings: Sections) -> Mapping[str, str]:
         """Return the namespaces, see `Mesh`."""
         chosen = settings.section(IstioSettings)
-        gateways = {"istio.gatewayNamespace": chosen.gateway_namespace} if chosen.gateways else {}
+        wanted = chosen.gateways or settings.gateways
+        gateways = {"istio.gatewayNamespace": chosen.gateway_namespace} if wanted else {}
         return {"istio.namespace": chosen.namespace, **gateways}
 
     def plan(self, request: MeshRequest) -> tuple[IstioPlan, list[Diagnostic]]:
@@ -102,8 +113,16 @@ class IstioMesh(Mesh[IstioPlan]):
         if not chosen.install:
             return self._existing(request)
         version = chosen.version or request.charts_version or VERSIONS.pinned
-        args = chosen.extended(IstioArgs, version=version, charts=request.charts, mtls=request.mtls)
-        objects = [
+        by_chart = [gateway for gateway in request.gateways if gateway.api == "istio"]
+        args = chosen.extended(
+            IstioArgs,
+            version=version,
+            charts=request.charts,
+            mtls=request.mtls,
+            gateway_pods=tuple(pods(gateway, request.settings.gateways[gateway.name]) for gateway in by_chart),
+            with_gateway_namespace=bool(request.gateways),
+        )
+        kept = [
             *(f"CustomResourceDefinition/{name}" for name in CRDS),
             *(f"ConfigMap/*/{name}" for name in CONFIG_MAPS),
         ]
@@ -134,8 +153,8 @@ class IstioMesh(Mesh[IstioPlan]):
                 "revision": args.revision or "default",
                 "mtls": args.mtls,
                 "injection": args.webhooks,
-                "gateways": [gateway.name for gateway in args.gateways],
-                "keptOnDestroy": {"objects": objects, "commands": commands},
+                "gateways": [gateway.name for gateway in (*args.gateways, *args.gateway_pods)],
+                "keptOnDestroy": {"objects": kept, "commands": commands},
             },
         )
         return planned, []
@@ -178,6 +197,16 @@ class IstioMesh(Mesh[IstioPlan]):
             existing=mesh,
         )
         return planned, diagnostics
+
+    def gateway_namespace(self, settings: Sections) -> str:
+        """Return `gatewayNamespace`."""
+        return settings.section(IstioSettings).gateway_namespace
+
+    def gateway_objects(
+        self, gateway: Gateway, settings: GatewaySettings, namespaces: Sequence[str]
+    ) -> Sequence[Manifest]:
+        """Return the objects of a gateway, see `Mesh`."""
+        return objects(gateway, settings, namespaces)
 
     def join(self, args: IstioMembership) -> Membership:
         """Return the label by which a namespace joins."""

@@ -1,6 +1,6 @@
 """Istio's settings: `meshup:istio`, and the arguments of the component `Istio`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
@@ -17,12 +17,12 @@ from ...arguments import (
     repeated,
 )
 from ...diagnostics import Diagnostic
+from ...gateways.settings import FIXED_OR_AUTOSCALED
 from ...helm import ChartSource
 from ...scalars import Name, Registry, ReleaseName, Revision, Tag
 from ..interface import MeshSettings, Mtls, installs_nothing, unknown_releases
 from .versions import VERSIONS
 
-FIXED_OR_AUTOSCALED = ("replicas", "autoscaling", "An autoscaler sets the number of replicas.")
 SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
 """Of a sidecar and a gateway, by Istio's charts (1.30, values.yaml of istiod and gateway)."""
 ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
@@ -46,6 +46,36 @@ class Gateway(Arguments):
     """A horizontal pod autoscaler. Excludes `replicas`."""
     resources: Annotated[Resources | None, HelmValue("resources")] = None
     """Kubernetes resource requests and limits."""
+
+
+class ServicePort(Arguments):
+    """A port of the Service of a gateway; the pods have the same."""
+
+    number: Annotated[int, Field(ge=1, le=65535)]
+    """The port."""
+    name: Name
+    """Its name."""
+
+
+def _service_ports(ports: Sequence[ServicePort]) -> list[dict[str, Any]]:
+    """Return the ports as the chart has them, with that of its readiness for load balancers."""
+    listed = (ServicePort(number=15021, name="status-port"), *ports) if ports else ()
+    return [{"name": port.name, "port": port.number, "targetPort": port.number, "protocol": "TCP"} for port in listed]
+
+
+class GatewayPods(Gateway):
+    """The pods and the Service of a gateway, with what its listeners need of them."""
+
+    ports: Annotated[tuple[ServicePort, ...], Strict(False), HelmValue("service.ports", convert=_service_ports)] = ()
+    """Ports of the Service; those of the chart, 80 and 443, if not set."""
+    address: Annotated[str | None, HelmValue("service.loadBalancerIP")] = None
+    """The address that the load balancer is asked for."""
+    annotations: Annotated[dict[str, str], HelmValue("service.annotations")] = Field(default_factory=dict[str, str])
+    """Annotations of the Service."""
+    proxy_config: Annotated[
+        str | None, HelmValue("podAnnotations", convert=lambda text: {"proxy.istio.io/config": text})
+    ] = None
+    """The configuration of the proxies, as their annotation has it."""
 
 
 class IstioSettings(MeshSettings):
@@ -102,7 +132,7 @@ class IstioSettings(MeshSettings):
     """`false` leaves out injection and validation, by the charts' own switches: for an API server that can't reach
     pods, and for clusters whose webhooks someone else manages. The output `mesh.injection` shows it."""
     gateways: Annotated[tuple[Gateway, ...], Strict(False)] = ()
-    """The gateways."""
+    """Pods of gateways, whose listeners somebody else declares. `meshup:gateways` has the same and more."""
     values: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]])
     """Raw chart values by release, merged last: `base`, `istiod`, `gateway` (all gateways), or a gateway's name."""
 
@@ -131,6 +161,10 @@ class IstioArgs(IstioSettings):
 
     charts: ChartSource = ChartSource()
     """Where the charts come from; Istio's own repository if not set."""
+    gateway_pods: Annotated[tuple[GatewayPods, ...], Strict(False)] = ()
+    """Pods of further gateways, with the ports of their listeners."""
+    with_gateway_namespace: bool = False
+    """Whether the namespace of the gateways is made without any of them too, for those of the Gateway API."""
     mtls: Mtls = "strict"
     """Mutual TLS in the whole mesh: `strict` refuses plain text, `permissive` takes both."""
 

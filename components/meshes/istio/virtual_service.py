@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ...gateways.model import host_name
 from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
+from ...traffic.edge import Edge
 from ...traffic.manifests import Manifest, all_headers, filled, manifest, quote, written_as
 from ...traffic.model import (
     Backend,
@@ -33,7 +35,7 @@ def read_virtual_service(item: Manifest) -> TrafficObject:
     """Read the destinations of a VirtualService: those of its routes and mirrors."""
     spec: dict[str, Any] = item.get("spec") or {}
     destinations: list[dict[str, Any]] = []
-    for http in spec.get("http") or ():
+    for http in (*(spec.get("http") or ()), *(spec.get("tls") or ())):
         parts: list[dict[str, Any]] = [*(http.get("route") or ()), *(http.get("mirrors") or ())]
         destinations += [part["destination"] for part in parts]
     return TrafficObject(item, names=frozenset((one["host"], one.get("subset") or "") for one in destinations))
@@ -71,7 +73,11 @@ class VirtualService(Target):
     refusals = ISTIO.refusals | {
         "retries-by-budget": "Istio counts attempts; a budget only limits them further.",
         "redirect-same-address": "The webhook of istiod refuses a redirect that changes nothing but the status.",
+        "gateway-api": "A VirtualService binds to a Gateway of Istio's own API.",
     }
+    mesh_only: Mapping[str, str] = dict.fromkeys(
+        ("source", "source-namespace"), "Callers outside of the cluster are no workloads of the mesh."
+    )
 
     def shared_by(self, route: Route) -> Hashable:
         """The routes of all ports of a Service are in one object."""
@@ -92,11 +98,38 @@ class VirtualService(Target):
         spec = {"hosts": [service.host], "http": http}
         yield manifest(API_VERSION, "VirtualService", service.name, service.namespace, spec)
 
+    def write_edges(self, edges: Sequence[Edge]) -> Iterator[tuple[Manifest, Sequence[Route]]]:
+        """Write a VirtualService for each host of a gateway, in the namespace of the gateway.
+
+        It is not that of the mesh, since a port in its conditions would be the port of the gateway there. All routes of
+        the host are in it: Istio merges several of one host in no defined order.
+        """
+        for edge in edges:
+            gateway, host = edge.gateway, edge.host
+            # Only the pods of the gateway, which are in its namespace, need to know of it.
+            spec: Manifest = {"hosts": [host], "gateways": [f"{gateway.namespace}/{gateway.name}"], "exportTo": ["."]}
+            serving = gateway.serving(host)
+            if any(listener.protocol != "tls" for listener in serving):
+                spec["http"] = [_http_route(rule, None, None) for rule in edge.route.rules]
+            passed_on = sorted({listener.port for listener in serving if listener.protocol == "tls"})
+            if passed_on:
+                matches = [{"port": port, "sniHosts": [host]} for port in passed_on]
+                spec["tls"] = [{"match": matches, "route": [_weighted(b) for b in edge.route.rules[0].backends]}]
+            name = f"{host_name(host)}.{gateway.name}"
+            yield manifest(API_VERSION, "VirtualService", name, gateway.namespace, spec), edge.routes
+
 
 VIRTUAL_SERVICE = VirtualService()
 
 
-def _http_route(rule: Rule, port: Port | None, called: Port) -> Manifest:
+def _http_route(rule: Rule, port: Port | None, called: Port | None) -> Manifest:
+    """Write a rule.
+
+    Args:
+        rule: The rule.
+        port: The port that it is for, if the Service has several.
+        called: The port of the Service that is called; None for callers of a gateway.
+    """
     route: Manifest = {"name": rule.name}
     route["match"] = _matches(rule.matches, port)
     if rule.redirect:
@@ -232,6 +265,9 @@ def _prefix_rewrite(prefix: str, replacement: str) -> Manifest:
     return {"match": f"^{old}(/.*)?$" if old else "^/(.*)$", "rewrite": rf"{new}\1" if old else rf"{new}/\1"}
 
 
-def _redirect(redirect: Redirect, called: Port) -> Manifest:
-    written: Manifest = {"redirectCode": redirect.status, "port": redirect.port_for(called.number)}
+def _redirect(redirect: Redirect, called: Port | None) -> Manifest:
+    written: Manifest = {"redirectCode": redirect.status}
+    # Callers of a gateway have its port in the address that they called, or leave out that of the scheme.
+    if port := redirect.port_for(called.number) if called else redirect.port:
+        written["port"] = port
     return written | filled({"uri": redirect.path, "authority": redirect.host, "scheme": redirect.scheme})

@@ -118,10 +118,15 @@ def namespaces(args: LinkerdArgs) -> list[dict[str, Any]]:
     labels = {args.namespace: (control_plane, security)}
     if args.cni:
         labels[CNI_NAMESPACE] = ({"linkerd.io/cni-resource": "true"}, "privileged")
-    return [
+    made = [
         namespace_metadata(name, pod_security=security, labels=common | own, annotations=outside)
         for name, (own, security) in labels.items()
     ]
+    if args.with_gateway_namespace:
+        # Some controllers make the pods of a Gateway beside it.
+        level = "baseline" if args.cni else "privileged"
+        made.append(namespace_metadata(args.gateway_namespace, pod_security=level, annotations={INJECT: "enabled"}))
+    return made
 
 
 def check_nodes(args: LinkerdArgs, nodes: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:

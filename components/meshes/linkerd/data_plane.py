@@ -33,6 +33,7 @@ _REFUSALS = {
     "session-affinity": "Linkerd has no session affinity.",
     "rate-limit-shape": "Linkerd limits a whole number of requests a second, without a burst.",
     "egress-tls": "On Linkerd a TLS host needs a TLSRoute of a version that the standard channel does not serve.",
+    "gateway-istio": "Linkerd has no gateway of its own.",
     "headless": "Linkerd takes no route on a headless Service.",
 }
 

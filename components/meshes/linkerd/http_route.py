@@ -6,12 +6,20 @@ objects on one parent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ...diagnostics import Diagnostic
 from ...traffic.capability import GRPC_RETRY
 from ...traffic.durations import duration_text
-from ...traffic.gateway_api import REFUSALS, GatewayApiTarget, RouteDialect, RoutePart, route_name
+from ...traffic.gateway_api import (
+    REFUSALS,
+    GatewayApiTarget,
+    RouteDialect,
+    RouteKind,
+    RoutePart,
+    by_the_standard,
+    route_name,
+)
 from ...traffic.model import Route, Rule
 from ...traffic.overlap import method_of
 from ...traffic.targets import Atom, Rank, Ranking
@@ -20,6 +28,18 @@ from .data_plane import LINKERD
 APP_PROTOCOLS = ("", "http", "kubernetes.io/h2c")
 """Values of a Service port's appProtocol with which Linkerd looks at requests; others are opaque to it (linkerd2,
 policy-controller, core/src/outbound.rs and pull request 13948)."""
+_RETRIES = (
+    *("retries", "retries-off", "retries-by-budget", "retry-status", "retry-connection", "retry-grpc"),
+    "retry-backoff",
+)
+_BREAKERS = ("circuit-breaker", "breaker-max-ejection", "breaker-interval")
+_NO_RETRIES_AT_EDGE = (
+    "Its controller reads the HTTPRoute, which has no retries in the standard channel of the Gateway API (v1.5.1)."
+)
+_NO_BREAKER_AT_EDGE = (
+    "The gateway sends requests to the Services of the versions; the breaker belongs to the Service that clients in "
+    "the mesh call."
+)
 _DROPPED = "Linkerd drops the whole route without a word when it has this filter (observed)."
 _NO_BUDGET = "The budget of a ServiceProfile does not hold for the retries of an HTTPRoute."
 _SAME_ADDRESS = "Linkerd does not redirect to the address that was asked for: the request goes to the Service."
@@ -53,6 +73,16 @@ class LinkerdRoute(GatewayApiTarget):
             "retry-budget-ttl": _NO_BUDGET,
         }
     )
+
+    mesh_only: Mapping[str, str] = {
+        **dict.fromkeys(_RETRIES, _NO_RETRIES_AT_EDGE),
+        **dict.fromkeys(_BREAKERS, _NO_BREAKER_AT_EDGE),
+    }
+
+    @property
+    def at_edge(self) -> GatewayApiTarget:
+        """The controller of the GatewayClass reads the routes of a gateway, by the standard."""
+        return _AT_EDGE
 
     def parts(self, route: Route) -> list[RoutePart]:
         """The rules by the annotations that they need.
@@ -155,6 +185,33 @@ class LinkerdRoute(GatewayApiTarget):
                 )
 
 
+class _EdgeRoute(GatewayApiTarget):
+    """HTTPRoutes of a gateway of another controller."""
+
+    name = "linkerd-gateway"
+    title = "The gateway"
+    plane = LINKERD
+    dialect = RouteDialect(timeouts=True, rust=False, grpc_exclusive=False, grpc_response_headers=True)
+    refusals: Mapping[str, str] = {}
+
+    def kind(self, route: Route) -> RouteKind:
+        """Return HTTPRoute: the controller may have no other kind."""
+        del route
+        return "HTTPRoute"
+
+    def rankings(self, route: Route) -> Sequence[Ranking]:
+        """By the standard, which leaves the rank of regular expressions open."""
+        matches = [match for rule in route.rules for match in rule.matches]
+        regex = any(match.path and match.path.kind == "regex" for match in matches)
+        return [Ranking(rank) for rank in ((by_the_standard, _regex_first) if regex else (by_the_standard,))]
+
+
+def _regex_first(atom: Atom, length: int) -> Rank:
+    kind, *rest = by_the_standard(atom, length)
+    return (3 if atom.path.kind == "regex" else kind, *rest)
+
+
+_AT_EDGE = _EdgeRoute()
 LINKERD_ROUTE = LinkerdRoute()
 
 

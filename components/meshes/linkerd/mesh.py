@@ -1,12 +1,16 @@
 """Linkerd as a mesh of meshup: see `Mesh`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pulumi
 
 from ...diagnostics import Diagnostic
+from ...gateways.gateway_api import certificates, gateway_objects
+from ...gateways.model import Gateway
+from ...gateways.settings import GatewaySettings
+from ...manifests import Manifest
 from ..existing import check as check_existing
 from ..interface import (
     ClusterView,
@@ -72,6 +76,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         "staging": {"logFormat": "json", "webhookFailurePolicy": "Fail"},
         "prod": {"highAvailability": True, "webhookFailurePolicy": "Fail", "logFormat": "json"},
     }
+    gateway_apis = ("gateway-api",)
     joined_by = frozenset({INJECT})
     opt_outs = frozenset({"disabled"})
 
@@ -84,7 +89,20 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         """Return the namespaces, see `Mesh`."""
         chosen = settings.section(LinkerdSettings)
         viz = {"linkerd.viz.namespace": chosen.viz.namespace} if chosen.viz.enabled else {}
-        return {"linkerd.namespace": chosen.namespace, **viz}
+        gateways = {"linkerd.gatewayNamespace": chosen.gateway_namespace} if settings.gateways else {}
+        return {"linkerd.namespace": chosen.namespace, **viz, **gateways}
+
+    def gateway_namespace(self, settings: Sections) -> str:
+        """Return `gatewayNamespace`."""
+        return settings.section(LinkerdSettings).gateway_namespace
+
+    def gateway_objects(
+        self, gateway: Gateway, settings: GatewaySettings, namespaces: Sequence[str]
+    ) -> Sequence[Manifest]:
+        """Return the objects of a gateway, whose pods another controller makes, see `Mesh`."""
+        annotations = {**settings.annotations, INJECT: "enabled"}
+        made = gateway_objects(gateway, namespaces, addresses=settings.addresses, annotations=annotations)
+        return [*certificates(gateway), *made]
 
     def cluster_domain(self, settings: Sections) -> str:
         """Return `clusterDomain`."""
@@ -101,6 +119,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             version=version,
             charts=request.charts,
             mtls=request.mtls,
+            with_gateway_namespace=bool(request.gateways),
             external_ca=identity.external_ca,
         )
         decided, diagnostics = None, list[Diagnostic]()

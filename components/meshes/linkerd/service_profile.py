@@ -57,6 +57,7 @@ class ServiceProfile(Target):
         | dict.fromkeys(("redirect", "redirect-status", "redirect-same-address", "redirect-scheme-port"), _NO_FILTERS)
         | dict.fromkeys(("circuit-breaker", "breaker-max-ejection", "breaker-interval"), _NO_POLICY)
         | {
+            "gateway-api": "A ServiceProfile binds to no gateway.",
             "split": "A ServiceProfile with routes switches the weights of HTTPRoutes off (observed).",
             "grpc": "A ServiceProfile does not know gRPC status; its retries would go by HTTP status.",
             "timeout-per-try": "A ServiceProfile has one timeout for all attempts together.",

@@ -97,6 +97,8 @@ class LinkerdSettings(MeshSettings):
         HelmValue("defaultLogFormat", VIZ),
     ] = None
     """The log of the control plane and of the proxies."""
+    gateway_namespace: Name = "linkerd-ingress"
+    """Namespace of the gateways, made in the mesh if there is one."""
     native_sidecar: Annotated[bool | None, HelmValue("proxy.nativeSidecar")] = None
     """The proxy as an init container that stays: the default of Linkerd since 2.20."""
     opaque_ports: Annotated[Ports | None, HelmValue("proxy.opaquePorts")] = None
@@ -186,6 +188,8 @@ class LinkerdArgs(LinkerdSettings):
     mtls: Mtls = "strict"
     """`strict`: meshed pods take meshed requests only. `permissive`: they take others too. Between meshed pods, mutual
     TLS is on either way."""
+    with_gateway_namespace: bool = False
+    """Whether the namespace of the gateways is made."""
     external_ca: bool = False
     """An external CA keeps issuer and trust bundle in the cluster (cert-manager and trust-manager)."""
     certificates: Certificates | None = None

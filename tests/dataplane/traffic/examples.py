@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from components.apps import bookinfo
 from components.diagnostics import errors
 from components.meshes import TARGETS
-from components.traffic import Compilation, Service, parse
+from components.traffic import Compilation, Service
 from components.traffic.capability import FEATURES
 from devcluster.toolchain import Toolbox
 from tests.conftest import nightly
-from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
+from tests.unit.traffic.helpers import SERVICES, compile_routes, parsed
 from tests.unit.traffic.strategies import configurations, edge_configurations, wild_configurations
 from tests.unit.traffic.test_capability import compiled
 
 ROOT = Path(__file__).resolve().parents[3]
 MESHES: tuple[str, ...] = ("istio", "linkerd")
-NAMESPACES = ("bookinfo", "edge", "shop")
+NAMESPACES = ("bookinfo", "edge", "ingress", "shop")
 
 Manifest = dict[str, Any]
 
@@ -65,7 +65,7 @@ def cells(mesh: str) -> Iterator[Example]:
 
 def compilation_of(raw: object, mesh: str, services: Sequence[Service]) -> Compilation | None:
     """What a configuration compiles to, or None if it is refused."""
-    routes, faults = parse(raw, PATH, services)
+    routes, faults = parsed(raw, services)
     compilation = compile_routes(routes, mesh, services)
     return None if errors([*faults, *compilation.diagnostics]) else compilation
 

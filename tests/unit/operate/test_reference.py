@@ -15,7 +15,7 @@ from components.traffic import parse
 from operate import reference
 from operate.docs import known_services
 from stacks import settings
-from tests.unit.traffic.helpers import SERVICES
+from tests.unit.traffic.helpers import parsed
 from tests.unit.traffic.strategies import configurations, edge_configurations, wild_configurations
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -113,7 +113,7 @@ def test_short_and_long_forms_are_taken_alike(rule: dict[str, Any]) -> None:
 
 @given(st.one_of(configurations(), edge_configurations(), wild_configurations))
 def test_the_schema_refuses_no_route_that_meshup_takes(raw: dict[str, Any]) -> None:
-    if not parse(raw, "meshup:traffic", SERVICES)[1]:
+    if not parsed(raw)[1]:
         assert faults({"config": {"meshup:traffic": raw}}) == []
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 from components.diagnostics import render
 from components.meshes import TARGETS
-from components.traffic import parse
 from components.traffic.capability import FEATURES
-from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
+from tests.unit.traffic.helpers import SERVICES, compile_routes, parsed
 from tests.unit.traffic.test_parse import FAULTY
 
 
@@ -27,7 +26,7 @@ def main() -> None:
     digest = hashlib.sha256()
     for raw in configurations():
         for mesh in ("istio", "linkerd"):
-            routes, faults = parse(raw, PATH, SERVICES)
+            routes, faults = parsed(raw)
             made = compile_routes(routes, mesh, SERVICES)
             digest.update(json.dumps([made.manifests, made.patches, made.summaries]).encode())
             digest.update(render([*faults, *made.diagnostics]).encode())

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from components import traffic
 from components.diagnostics import Diagnostic, render
+from components.gateways.model import Gateway, Listener, Tls
 from components.meshes import TARGETS
 from components.traffic import Compilation, Port, Route, Service, Version, parse
 from components.traffic.model import Mtls
@@ -33,9 +34,26 @@ GATEWAY = service("gateway", "v1", namespace="edge", ports=(Port(80, "http"), Po
 SERVICES = (REVIEWS, RATINGS, PRODUCTPAGE, GATEWAY)
 
 
+LISTENERS = (
+    Listener("https-443", 443, "https", ("shop.example.com", "*.example.org"), Tls("shop-tls")),
+    Listener("http-80", 80, "http", ("shop.example.com",), redirect=True),
+    Listener("http-8080", 8080, "http"),
+    Listener("tls-8443", 8443, "tls", ("vault.example.com",)),
+)
+GATEWAYS = (
+    Gateway("istio-public", "ingress", "istio", "", LISTENERS, "istio-public", "meshup:gateways.istio-public"),
+    Gateway("public", "ingress", "gateway-api", "istio", LISTENERS, "public-istio", "meshup:gateways.public"),
+)
+
+
+def parsed(raw: object, services: Iterable[Service] = SERVICES) -> tuple[list[Route], list[Diagnostic]]:
+    """The routes of a configuration, and its faults."""
+    return parse(raw, PATH, services, gateways=GATEWAYS)
+
+
 def routes_of(raw: object) -> list[Route]:
     """The routes of a configuration that must have no fault."""
-    routes, diagnostics = parse(raw, PATH, SERVICES)
+    routes, diagnostics = parsed(raw)
     assert not diagnostics, render(diagnostics)
     return routes
 
@@ -49,7 +67,7 @@ def compile_routes(
 
 def faults_of(raw: object) -> list[Diagnostic]:
     """The faults that reading a configuration finds."""
-    return parse(raw, PATH, SERVICES)[1]
+    return parsed(raw)[1]
 
 
 def found(diagnostics: list[Diagnostic]) -> set[tuple[str, str]]:

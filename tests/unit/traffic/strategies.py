@@ -76,7 +76,7 @@ KEYS = [
         "per",
         "burst",
     ),
-    *("retryBudget", "minRetries", "egress", "protocol", "v1", "v2"),
+    *("gateway", "hosts", "paths", "retryBudget", "minRetries", "egress", "protocol", "v1", "v2"),
 ]
 nonsense: st.SearchStrategy[Any] = st.recursive(
     scalars,
@@ -163,8 +163,28 @@ def configurations(draw: Draw) -> dict[str, Any]:
                 },
             )
         )
+        body |= draw(st.one_of(st.just({}), exposures))
         raw[name] = body
     return raw
+
+
+exposures: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {"gateway": st.sampled_from(["istio-public", "public"])},
+    optional={
+        "hosts": st.lists(
+            st.sampled_from(["shop.example.com", "a.example.org", "*.example.org", "*"]),
+            min_size=1,
+            max_size=2,
+            unique=True,
+        ),
+        "paths": st.lists(
+            st.sampled_from([{"prefix": "/a"}, {"prefix": "/b"}, {"exact": "/ab"}, {"exact": "/a/b"}]),
+            min_size=1,
+            max_size=2,
+        ),
+    },
+)
+"""How a Service is reached from outside, by a gateway of the helpers."""
 
 
 def _request(

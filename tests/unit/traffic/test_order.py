@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from components.meshes.istio.http_route import ISTIO_ROUTE
 from components.meshes.istio.virtual_service import VIRTUAL_SERVICE
 from components.meshes.linkerd.http_route import LINKERD_ROUTE
-from components.traffic import parse, patterns
+from components.traffic import patterns
 from components.traffic.evaluate import evaluate, request_from
 from components.traffic.model import Backend, Destination, Match, Request, Route, Rule, TextMatch, Timeout
 from components.traffic.overlap import canonical_path
 from components.traffic.precedence import inversions, outcome
 from components.traffic.targets import Planned, Target
 from components.traffic.witness import NORMAL_PATH, request_text
-from tests.unit.traffic.helpers import PATH, REVIEWS, SERVICES, compile_routes, routes_of
+from tests.unit.traffic.helpers import REVIEWS, SERVICES, compile_routes, parsed, routes_of
 from tests.unit.traffic.strategies import configurations
 
 
@@ -171,7 +171,7 @@ def test_three_rules_are_refused_just_where_a_request_shows_it(target: Target) -
 
 @given(configurations(), st.sampled_from([ISTIO_ROUTE, LINKERD_ROUTE]))
 def test_every_refusal_shows_a_request_that_the_target_decides_differently(raw: dict[str, Any], target: Target) -> None:
-    for route in parse(raw, PATH, SERVICES)[0]:
+    for route in parsed(raw)[0]:
         complete = replace(route, rules=(*route.rules, Rule("rest", backends=BACKENDS[0])))
         for inversion in inversions(complete, target, target.rankings(complete)[0]):
             assert inversion.tie or differs(complete, target, inversion.request), request_text(inversion.request)

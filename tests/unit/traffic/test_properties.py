@@ -23,7 +23,7 @@ from components.traffic.model import Match, Route, Rule, TextMatch
 from components.traffic.overlap import PATH_TEXTS, covers, disjoint, path_matches
 from components.traffic.precedence import outcome
 from components.traffic.targets import Planned
-from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes
+from tests.unit.traffic.helpers import PATH, SERVICES, compile_routes, parsed
 from tests.unit.traffic.schemas import ROOT, faults_of_object
 from tests.unit.traffic.strategies import (
     PATHS,
@@ -41,21 +41,21 @@ meshes = st.sampled_from(MESHES)
 
 @given(nonsense, meshes)
 def test_any_value_gives_routes_or_diagnostics_and_never_an_exception(raw: object, mesh: str) -> None:
-    routes, diagnostics = parse(raw, PATH, SERVICES)
+    routes, diagnostics = parsed(raw)
     compilation = compile_routes(routes, mesh, SERVICES)
     assert isinstance(render([*diagnostics, *compilation.diagnostics]), str)
 
 
 @given(st.dictionaries(st.sampled_from(["reviews", "ratings"]), nonsense), meshes)
 def test_any_body_of_a_route_gives_diagnostics_and_never_an_exception(raw: object, mesh: str) -> None:
-    routes, diagnostics = parse(raw, PATH, SERVICES)
+    routes, diagnostics = parsed(raw)
     compile_routes(routes, mesh, SERVICES)
     assert all(diagnostic.path.startswith(PATH) for diagnostic in diagnostics)
 
 
 @given(st.one_of(configurations(), edge_configurations()), meshes)
 def test_two_compilations_of_one_configuration_are_the_same_bytes(raw: dict[str, Any], mesh: str) -> None:
-    first, second = (compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES) for _ in range(2))
+    first, second = (compile_routes(parsed(raw)[0], mesh, SERVICES) for _ in range(2))
     assert json.dumps(first.manifests) == json.dumps(second.manifests)
     assert json.dumps(first.summaries) == json.dumps(second.summaries)
     assert first.diagnostics == second.diagnostics
@@ -72,7 +72,7 @@ def test_another_process_with_other_hashes_compiles_the_same_bytes() -> None:
 
 @given(configurations(), meshes)
 def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any], mesh: str) -> None:
-    routes, faults = parse(raw, PATH, SERVICES)
+    routes, faults = parsed(raw)
     assert not faults, render(faults)
     compilation = compile_routes(routes, mesh, SERVICES)
     assert bool(errors(compilation.diagnostics)) != bool(compilation.manifests)
@@ -80,20 +80,20 @@ def test_an_error_means_no_object_and_no_error_means_objects(raw: dict[str, Any]
 
 @given(configurations(), meshes)
 def test_every_object_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: str) -> None:
-    compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
+    compilation = compile_routes(parsed(raw)[0], mesh, SERVICES)
     for item in compilation.manifests:
         assert not faults_of_object(item)
 
 
 @given(st.one_of(wild_configurations, edge_configurations()), meshes)
 def test_every_object_of_wild_values_is_valid_by_the_real_crds(raw: dict[str, Any], mesh: str) -> None:
-    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).manifests:
+    for item in compile_routes(parsed(raw)[0], mesh, SERVICES).manifests:
         assert not faults_of_object(item)
 
 
 @given(st.one_of(configurations(), edge_configurations()), meshes)
 def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh: str) -> None:
-    compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
+    compilation = compile_routes(parsed(raw)[0], mesh, SERVICES)
     names = [reference(item) for item in compilation.manifests]
     assert len(names) == len(set(names))
     listed = {name for summary in compilation.summaries.values() for name in summary["objects"]}
@@ -102,7 +102,7 @@ def test_objects_are_unique_and_named_in_the_summaries(raw: dict[str, Any], mesh
 
 @given(configurations(), meshes)
 def test_the_weights_of_every_compiled_rule_sum_to_100(raw: dict[str, Any], mesh: str) -> None:
-    for item in compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES).manifests:
+    for item in compile_routes(parsed(raw)[0], mesh, SERVICES).manifests:
         rules: list[dict[str, Any]] = item["spec"].get("http") or item["spec"].get("rules") or []
         for rule in rules:
             backends: list[dict[str, Any]] | None = rule.get("route") or rule.get("backendRefs")
@@ -116,7 +116,7 @@ def test_the_mesh_takes_the_rule_that_stands_first(raw: dict[str, Any], mesh: st
 
     Rules that do the same may change places.
     """
-    compilation = compile_routes(parse(raw, PATH, SERVICES)[0], mesh, SERVICES)
+    compilation = compile_routes(parsed(raw)[0], mesh, SERVICES)
     for plan in compilation.planned:
         listed = Planned(plan.route, VIRTUAL_SERVICE, "")
         for request in asked:
@@ -148,7 +148,7 @@ def test_containment_and_disjointness_of_paths_agree_with_matching(one: TextMatc
 
 @given(configurations(), st.lists(requests, min_size=1, max_size=6))
 def test_containment_and_disjointness_of_matches_agree_with_requests(raw: dict[str, Any], asked: list[Request]) -> None:
-    routes, _ = parse(raw, PATH, SERVICES)
+    routes, _ = parsed(raw)
     found = [match for route in routes for rule in route.rules for match in rule.matches]
     for one in found:
         for two in found:
