@@ -24,6 +24,7 @@ _PROTOCOLS = {
     **{"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"},
 }
 """What appProtocol, or the first part of a port's name, says in the words of `ports[].protocol`."""
+_PORT_KEYS = ("number", "protocol", "targetPort")
 _DISCOVER = "`meshup discover {name} --namespace {namespace}` prints what the cluster has."
 
 
@@ -184,14 +185,15 @@ def _check_ports(use: _Use, spec: Mapping[str, Any], pods: Sequence[Manifest]) -
     service = use.service
     live = ports_of(spec)
     allowed = one_of(port_text(port) for port in live.values())
-    path = f"{use.where}.{'port' if len(service.ports) == 1 else 'ports'}"
-    for port in service.ports:
+    for place, port in enumerate(service.ports):
+        short = len(service.ports) == 1 and not (port.app_protocol or port.target)
+        paths = {key: f"{use.where}.{'port' if short else f'ports[{place}].{key}'}" for key in _PORT_KEYS}
         found = live.get(port.number)
         if found is None:
             others = [item["port"] for item in spec.get("ports") or () if item["port"] == port.number]
             what = "has it for UDP or SCTP only" if others else "does not have it"
             message = f"The Service '{service.name}' {what}: port {port.number}."
-            yield Diagnostic("MSH174", path, port.number, message, allowed, _remedy(service))
+            yield Diagnostic("MSH174", paths["number"], port.number, message, allowed, _remedy(service))
             continue
         said = protocol_of(found)
         if port.app_protocol and said and said != port.app_protocol:
@@ -200,7 +202,7 @@ def _check_ports(use: _Use, spec: Mapping[str, Any], pods: Sequence[Manifest]) -
                 f"By its {by}, port {port_text(found)} of the Service '{service.name}' is {said}, not "
                 f"{port.app_protocol}."
             )
-            yield Diagnostic("MSH174", path, port.app_protocol, message, said, _remedy(service))
+            yield Diagnostic("MSH174", paths["protocol"], port.app_protocol, message, said, _remedy(service))
         numbers = targets_of(found, pods, spec.get("selector") or {})
         if use.targets and numbers and numbers != {port.container}:
             message = (
@@ -209,7 +211,7 @@ def _check_ports(use: _Use, spec: Mapping[str, Any], pods: Sequence[Manifest]) -
                 "needs the port of the pods."
             )
             remedy = f"Write targetPort: {min(numbers)} in 'ports'. {_remedy(service)}"
-            yield Diagnostic("MSH174", path, port.container, message, remedy=remedy)
+            yield Diagnostic("MSH174", paths["targetPort"], port.container, message, remedy=remedy)
 
 
 def _check_reading(use: _Use, found: Manifest, mesh: MeshPlan) -> Iterator[Diagnostic]:

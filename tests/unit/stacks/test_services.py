@@ -91,6 +91,7 @@ def test_a_namespace_outside_of_the_mesh_is_said_once() -> None:
 def test_a_port_that_the_service_does_not_have_is_refused_with_those_that_it_has() -> None:
     (fault,) = found(namespace(), service(ports=ports(port=8000, name="http-web")), *PODS)
     assert (fault.code, fault.severity, fault.value) == ("MSH174", "error", 80)
+    assert fault.path == "meshup:traffic.shop.ports[0].number"
     assert fault.allowed == "one of 8000 http-web"
     assert "UDP" in found(namespace(), service(ports=ports(protocol="UDP")), *PODS)[0].message
 
