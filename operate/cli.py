@@ -72,7 +72,7 @@ def explain(
     folder, name, raw = _stack(stack, directory)
     if mesh and mesh not in MESHES:
         _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
-    asked = compiled(raw, name, mesh, folder)
+    asked = compiled(raw, name, mesh, folder, with_cluster=cluster)
     found = asked.faults
     # A refused configuration may lack the very routes that are asked for.
     if not errors(found):
@@ -87,6 +87,8 @@ def explain(
         explanation = explaining.explain(compilation, words, request, asked.proxy)
     except ConfigurationError as error:
         _fail(str(error), REFUSED)
+    if cluster:
+        explanation["cluster"] = asked.chosen.cluster.context
     if as_json:
         sys.stdout.write(json.dumps(explanation, indent=2) + "\n")
     elif explanation["routes"]:
@@ -129,7 +131,7 @@ def discover(
         folder, name, raw = _stack(stack, directory)
     if context:
         raw = replace(raw, kubernetes={**raw.kubernetes, "context": context})
-    asked = compiled(raw, name, mesh, folder)
+    asked = compiled(raw, name, mesh, folder, with_cluster=True)
     try:
         routes, diagnostics = discovering.look_up(asked, names or [], namespace, version_label, only_new=write)
         _print_notes(diagnostics)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from components.traffic.grammar import FULL_WEIGHT, MOST_BACKENDS
 from components.traffic.manifests import MANAGED_BY
 from operate.traffic import Compiled
 from stacks import files, traffic_file
-from stacks.cluster import ClusterView, connect
+from stacks.cluster import ClusterView
 from stacks.plan import own_parts
 from stacks.services import OwnParts, check, is_ready, is_running, labels_of, matches, ports_of, protocol_of, targets_of
 
@@ -68,9 +67,9 @@ def look_up(
     Raises:
         ConfigurationError: The cluster can't be read, there is no such Service, or none that can be described.
     """
-    _, view, diagnostics = connect(asked.chosen.cluster, os.environ)
+    view, diagnostics = asked.view, list[Diagnostic]()
     if view is None:
-        raise ConfigurationError(diagnostics)
+        raise ConfigurationError(asked.unreachable)
     listed = view.objects("v1", "Service", namespace)
     own = own_parts(asked.chosen)
     named, faults = _named(names, namespace, listed) if names else (listed, [])

@@ -224,6 +224,9 @@ def show(explanation: Explanation, console: Console) -> None:
         console.print(Text(f"{request['method']} {request['path']}", style="bold"))
     for key, route in explanation["routes"].items():
         console.print(_route(key, route))
+    if "cluster" in explanation:
+        where = f" of the context {explanation['cluster']}" if explanation["cluster"] else ""
+        console.print(Text(f"Compared with the cluster{where}."))
     for note in explanation["notes"]:
         line = f"{note['severity']} {note['code']} {note['path']}: {note['message']}"
         console.print(Text(line, style="yellow" if note["severity"] == "warning" else "dim"))

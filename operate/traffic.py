@@ -13,7 +13,7 @@ from components.meshes.interface import MeshPlan
 from components.traffic import Compilation
 from components.traffic.proxies import Proxy
 from stacks import charts, plan, services, settings, traffic_file
-from stacks.cluster import connect
+from stacks.cluster import ClusterView, connect
 from stacks.overrides import located
 
 
@@ -27,6 +27,8 @@ class Compiled:
         compilation: Its routes, compiled.
         proxy: How the proxies of the mesh read requests.
         faults: The errors of its traffic, and of what its traffic rests on.
+        view: Its cluster; None if it was not asked for, or does not answer.
+        unreachable: Why the cluster does not answer.
     """
 
     chosen: settings.Settings
@@ -34,34 +36,49 @@ class Compiled:
     compilation: Compilation
     proxy: Proxy
     faults: list[Diagnostic]
+    view: ClusterView | None
+    unreachable: list[Diagnostic]
 
 
-def compiled(raw: settings.RawConfig, stack: str, mesh: str, directory: Path) -> Compiled:
-    """Compile the routes of a stack, for its own mesh or another one."""
+def compiled(
+    raw: settings.RawConfig, stack: str, mesh: str, directory: Path, *, with_cluster: bool = False
+) -> Compiled:
+    """Compile the routes of a stack, for its own mesh or another one.
+
+    Args:
+        raw: The configuration of the stack.
+        stack: The name of the stack.
+        mesh: The mesh to compile for, "" for the stack's own.
+        directory: The folder of the project.
+        with_cluster: Whether the cluster is read; else this reads files only.
+    """
     chosen, found = settings.load(raw, stack)
-    chosen, unreadable = traffic_file.with_file(chosen, directory)
-    found += unreadable
+    chosen, more = traffic_file.with_file(chosen, directory)
+    found += more
+    view, unreachable = None, list[Diagnostic]()
+    if with_cluster:
+        _, view, unreachable = connect(chosen.cluster, os.environ)
     target = MESHES[mesh or chosen.mesh]
-    compilation, said = plan.compiled(chosen, target.name)
-    notes = [note for note in found if note.code == "MSH185"]
-    diagnostics = located([*notes, *compilation.diagnostics], chosen.origins)
-    compilation = replace(compilation, diagnostics=ordered(diagnostics))
-    # Charts of a directory say their version; what is wrong with them is a matter of `pulumi up`.
-    source, _ = charts.inspect(chosen.charts, target, target.charts(chosen), target.wanted_version(chosen))
-    # So is what is wrong with the mesh.
-    planned, _ = target.plan(plan.request(chosen, source, os.environ))
-    proxy = target.data_plane.proxy(planned.version)
+    # Charts of a directory say their version. What is wrong with them, or with the mesh, is a matter of `pulumi up`.
+    installed = target.charts(chosen) if chosen.section(target.settings).install else ()
+    source, _ = charts.inspect(chosen.charts, target, installed, target.wanted_version(chosen))
+    planned, _ = target.plan(plan.request(chosen, source, os.environ, view))
+    compilation, said = plan.compiled(chosen, target.name, planned.existing)
+    notes = [note for note in more if note.severity != "error"]
+    diagnostics = ordered(located([*notes, *compilation.diagnostics], chosen.origins))
     faults = located([*errors(found), *errors(said)], chosen.origins)
-    return Compiled(chosen, planned, compilation, proxy, faults)
+    proxy = target.data_plane.proxy(planned.version)
+    compilation = replace(compilation, diagnostics=diagnostics)
+    return Compiled(chosen, planned, compilation, proxy, faults, view, unreachable)
 
 
 def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:
     """Compare routes, all if none is named, with the cluster of the stack."""
-    _, view, diagnostics = connect(asked.chosen.cluster, os.environ)
+    view = asked.view
     if view is None:
-        return diagnostics
+        return asked.unreachable
     chosen = [item for item in asked.compilation.planned if not words or item.route.key in words]
     routes = replace(asked.compilation, planned=tuple(chosen))
     own = plan.own_parts(asked.chosen)
     found = view.conclude(lambda: services.check(routes, asked.mesh, own, view), otherwise=[])
-    return located([*diagnostics, *found, *view.diagnostics], asked.chosen.origins)
+    return located([*found, *view.diagnostics], asked.chosen.origins)

@@ -17,7 +17,7 @@ from components.diagnostics import Diagnostic, errors
 from components.manifests import Manifest
 from components.meshes import MESHES
 from operate import discover as discovering
-from operate import stackfile
+from operate import stackfile, traffic
 from operate.cli import app
 from stacks import charts, files, plan, settings
 from stacks.cluster import ClusterView
@@ -210,7 +210,7 @@ def on_cluster(patch: pytest.MonkeyPatch, *live: Manifest) -> None:
     def connect(*_: object) -> tuple[None, ClusterView, list[Diagnostic]]:
         return None, view_of(*live), []
 
-    patch.setattr(discovering, "connect", connect)
+    patch.setattr(traffic, "connect", connect)
 
 
 def run(project: Path, *arguments: str) -> tuple[int, str, str]:

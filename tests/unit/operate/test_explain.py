@@ -320,7 +320,9 @@ def test_with_a_cluster_the_services_of_the_routes_are_looked_up(
     assert explained(project)["notes"] == []
     (note,) = explained(project, "--cluster")["notes"]
     assert (note["code"], note["severity"], note["path"]) == ("MSH179", "warning", "meshup:traffic.shop.split.v2")
-    assert "warning MSH179" in run(project, "--cluster")[1]
+    shown = run(project, "--cluster")[1]
+    assert "Compared with the cluster." in shown
+    assert "warning MSH179" in shown
 
 
 def test_a_service_that_differs_from_its_route_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
