@@ -1,17 +1,18 @@
-"""A namespace whose pods are in a mesh, or in none."""
+"""A namespace whose pods are in a mesh, or in none; and what a stack may say of its namespaces."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import pulumi
 from pydantic import AfterValidator, Field
 
 from .arguments import Arguments
-from .diagnostics.validation import refused
+from .diagnostics import Diagnostic
+from .diagnostics.validation import join, refused
 from .meshes import MESHES
-from .meshes.istio.membership import IstioMembership
-from .meshes.linkerd.membership import LinkerdMembership
-from .namespace import Namespace, namespace_metadata
+from .meshes.istio.membership import IstioMembership, IstioNamespace
+from .meshes.linkerd.membership import LinkerdMembership, LinkerdNamespace
+from .namespace import Namespace, PodSecurity, namespace_metadata
 from .scalars import Name
 
 
@@ -65,3 +66,48 @@ class MeshNamespace(Namespace):
         self, name: str, args: MeshNamespaceArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, metadata(MeshNamespaceArgs.of(args)), opts)
+
+
+class NamespaceSettings(IstioNamespace, LinkerdNamespace, Arguments):
+    """Settings of a namespace in `meshup:namespaces`."""
+
+    create: bool = False
+    """`true`: meshup makes the namespace, and deletes it with everything in it on destroy. `false`: it exists, and
+    meshup sets only the label or annotation of the mesh."""
+    inject: bool = True
+    """`false`: its pods get no sidecar. Pods that still have one are reported."""
+    pod_security: PodSecurity | None = None
+    """Pod Security Standard that a namespace of `create` enforces; `privileged` in a mesh and `baseline` outside unless
+    set. That of an existing namespace is checked and never changed."""
+    take_over: bool = False
+    """Whether meshup may overwrite the mesh's label or annotation where somebody else has set another value, which does
+    not come back on destroy."""
+    restart: bool = False
+    """Whether meshup restarts the Deployments, StatefulSets and DaemonSets whose pods lack the sidecar of the mesh or
+    have another version's, one after the other."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Refuse keys that would do nothing beside the others."""
+        if self.pod_security and not self.create:
+            message = "podSecurity is for namespaces that meshup makes; that of an existing one is its owner's to set."
+            yield Diagnostic("MSH041", f"{path}.podSecurity", self.pod_security, message, "create: true beside it")
+        if self.take_over and self.create:
+            message = "takeOver is for namespaces that exist, and create is for one that does not."
+            yield Diagnostic("MSH041", f"{path}.takeOver", True, message, "create or takeOver")
+        if not self.inject:
+            for key in self._written("revision", "proxy", "egress_hosts", "take_over", "restart"):
+                message = "Without injection there is no sidecar that this could be for."
+                yield Diagnostic("MSH041", f"{path}.{key}", None, message, "inject: true beside it")
+
+    def check_mesh(self, mesh: str, path: str) -> Iterator[Diagnostic]:
+        """Refuse keys that the mesh does not have."""
+        for name, reason in MESHES[mesh].unsupported_settings.items():
+            for key in self._written(name):
+                yield Diagnostic("MSH041", join(path, key), None, reason)
+
+    def _written(self, *names: str) -> Iterator[str]:
+        """Return the keys of those fields that differ from their default."""
+        for name in names:
+            info = type(self).model_fields[name]
+            if getattr(self, name) != info.default:
+                yield info.alias or name

@@ -2,13 +2,16 @@
 (components/mesh_namespace.py).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pulumi
 
-from .manifests import register
+from .manifests import Manifest, register, register_patch
 
+PodSecurity = Literal["privileged", "baseline", "restricted"]
+"""The Pod Security Standards, from the one that forbids nothing on."""
 POD_SECURITY_ENFORCE = "pod-security.kubernetes.io/enforce"
 """Label of the Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-admission)."""
 
@@ -37,3 +40,58 @@ class Namespace(pulumi.ComponentResource):
         namespace = register(f"{name}-namespace", manifest, pulumi.ResourceOptions(parent=self))
         self.name = namespace.metadata["name"]
         self.register_outputs({"name": self.name})
+
+
+@dataclass(frozen=True)
+class Joined:
+    """How a namespace of the configuration is in the mesh: plain data.
+
+    Attributes:
+        name: The namespace.
+        created: Whether this stack makes it.
+        inject: Whether its pods get a sidecar.
+        revision: The revision or tag that injects, "default" without one, "" without injection.
+        patch: The labels and annotations of a namespace that exists; None if there is nothing to set.
+        objects: The mesh's objects in it.
+        restarts: Patches of workloads, each of which restarts the pods of one.
+    """
+
+    name: str
+    created: bool
+    inject: bool
+    revision: str
+    patch: Manifest | None = None
+    objects: Sequence[Manifest] = ()
+    restarts: Sequence[Manifest] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to register."""
+        return not (self.patch or self.objects or self.restarts)
+
+
+class JoinedNamespace(pulumi.ComponentResource):
+    """Registers how a namespace is in the mesh.
+
+    The label comes before the restarts when they are made, and has to go before them as well, since the end of each
+    patch restarts its workload once more, which would get its sidecar again. Pulumi deletes in the opposite order. So
+    there are two patches with one field manager and the same content, before and after the restarts: the first to be
+    deleted takes the label away, and the second to be deleted finds nothing (docs/decisions/0006-namespaces.md).
+    """
+
+    def __init__(self, name: str, joined: Joined, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("meshup:index:JoinedNamespace", name, {}, opts)
+        before: list[pulumi.Resource] = []
+        if joined.patch is not None:
+            before.append(register_patch(f"{name}-join", joined.patch, pulumi.ResourceOptions(parent=self)))
+        for item in joined.objects:
+            options = pulumi.ResourceOptions(parent=self, depends_on=list(before))
+            register(f"{name}-{item['kind'].lower()}", item, options)
+        for item in joined.restarts:
+            role = f"{item['kind'].lower()}-{item['metadata']['name']}"
+            options = pulumi.ResourceOptions(parent=self, depends_on=list(before))
+            before.append(register_patch(f"{name}-{role}-restart", item, options))
+        if joined.patch is not None:
+            options = pulumi.ResourceOptions(parent=self, depends_on=list(before))
+            register_patch(f"{name}-leave", joined.patch, options)
+        self.register_outputs({})

@@ -3,7 +3,7 @@
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 from components.meshes import MESHES
-from stacks import delivery, other_meshes, ownership, patches, services, shared_services
+from stacks import delivery, namespaces, other_meshes, ownership, patches, services, shared_services
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan, own_parts
@@ -34,7 +34,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         return other_meshes.check(plan, view, _own_namespaces(view, claims, stack.owner))
 
     def of_patches() -> list[Diagnostic]:
-        return patches.check(plan.patches, plan.traffic, view, stack.owner, settings.cluster.provider)
+        return patches.check(plan.patches, plan.traffic, view, stack.owner)
 
     def of_services() -> list[Diagnostic]:
         return services.check(plan.traffic, plan.mesh, own_parts(settings), view)
@@ -42,11 +42,17 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     def of_routes() -> list[Diagnostic]:
         return shared_services.check(plan, view, {stack.owner, *claims.former})
 
+    def of_namespaces() -> list[Diagnostic]:
+        return namespaces.check(namespaces.entries(settings.namespaces, plan.mesh, stack.owner), plan.joined, view)
+
+    has_patches = plan.patches or any(item.patch or item.restarts for item in plan.joined)
     return claims, [
         *claims.diagnostics,
         *delivery.delivery_conflicts(plan.delivery, live, claims, stack.owner),
+        *(patches.check_provider(settings.cluster.provider) if has_patches else []),
         *view.conclude(of_services, otherwise=[]),
         *view.conclude(of_patches, otherwise=[]),
+        *view.conclude(of_namespaces, otherwise=[]),
         *view.conclude(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.conclude(of_others, otherwise=[]),
         *view.conclude(of_routes, otherwise=[]),

@@ -22,8 +22,6 @@ from stacks.settings import Settings
 
 DESTINATION_TYPES = frozenset(f"kubernetes:{api_version}:{kind}" for api_version, kind in MERGERS)
 """Pulumi's type tokens of the objects that offer several destinations."""
-SERVICE_PATCH_TYPE = "kubernetes:core/v1:ServicePatch"
-"""Pulumi's type token of a patch of a Service."""
 
 
 def transformation(
@@ -50,7 +48,7 @@ def transformation(
             opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=release_hooks))
             if is_traffic:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
-        elif args.type_ == SERVICE_PATCH_TYPE:
+        elif args.type_.startswith("kubernetes:") and args.type_.endswith("Patch"):
             return None  # An object of somebody else does not get the annotation.
         elif "metadata" in props:
             props["metadata"] = ownership.with_owner(props["metadata"], owner)

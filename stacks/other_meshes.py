@@ -188,7 +188,7 @@ def _other_meshes(plan: Plan, others: Sequence[_Webhooks], namespaces: Sequence[
         title = KNOWN[other.mesh].title
         taken = [
             namespace["name"]
-            for namespace in plan.namespaces
+            for namespace in (*plan.namespaces, *(item.patch["metadata"] for item in plan.joined if item.patch))
             if _injects(other, _final(live.get(namespace["name"], {}), namespace), _pods(plan, namespace))
         ]
         for name in taken:

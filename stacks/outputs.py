@@ -12,12 +12,17 @@ from stacks.settings import Settings
 
 def outputs(plan: Plan) -> dict[str, Any]:
     """Return the outputs of a stack by name."""
+    namespaces = {
+        item.name: {"created": item.created, "inject": item.inject, "revision": item.revision} for item in plan.joined
+    }
     return {
         "mesh": dict(plan.mesh.output),
         "apps": {app.name: _app(app) for app in plan.apps},
         "trafficSplits": dict(plan.traffic.summaries),
         "dashboards": {addon.name: dict(addon.dashboard) for addon in plan.addons if addon.dashboard},
         **({"gateways": gateways.output(plan.gateways)} if plan.gateways.gateways else {}),
+        # Not for a stack without any: its outputs stay as they were.
+        **({"namespaces": namespaces} if namespaces else {}),
     }
 
 

@@ -102,19 +102,19 @@ def _foreign_object(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
     overwrite = "--overwrite " if carried else ""
     command = f"kubectl annotate {overwrite}{_kubectl(item)} {ANNOTATION}={owner}"
     after = "deletes it on `pulumi destroy`" + (", with everything in it" if item.kind == "Namespace" else "")
+    other = "Choose another name or another namespace."
+    if item.kind == "Namespace":
+        other += f" Or let it join as it is: meshup:namespaces {{{item.name}: {{}}}}, without `create`."
     if carried:
         whose = f"It belongs to the stack {carried}."
         remedy = (
-            f"Choose another name or another namespace. If {carried} shall give it up, take it out of the state there, "
-            "which leaves the object alone (`pulumi state delete URN`), and then hand it over to this stack, which "
-            f"changes it, and {after}:\n{command}"
+            f"{other} If {carried} shall give it up, take it out of the state there, which leaves the object alone "
+            f"(`pulumi state delete URN`), and then hand it over to this stack, which changes it, and {after}:"
+            f"\n{command}"
         )
     else:
         whose = "meshup did not make it."
-        remedy = (
-            "Choose another name or another namespace. Or hand the object over to this stack, which then changes it, "
-            f"and {after}:\n{command}"
-        )
+        remedy = f"{other} Or hand the object over to this stack, which then changes it, and {after}:\n{command}"
     return Diagnostic("MSH026", str(item), None, f"The object exists. {whose}", f"{ANNOTATION}: {owner}", remedy)
 
 

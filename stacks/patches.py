@@ -1,4 +1,4 @@
-"""Patch annotations of Services that somebody else owns, and check that this is possible. Pure.
+"""Patch objects that somebody else owns, annotations of Services among them, and check that this is possible. Pure.
 
 What a Patch resource does was recorded with the official plugin (4.29.0): server-side apply under a field manager of
 its own, which owns only the fields of the patch and gives them up on destroy. A missing object is
@@ -14,6 +14,8 @@ from components.manifests import Manifest, ObjectRef, object_ref
 from components.traffic import Compilation
 from stacks.cluster import ClusterView
 
+MANAGER_ANNOTATION = "pulumi.com/patchFieldManager"
+"""Annotation by which the plugin is told the field manager of a patch. It lands on the object."""
 Annotations = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Annotations of Services, by namespace and name."""
 
@@ -47,12 +49,36 @@ def plan(patches: Iterable[Manifest], made: Container[tuple[str, str]], owner: s
         made: Namespaces and names of the stack's own Services: their manifests have the annotations.
         owner: The stack, organisation/project/stack.
     """
-    manager = {"pulumi.com/patchFieldManager": field_manager(owner), "pulumi.com/skipAwait": "true"}
     return tuple(
-        {**item, "metadata": {**item["metadata"], "annotations": {**item["metadata"]["annotations"], **manager}}}
+        with_manager(item, owner, {"pulumi.com/skipAwait": "true"})
         for item in patches
         if (item["metadata"]["namespace"], item["metadata"]["name"]) not in made
     )
+
+
+def with_manager(patch: Manifest, owner: str, options: Mapping[str, str] | None = None) -> Manifest:
+    """Return a patch under the field manager of a stack.
+
+    Args:
+        patch: The patch.
+        owner: The stack, organisation/project/stack.
+        options: Further annotations that the plugin reads.
+    """
+    metadata = patch["metadata"]
+    annotations = {**metadata.get("annotations", {}), MANAGER_ANNOTATION: field_manager(owner), **(options or {})}
+    return {**patch, "metadata": {**metadata, "annotations": annotations}}
+
+
+def check_provider(provider: Mapping[str, str]) -> list[Diagnostic]:
+    """Refuse settings of the Kubernetes provider with which it makes no patches.
+
+    Args:
+        provider: The `kubernetes:*` keys of the stack.
+    """
+    if provider.get("enableServerSideApply") != "false":
+        return []
+    message = "The plugin patches the objects of others by server-side apply only."
+    return [Diagnostic("MSH004", "kubernetes:enableServerSideApply", False, message, "true")]
 
 
 def check(
@@ -60,22 +86,15 @@ def check(
     traffic: Compilation,
     view: ClusterView,
     owner: str,
-    provider: Mapping[str, str],
 ) -> list[Diagnostic]:
-    """Find patches that would fail.
+    """Find patches of Services that would fail.
 
     Args:
         patches: What `plan` returned.
         traffic: The routes that ask for them.
         view: The cluster.
         owner: The stack, organisation/project/stack.
-        provider: The `kubernetes:*` keys of the stack.
     """
-    if not patches:
-        return []
-    if provider.get("enableServerSideApply", "true").lower() == "false":
-        message = "The plugin patches the Services of others by server-side apply only."
-        return [Diagnostic("MSH004", "kubernetes:enableServerSideApply", False, message, "true")]
     diagnostics: list[Diagnostic] = []
     live = view.existing(map(object_ref, patches))
     for patch in patches:
@@ -86,7 +105,7 @@ def check(
             message = f"There is no Service '{service.name}' in the namespace '{service.namespace}' to annotate."
             diagnostics.append(Diagnostic("MSH166", path, value, message))
             continue
-        for key, managers in _conflicts(patch, metadata, field_manager(owner)).items():
+        for key, managers in conflicts(patch, metadata, field_manager(owner)).items():
             wanted = patch["metadata"]["annotations"][key]
             message = f"{', '.join(managers)} set {key}={metadata['annotations'][key]}; meshup would set {wanted}."
             diagnostics.append(Diagnostic("MSH167", path, value, message))
@@ -102,27 +121,33 @@ def _path(traffic: Compilation, service: ObjectRef) -> str:
     return "meshup:traffic"
 
 
-def _conflicts(patch: Manifest, metadata: Mapping[str, Any], manager: str) -> dict[str, Sequence[str]]:
-    """Return the annotations that others own with another value, and their field managers.
+def conflicts(patch: Manifest, metadata: Mapping[str, Any], manager: str) -> dict[str, Sequence[str]]:
+    """Return the labels and annotations that others own with another value, and their field managers.
 
     As the API server does (Kubernetes, "Server-Side Apply", Conflicts): managers may share the same value.
     """
-    live = cast("dict[str, str]", metadata.get("annotations") or {})
-    conflicts: dict[str, Sequence[str]] = {}
-    for key, value in cast("dict[str, str]", patch["metadata"]["annotations"]).items():
-        others = [name for name in _owners(metadata.get("managedFields") or (), key) if name != manager]
-        if key in live and live[key] != value and others:
-            conflicts[key] = others
-    return conflicts
+    found: dict[str, Sequence[str]] = {}
+    for kind in ("labels", "annotations"):
+        live = cast("dict[str, str]", metadata.get(kind) or {})
+        for key, value in cast("dict[str, str]", patch["metadata"].get(kind) or {}).items():
+            others = [name for name in owners(metadata, "metadata", kind, key) if name != manager]
+            if key in live and live[key] != value and others:
+                found[key] = others
+    return found
 
 
-def _owners(fields: Iterable[Mapping[str, Any]], annotation: str) -> list[str]:
-    """Return the field managers of an annotation."""
-    owners: list[str] = []
-    for entry in fields:
+def owners(metadata: Mapping[str, Any], *path: str) -> list[str]:
+    """Return the field managers of a field.
+
+    Args:
+        metadata: The metadata of a live object.
+        path: The keys that lead to the field.
+    """
+    found: list[str] = []
+    for entry in cast("list[Mapping[str, Any]]", metadata.get("managedFields") or []):
         owned: Any = entry.get("fieldsV1") or {}
-        for part in ("f:metadata", "f:annotations"):
-            owned = owned.get(part) or {}
-        if f"f:{annotation}" in owned:
-            owners.append(str(entry.get("manager", "")))
-    return owners
+        for key in path[:-1]:
+            owned = owned.get(f"f:{key}") or {}
+        if f"f:{path[-1]}" in owned:
+            found.append(str(entry.get("manager", "")))
+    return found

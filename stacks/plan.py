@@ -14,8 +14,9 @@ from components.manifests import Manifest, ObjectRef, object_ref
 from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes import MESHES, TARGETS
 from components.meshes.interface import ExistingMesh, MeshPlan, MeshRequest
+from components.namespace import Joined
 from components.traffic import Compilation, compile_routes, parse
-from stacks import charts, delivery, files, gateway_api, gateways, patches
+from stacks import charts, delivery, files, gateway_api, gateways, namespaces, patches
 from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
 from stacks.delivery import Delivery
@@ -33,7 +34,8 @@ class Plan:
         gateway_api: The Gateway API bundle; empty if the cluster has a compatible one, or none is needed.
         mesh: The mesh.
         addons: The add-ons.
-        namespaces: The metadata of the namespaces of the applications.
+        namespaces: The metadata of the namespaces that the stack makes for applications and `meshup:namespaces`.
+        joined: How the namespaces of `meshup:namespaces` are in the mesh.
         apps: The applications.
         traffic: The compiled routes, for outputs and reports.
         delivery: The objects of the routes, and how they are delivered.
@@ -44,6 +46,7 @@ class Plan:
     mesh: MeshPlan
     addons: tuple[AddonPlan, ...]
     namespaces: tuple[Mapping[str, Any], ...]
+    joined: tuple[Joined, ...]
     apps: tuple[AppPlan[Any], ...]
     traffic: Compilation
     delivery: Delivery
@@ -68,6 +71,7 @@ class Plan:
             *map(object_ref, self.mesh.objects),
             *(ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files),
             *map(object_ref, self.gateways.objects),
+            *(object_ref(item) for joined in self.joined for item in joined.objects),
             *map(object_ref, apps),
             *map(object_ref, self.delivery.objects),
         ]
@@ -122,11 +126,17 @@ def build(
     of_gateways = (*planned_gateways.objects, *delivered.objects)
     bundle, bundle_diagnostics = gateway_api.plan(settings, of_gateways, stack, view)
     apps = _apps(settings, patches.by_namespace(traffic.patches))
+    entries = namespaces.entries(settings.namespaces, mesh, stack.owner)
+    joined, join_diagnostics = view.conclude(lambda: namespaces.plan(entries, view), otherwise=((), []))
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
         mesh=mesh,
         addons=addons,
-        namespaces=tuple(_namespace(app, mesh) for app in apps),
+        namespaces=(
+            *(_namespace(app, mesh) for app in apps if app.namespace not in settings.namespaces),
+            *namespaces.created(entries),
+        ),
+        joined=joined,
         apps=apps,
         traffic=traffic,
         delivery=delivered,
@@ -134,7 +144,7 @@ def build(
         gateway_api=bundle,
         gateways=planned_gateways,
     )
-    return plan, [*diagnostics, *bundle_diagnostics]
+    return plan, [*diagnostics, *bundle_diagnostics, *join_diagnostics]
 
 
 def compiled(
@@ -162,9 +172,11 @@ def compiled(
 def own_parts(settings: Settings) -> OwnParts:
     """Return the Services and namespaces that the stack makes itself."""
     apps = _apps(settings, {})
-    namespaces = frozenset(app.namespace for app in apps)
+    of_apps = {app.namespace for app in apps} - settings.namespaces.keys()
+    made = {name for name, chosen in settings.namespaces.items() if chosen.create}
+    joined = {name for name, chosen in settings.namespaces.items() if chosen.inject}
     services = frozenset((service.namespace, service.name) for app in apps for service in app.services)
-    return OwnParts(services, namespaces, namespaces)
+    return OwnParts(services, frozenset(of_apps | made), frozenset(of_apps | joined))
 
 
 def installs(settings: Settings) -> bool:

@@ -17,7 +17,7 @@ from components.gateways.component import Gateways, GatewaysArgs, TlsSecretArgs
 from components.manifests import PLUGIN_VERSION, Manifest
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, Registered
-from components.namespace import Namespace
+from components.namespace import Joined, JoinedNamespace, Namespace
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, plan, settings, state, traffic_file
@@ -113,18 +113,24 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
 def steps(planned: Plan) -> list[Step]:
     """Return the steps in order of registration, with their dependencies."""
     mesh = ("gateway-api", "mesh")
-    namespaces = [Step(f"namespace-{item['name']}", mesh, partial(_namespace, item)) for item in planned.namespaces]
+    made = {item["name"]: item for item in planned.namespaces}
+    joined = {item.name: item for item in planned.joined}
+    namespaces = [
+        Step(f"namespace-{name}", mesh, partial(_namespace, made.get(name), joined.get(name)))
+        for name in dict.fromkeys((*made, *joined))
+    ]
     apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}"), partial(_app, app)) for app in planned.apps]
     wanted = planned.gateways.objects or planned.gateways.files
-    gateways = [Step("gateways", mesh, partial(_gateways, planned.gateways))] if wanted else []
+    inside = (*mesh, *(step.name for step in namespaces))
+    gateways = [Step("gateways", inside, partial(_gateways, planned.gateways))] if wanted else []
     before = (*mesh, *(step.name for step in (*gateways, *namespaces, *apps)))
     return [
         Step("gateway-api", (), partial(_gateway_api, planned.gateway_api)),
         Step("mesh", ("gateway-api",), partial(_mesh, planned.mesh)),
         # Nothing depends on add-ons: applications work without them.
         *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
-        *gateways,
         *namespaces,
+        *gateways,
         *apps,
         Step("traffic", before, partial(_traffic, planned)),
     ]
@@ -175,8 +181,13 @@ def _gateways(planned: GatewaysPlan, options: Options, _: Made) -> Registered:
     return Registered((Gateways("gateways", args, options()),))
 
 
-def _namespace(metadata: Mapping[str, Any], options: Options, _: Made) -> Registered:
-    return Registered((Namespace(f"namespace-{metadata['name']}", metadata, options()),))
+def _namespace(metadata: Mapping[str, Any] | None, joined: Joined | None, options: Options, _: Made) -> Registered:
+    made: list[pulumi.Resource] = []
+    if metadata is not None:
+        made.append(Namespace(f"namespace-{metadata['name']}", metadata, options()))
+    if joined is not None and not joined.is_empty:
+        made.append(JoinedNamespace(f"namespace-{joined.name}", joined, options(*made)))
+    return Registered(tuple(made))
 
 
 def _app(app: AppPlan[Any], options: Options, made: Made) -> Registered:

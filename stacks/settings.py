@@ -7,7 +7,7 @@ together with the keys of the stack itself. Values are never coerced: `"3"` is n
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_origin
 
@@ -20,10 +20,11 @@ from components.addons import ADDONS
 from components.apps import APPS
 from components.arguments import Arguments, Extended, check_all, repeated
 from components.diagnostics import Diagnostic, nearest, one_of
-from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, keys_of, validate
+from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, join, keys_of, validate
 from components.gateway_api import GatewayApiSettings
 from components.gateways.settings import GatewaySettings
 from components.helm import ChartSource
+from components.mesh_namespace import NamespaceSettings
 from components.meshes import MESHES
 from components.meshes.interface import Mtls
 from components.scalars import FilePath, Name, ReleaseName
@@ -115,6 +116,9 @@ class Settings(Arguments):
     """The Gateway API bundle. Installed where it is needed and not there."""
     gateways: dict[ReleaseName, GatewaySettings] = Field(default_factory=dict[ReleaseName, GatewaySettings])
     """Gateways, by which callers outside of the cluster reach Services ([how](gateways.md))."""
+    namespaces: dict[Name, NamespaceSettings] = Field(default_factory=dict[Name, NamespaceSettings])
+    """Namespaces in the mesh, by name: your own, which stay yours, or made by meshup
+    ([how](own-namespaces.md))."""
     traffic: dict[str, Any] = Field(default_factory=dict)
     """Routes by Service."""  # As written: components.traffic.parse reads it with the Services of the applications.
     traffic_file: FilePath | None = None
@@ -142,20 +146,43 @@ class Settings(Arguments):
         mesh = MESHES[self.mesh]
         of_mesh = mesh.namespaces(self)
         uses = dict(of_mesh)
-        uses |= {f"{app}.namespace": self.section(APPS[app].section).namespace for app in self.apps}
+        apps = {f"{app}.namespace": self.section(APPS[app].section).namespace for app in self.apps}
         chosen = {key: self.section(kind) for addon in ADDONS.values() for key, kind in addon.sections.items()}
         uses |= {f"{key}.namespace": section.namespace for key, section in chosen.items() if section.enabled}
+        yield from self._check_namespaces(path, {namespace: where for where, namespace in uses.items()})
         taken: dict[str, str] = {}
-        for where, namespace in uses.items():
+        for where, namespace in (uses | apps).items():
             if where in of_mesh and not self.section(mesh.settings).install:
                 pass  # Somebody else has made it.
+            elif where in apps and namespace in self.namespaces and namespace not in taken:
+                pass  # Whether that is possible, its own entry tells.
             elif namespace in KUBERNETES_NAMESPACES:
                 message = "This namespace is Kubernetes' own; meshup would label it, and delete it on destroy."
-                yield Diagnostic("MSH009", f"{path}{where}", namespace, message)
+                remedy = (
+                    "Choose another namespace, or say that it is to be in the mesh as it is: "
+                    "meshup:namespaces {default: {}}."
+                )
+                exists = where in apps and namespace == "default"
+                yield Diagnostic("MSH009", f"{path}{where}", namespace, message, remedy=remedy if exists else "")
             elif namespace in taken:
                 message = f"This namespace is that of {path}{taken[namespace]} as well."
                 yield Diagnostic("MSH009", f"{path}{where}", namespace, message)
             taken.setdefault(namespace, where)
+
+    def _check_namespaces(self, path: str, taken: Mapping[str, str]) -> Iterator[Diagnostic]:
+        """Check `namespaces` against those of the mesh and the add-ons, each with the key that names it."""
+        for name, chosen in self.namespaces.items():
+            where = join(f"{path}namespaces", name)
+            yield from chosen.check_mesh(self.mesh, where)
+            if name in taken:
+                message = (
+                    f"This namespace is that of {path}{taken[name]}, whose pods join by themselves or stay outside."
+                )
+                yield Diagnostic("MSH009", where, name, message)
+            elif name in KUBERNETES_NAMESPACES and (name != "default" or chosen.create):
+                message = "This namespace is Kubernetes' own."
+                remedy = "Remove `create`." if name == "default" else "Remove the entry."
+                yield Diagnostic("MSH009", where, name, message, remedy=remedy)
 
 
 MAY_BE_SECRET = tuple(key for mesh in MESHES.values() for key in mesh.sections)

@@ -177,6 +177,40 @@ MSH037 Objects taken over
   moved to another backend.
   Remedy: Nothing, if that is so. If another backend still has a stack of the former name, remove that with `pulumi
   stack rm --force`, which leaves the objects alone, and never destroy it.
+MSH040 Namespace is not there
+  meshup:namespaces names a namespace that the cluster does not have. A patch of it would make it, and leave it behind.
+  Remedy: Make the namespace first, correct its name, or let meshup make it: `create: true`.
+MSH041 Setting of a namespace without effect
+  The key does nothing here: this mesh does not have it, or it needs another key beside it.
+  Remedy: Remove the key.
+MSH042 Label of the namespace is somebody else's
+  The namespace has the label or annotation by which it would join, with another value. The API server would refuse the
+  change as a conflict, or the former value would be lost: destroy does not bring it back.
+  Remedy: Remove it where it is set, or set `takeOver: true`, which overwrites it for good.
+MSH043 Namespace is in another mesh, or another revision
+  The namespace has a label or annotation by which another control plane injects its proxy as well, or instead.
+  Remedy: Remove that label or annotation, or leave the namespace out of meshup:namespaces.
+MSH044 Namespace would be deleted
+  This stack has made the namespace, and the configuration no longer says so. Pulumi would delete it with everything in
+  it.
+  Remedy: Write `create: true`. To keep the namespace without this stack, docs/own-namespaces.md says how it is handed
+  out.
+MSH045 Pod Security too strict for a sidecar
+  The namespace enforces a Pod Security Standard that refuses the pods that the mesh injects into: without a CNI plugin,
+  their init container needs NET_ADMIN and NET_RAW. Running pods stay; their next restart would fail.
+  Remedy: Relax the label pod-security.kubernetes.io/enforce, or use the CNI plugin of the mesh.
+MSH046 Pods without the sidecar of the mesh
+  A sidecar is added when a pod is made. These pods were made before the namespace joined, or by another version of the
+  mesh, and stay as they are until somebody replaces them.
+  Remedy: Restart them, or set `restart: true` for the namespace.
+MSH047 Namespace has left the mesh
+  Somebody has removed the label or annotation that meshup had set. Pulumi's state still has it, so a plain `up` changes
+  nothing.
+  Remedy: Run `pulumi up --refresh`, or remove the namespace from meshup:namespaces.
+MSH048 Namespace is in the mesh all the same
+  The configuration says `inject: false`, and the namespace carries a label or annotation by which a mesh injects. It is
+  not this stack's, so it stays.
+  Remedy: Remove it where it is set, or write `inject: true`.
 MSH050 No mesh to be used
   With `install: false` the stack uses a mesh that is there, and the cluster has none: neither a control plane in the
   namespace nor a webhook that leads to one.

@@ -21,7 +21,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import pulumi
 from pydantic import Field
@@ -300,6 +300,53 @@ class Membership:
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class Sidecar(NamedTuple):
+    """A proxy in a pod, or the one that the injector of a plan adds. What is "" is unknown.
+
+    Attributes:
+        version: Its version, as the tag of its image begins.
+        revision: The revision of the control plane that injected it.
+    """
+
+    version: str
+    revision: str = ""
+
+    def serves(self, wanted: "Sidecar") -> bool:
+        """Return whether it is what is wanted, as far as that is known. A tag may have a suffix: `-distroless`."""
+        version = not (self.version and wanted.version) or f"{self.version}-".startswith(f"{wanted.version}-")
+        return version and (not (self.revision and wanted.revision) or self.revision == wanted.revision)
+
+
+def is_on_host_network(pod: Manifest) -> bool:
+    """Return whether a pod has the network of its node, where no mesh adds a sidecar."""
+    spec: Mapping[str, Any] = pod.get("spec") or {}
+    return bool(spec.get("hostNetwork"))
+
+
+def annotations_of(metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the annotations in the metadata of a live object."""
+    return metadata.get("annotations") or {}
+
+
+def labels_of(metadata: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the labels in the metadata of a live object."""
+    return metadata.get("labels") or {}
+
+
+def image_tag(pod: Manifest, container: str) -> str | None:
+    """Return the image tag of a container, "" for a digest; None if the pod has no such container.
+
+    A native sidecar is among the init containers.
+    """
+    spec: Mapping[str, Any] = pod.get("spec") or {}
+    containers: list[Mapping[str, Any]] = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    for item in containers:
+        if item["name"] == container:
+            name = str(item.get("image") or "").rpartition("/")[2]
+            return "" if "@" in name else name.partition(":")[2]
+    return None
+
+
 class MeshSettings(Arguments):
     """What every mesh has in the configuration."""
 
@@ -366,7 +413,9 @@ class Mesh(ABC, Generic[Planned]):
     joined_by: ClassVar[frozenset[str]]
     """Keys of labels and annotations by which a namespace joins."""
     opt_outs: ClassVar[frozenset[str]] = frozenset()
-    """Values of these annotations with which a namespace outside of the mesh says so."""
+    """Values of these labels and annotations with which a namespace outside of the mesh says so."""
+    unsupported_settings: ClassVar[Mapping[str, str]] = {}
+    """Keys of `meshup:namespaces` that this mesh does not have, each with the reason."""
 
     @property
     def data_plane(self) -> DataPlane:
@@ -445,6 +494,33 @@ class Mesh(ABC, Generic[Planned]):
             revision: The revision of the control plane, or one of its tags, where the mesh has those; "" is the default
                 one. Ask for each name under which it injects.
         """
+
+    @abstractmethod
+    def wanted_sidecar(self, plan: Planned) -> Sidecar:
+        """Return the sidecar that the injector of the plan adds to new pods."""
+
+    @abstractmethod
+    def sidecar(self, pod: Manifest) -> Sidecar | None:
+        """Return the sidecar of a live pod, None if it has none."""
+
+    @abstractmethod
+    def choice(self, pod: Manifest) -> bool | None:
+        """Return whether a pod asks for a sidecar, or against one, by itself; None if its namespace decides."""
+
+    def strictest_pod_security(self, plan: Planned) -> str:
+        """Return the strictest Pod Security Standard with which injected pods start, "" if that is not known."""
+        del plan
+        return "privileged"
+
+    def namespace_objects(self, namespace: str, args: Any) -> tuple[Manifest, ...]:
+        """Return the objects that a namespace needs for the mesh's own settings of it.
+
+        Args:
+            namespace: Its name.
+            args: `NamespaceSettings`.
+        """
+        del namespace, args
+        return ()
 
     @abstractmethod
     def register(self, plan: Planned, options: Callable[..., pulumi.ResourceOptions]) -> Registered:

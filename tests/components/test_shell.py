@@ -130,8 +130,45 @@ def test_a_service_of_somebody_else_does_not_get_the_mark_of_the_stack() -> None
     for keys in deliveries:
         plan, claims, _ = compare(raw(**keys), view_of())
         records = registered(raw(**keys), replace(plan, patches=(patch,)), claims)
-        (record,) = (record for record in records if record.type == hooks.SERVICE_PATCH_TYPE)
+        (record,) = (record for record in records if record.type.endswith(":ServicePatch"))
         assert record.inputs["metadata"] == metadata
+
+
+def test_a_joined_namespace_is_patched_first_and_last_around_the_restarts_and_before_the_routes() -> None:
+    """Pulumi deletes in the opposite order: the label goes before the workloads restart without their sidecar."""
+    pods = [
+        item(
+            "Pod",
+            {"name": name, "namespace": "shop", "ownerReferences": [{"kind": kind, "name": name, "controller": True}]},
+        )
+        for kind, name in (("StatefulSet", "db"), ("DaemonSet", "agent"))
+    ]
+    workloads = [
+        item(kind, {"name": name, "namespace": "shop"})
+        for kind, name in (("StatefulSet", "db"), ("DaemonSet", "agent"))
+    ]
+    view = view_of(item("Namespace", {"name": "shop"}), *pods, *workloads)
+    chosen = {"restart": True, "egressHosts": ["./*"]}
+    records = shell(view, namespaces={"shop": chosen})
+    (component,) = (record for record in records if record.type == "meshup:index:JoinedNamespace")
+    inside = [record for record in records if record.parent == component.urn]
+    assert [(record.type.rpartition(":")[2], record.name) for record in inside] == [
+        ("NamespacePatch", "namespace-shop-join"),
+        ("Sidecar", "namespace-shop-sidecar"),
+        ("StatefulSetPatch", "namespace-shop-statefulset-db-restart"),
+        ("DaemonSetPatch", "namespace-shop-daemonset-agent-restart"),
+        ("NamespacePatch", "namespace-shop-leave"),
+    ]
+    join, scope, first, second, leave = inside
+    assert join.inputs == leave.inputs
+    for record, before in ((scope, [join]), (first, [join]), (second, [join, first]), (leave, [join, first, second])):
+        assert {other.urn for other in before} <= set(record.dependencies)
+    # Only the object of the stack has its mark, as no patch waits for the mark of another owner.
+    marked = [record for record in inside if ANNOTATION in record.inputs["metadata"].get("annotations", {})]
+    assert marked == [scope]
+    (route,) = (record for record in records if record.type.endswith(":VirtualService"))
+    (traffic,) = (record for record in records if record.urn == route.parent)
+    assert {record.urn for record in inside} <= set(traffic.dependencies) | set(route.dependencies)
 
 
 def test_releases_and_destination_rules_have_their_hooks_and_nothing_else_has_any() -> None:

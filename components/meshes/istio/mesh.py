@@ -22,13 +22,24 @@ from ..interface import (
     Presets,
     Registered,
     Sections,
+    Sidecar,
     Signature,
 )
 from . import existing
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
 from .gateways import RESERVED_PORTS, objects, pods
 from .http_route import ISTIO_ROUTE
-from .membership import INJECTION, REVISION, IstioMembership, is_member, join
+from .membership import (
+    INJECTION,
+    REVISION,
+    IstioMembership,
+    IstioNamespace,
+    choice,
+    is_member,
+    join,
+    namespace_objects,
+    sidecar,
+)
 from .mutual_tls import peer_authentication
 from .settings import IstioArgs, IstioSettings
 from .versions import GATEWAY_API, VERSIONS
@@ -92,6 +103,10 @@ class IstioMesh(Mesh[IstioPlan]):
     gateway_class = "istio"
     reserved_ports = RESERVED_PORTS
     joined_by = frozenset({INJECTION, REVISION})
+    opt_outs = frozenset({"disabled"})
+    unsupported_settings: ClassVar[Mapping[str, str]] = {
+        "proxy": "Istio reads settings of sidecars from pods and from meshup:istio, not from namespaces."
+    }
 
     def charts(self, settings: Sections) -> tuple[str, ...]:
         """Return the names of the charts, see `Mesh`."""
@@ -215,6 +230,36 @@ class IstioMesh(Mesh[IstioPlan]):
     def is_member(self, metadata: Mapping[str, Any], revision: str = "") -> bool:
         """Return whether the pods of a live namespace join, see `Mesh`."""
         return is_member(metadata, revision)
+
+    def wanted_sidecar(self, plan: IstioPlan) -> Sidecar:
+        """Return the sidecar that istiod adds, see `Mesh`."""
+        if plan.existing is not None:
+            # Its revision may be a tag, and a pod tells the revision behind it.
+            return Sidecar(plan.existing.version)
+        values = next(item["values"] for item in plan.releases if item["role"] == "istiod")
+        shared: Mapping[str, Any] = values.get("global") or {}
+        return Sidecar(str(shared.get("tag") or plan.version), plan.args.revision or "default")
+
+    def strictest_pod_security(self, plan: IstioPlan) -> str:
+        """Return `restricted` with Istio's CNI plugin, which raw values turn on, see `Mesh`."""
+        if plan.existing is not None:
+            return ""
+        values = next(item["values"] for item in plan.releases if item["role"] == "istiod")
+        pilot: Mapping[str, Any] = values.get("pilot") or {}
+        cni: Mapping[str, Any] = pilot.get("cni") or values.get("cni") or {}
+        return "restricted" if cni.get("enabled") else "privileged"
+
+    def sidecar(self, pod: Manifest) -> Sidecar | None:
+        """Return the sidecar of a live pod, see `Mesh`."""
+        return sidecar(pod)
+
+    def choice(self, pod: Manifest) -> bool | None:
+        """Return what a pod asks for by itself, see `Mesh`."""
+        return choice(pod)
+
+    def namespace_objects(self, namespace: str, args: IstioNamespace) -> tuple[Manifest, ...]:
+        """Return the Sidecar of a namespace, see `Mesh`."""
+        return namespace_objects(namespace, args)
 
     def register(self, plan: IstioPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
         """Register Istio."""

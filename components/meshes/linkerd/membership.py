@@ -1,12 +1,13 @@
-"""How a namespace or a pod template joins a Linkerd mesh."""
+"""How a namespace or a pod template joins a Linkerd mesh, and what pods tell of their sidecars."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ...arguments import Arguments
-from ..interface import Membership
+from ...manifests import Manifest
+from ..interface import Membership, Sidecar, annotations_of, image_tag, is_on_host_network
 
 INJECT = "linkerd.io/inject"
 """Linkerd reads it as an annotation; as a label it would do nothing."""
@@ -55,13 +56,18 @@ class LinkerdProxy(Arguments):
         }
 
 
-class LinkerdMembership(Arguments):
+class LinkerdNamespace(Arguments):
+    """Settings of a namespace that are Linkerd's."""
+
+    proxy: LinkerdProxy = LinkerdProxy()
+    """Linkerd: settings of the sidecars in this namespace."""
+
+
+class LinkerdMembership(LinkerdNamespace):
     """Arguments of a namespace that are Linkerd's."""
 
     inject: Literal["enabled", "ingress"] = "enabled"
     """Linkerd: `enabled`, or `ingress` for the pods of an ingress controller."""
-    proxy: LinkerdProxy = LinkerdProxy()
-    """Linkerd: settings of the sidecars in this namespace."""
 
 
 def join(args: LinkerdMembership) -> Membership:
@@ -71,5 +77,19 @@ def join(args: LinkerdMembership) -> Membership:
 
 def is_member(metadata: Mapping[str, Any]) -> bool:
     """Return whether Linkerd injects into the pods of a live namespace (pkg/inject, ShouldInject)."""
-    annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
-    return annotations.get(INJECT) in ("enabled", "ingress")
+    return annotations_of(metadata).get(INJECT) in ("enabled", "ingress")
+
+
+def sidecar(pod: Manifest) -> Sidecar | None:
+    """Return the sidecar of a live pod, None if it has none."""
+    tag = image_tag(pod, "linkerd-proxy")
+    if tag is None:
+        return None
+    return Sidecar(annotations_of(pod["metadata"]).get("linkerd.io/proxy-version", tag))
+
+
+def choice(pod: Manifest) -> bool | None:
+    """Return whether a pod asks for a sidecar by itself; None if its namespace decides (pkg/inject, ShouldInject)."""
+    if is_on_host_network(pod):
+        return False
+    return {"enabled": True, "ingress": True, "disabled": False}.get(annotations_of(pod["metadata"]).get(INJECT, ""))

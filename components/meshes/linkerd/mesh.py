@@ -24,6 +24,7 @@ from ..interface import (
     Registered,
     Sections,
     SectionTypes,
+    Sidecar,
     Signature,
 )
 from . import existing, viz
@@ -33,7 +34,7 @@ from .identity import clock
 from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from .identity.decide import decide
 from .identity.settings import IdentitySettings
-from .membership import INJECT, LinkerdMembership, is_member, join
+from .membership import INJECT, LinkerdMembership, choice, is_member, join, sidecar
 from .service_profile import SERVICE_PROFILE
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
 from .versions import GATEWAY_API, VERSIONS
@@ -79,6 +80,10 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     gateway_apis = ("gateway-api",)
     joined_by = frozenset({INJECT})
     opt_outs = frozenset({"disabled"})
+    unsupported_settings: ClassVar[Mapping[str, str]] = {
+        "revision": "Linkerd has one control plane per cluster, so it has no revisions.",
+        "egress_hosts": "Linkerd's proxies ask for a Service when a pod calls it, so nothing is to be limited.",
+    }
 
     def charts(self, settings: Sections) -> tuple[str, ...]:
         """Return the names of the charts, see `Mesh`."""
@@ -217,6 +222,33 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     def is_member(self, metadata: Mapping[str, Any], revision: str = "") -> bool:
         """Return whether the pods of a live namespace join, see `Mesh`."""
         return revision in ("", "default") and is_member(metadata)
+
+    def wanted_sidecar(self, plan: LinkerdPlan) -> Sidecar:
+        """Return the sidecar that the injector adds, see `Mesh`. The chart 2026.8.3 is edge-26.8.3."""
+        if plan.existing is not None and not plan.existing.version:
+            return Sidecar("")
+        values: Mapping[str, Any] = {}
+        for item in plan.releases:
+            if item["role"] == "control-plane":
+                values = item["values"]
+        proxy: Mapping[str, Any] = values.get("proxy") or {}
+        image: Mapping[str, Any] = proxy.get("image") or {}
+        year, _, rest = plan.version.partition(".")
+        return Sidecar(str(image.get("version") or values.get("linkerdVersion") or f"edge-{year[-2:]}.{rest}"))
+
+    def sidecar(self, pod: Manifest) -> Sidecar | None:
+        """Return the sidecar of a live pod, see `Mesh`."""
+        return sidecar(pod)
+
+    def choice(self, pod: Manifest) -> bool | None:
+        """Return what a pod asks for by itself, see `Mesh`."""
+        return choice(pod)
+
+    def strictest_pod_security(self, plan: LinkerdPlan) -> str:
+        """Return `restricted` with the CNI plugin, see `Mesh`."""
+        if plan.existing is not None:
+            return ""
+        return "restricted" if plan.args.cni else "privileged"
 
     def register(self, plan: LinkerdPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
         """Register the certificates and Linkerd."""

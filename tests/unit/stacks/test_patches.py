@@ -9,7 +9,7 @@ from components.manifests import ObjectRef
 from stacks import patches
 from stacks.settings import RawConfig
 from tests.unit.stacks.configs import raw
-from tests.unit.stacks.fake_view import OWNER, item, planned, view_of
+from tests.unit.stacks.fake_view import OWNER, compare, item, planned, view_of
 
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
 FAILURES = f"{ACCRUAL}-consecutive-max-failures"
@@ -38,14 +38,14 @@ def metadata(annotations: dict[str, str], manager: str, operation: str = "Apply"
     return {"name": "web", "annotations": annotations, "managedFields": [entry, other]}
 
 
-def check(live: dict[str, Any] | None, **provider: str) -> list[Diagnostic]:
+def check(live: dict[str, Any] | None) -> list[Diagnostic]:
     plan = planned(linkerd({"web": WEB}))
     view = view_of(*([] if live is None else [item("Service", {"namespace": "shop", **live})]))
-    return patches.check(plan.patches, plan.traffic, view, OWNER, provider)
+    return patches.check(plan.patches, plan.traffic, view, OWNER)
 
 
-def codes(live: dict[str, Any] | None, **provider: str) -> list[tuple[str, str]]:
-    return [(fault.code, fault.path) for fault in check(live, **provider)]
+def codes(live: dict[str, Any] | None) -> list[tuple[str, str]]:
+    return [(fault.code, fault.path) for fault in check(live)]
 
 
 def test_a_service_of_somebody_else_is_patched_and_one_of_an_application_has_the_annotations_itself() -> None:
@@ -90,9 +90,19 @@ def test_a_value_of_another_manager_is_a_conflict_that_names_it(operation: str) 
     assert codes(metadata({FAILURES: "7"}, patches.field_manager("organization/meshup/prod"))) == [("MSH167", PLACE)]
 
 
-def test_a_service_that_is_not_there_is_refused_and_so_is_a_plugin_that_cannot_patch() -> None:
+def test_a_service_that_is_not_there_is_refused() -> None:
     assert codes(None) == [("MSH166", PLACE)]
-    assert codes({"name": "web"}, enableServerSideApply="False") == [("MSH004", "kubernetes:enableServerSideApply")]
-    assert codes({"name": "web"}, enableServerSideApply="true") == []
-    plan = planned(linkerd({}))
-    assert patches.check(plan.patches, plan.traffic, view_of(), OWNER, {"enableServerSideApply": "false"}) == []
+
+
+def test_a_plugin_that_cannot_patch_is_refused_where_something_is_to_be_patched() -> None:
+    provider = {"context": "kind-dev", "enableServerSideApply": "false"}
+    web = item("Service", {"name": "web", "namespace": "shop"}, spec={"ports": [{"port": 80}]})
+    shop = item("Namespace", {"name": "shop"})
+
+    def refused(**keys: Any) -> list[str]:
+        _, _, diagnostics = compare(raw(**keys, kubernetes=provider), view_of(web, shop))
+        return [fault.path for fault in diagnostics if fault.severity == "error"]
+
+    assert refused(traffic={}) == []
+    assert refused(mesh="linkerd", traffic={"web": WEB}) == ["kubernetes:enableServerSideApply"]
+    assert refused(traffic={}, namespaces={"shop": {}}) == ["kubernetes:enableServerSideApply"]
