@@ -24,7 +24,7 @@ from operate.traffic import Compiled
 from stacks import files, traffic_file
 from stacks.cluster import ClusterView
 from stacks.plan import own_parts
-from stacks.services import OwnParts, check, is_ready, is_running, labels_of, matches, ports_of, protocol_of, targets_of
+from stacks.services import Live, OwnParts, check, is_ready, labels_of, ports_of, protocol_of, targets_of
 
 Route = dict[str, Any]
 
@@ -177,11 +177,12 @@ def discover(
     """
     routes: dict[str, Route] = {}
     diagnostics: list[Diagnostic] = []
+    places: dict[str, Live] = {}
     for service in chosen:
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         key = name if name not in taken and name not in routes else f"{name}-{namespace}"
-        pods = [pod for pod in view.objects("v1", "Pod", namespace) if is_running(pod)]
-        route, compilation, reason = _described(key, service, pods, mesh, label)
+        live = places.setdefault(namespace, Live(view, namespace))
+        route, compilation, reason = _described(key, service, live, mesh, label)
         if compilation is None:
             diagnostics.append(Diagnostic("MSH181", f"{namespace}/{name}", None, reason, severity="warning"))
             continue
@@ -200,7 +201,7 @@ def of_the_stack(service: Manifest, own: OwnParts) -> bool:
 
 
 def _described(
-    key: str, service: Manifest, pods: Sequence[Manifest], mesh: MeshPlan, label: str
+    key: str, service: Manifest, live: Live, mesh: MeshPlan, label: str
 ) -> tuple[Route, Compilation | None, str]:
     """Return the route of a Service, compiled; or nothing compiled, and why. With a route, what it leaves out."""
     spec = cast("dict[str, Any]", service.get("spec") or {})
@@ -209,10 +210,10 @@ def _described(
     selector = cast("dict[str, str]", spec.get("selector") or {})
     if not selector:
         return {}, None, "It has no selector: somebody else says what answers for it."
-    route, reason = _service(key, service, selector, pods, mesh)
+    behind = live.selected(selector)
+    route, reason = _service(key, service, behind, mesh)
     if reason:
         return {}, None, reason
-    behind = [pod for pod in pods if matches(selector, pod)]
     versions, reason = _versions(service["metadata"]["name"], behind, label)
     whole: Route = {"rules": [{"name": "all"}]}
     compilation: Compilation | None = None
@@ -230,9 +231,7 @@ def _compiled(routes: Mapping[str, Route], mesh: MeshPlan) -> tuple[Compilation,
     return compilation, errors([*diagnostics, *compilation.diagnostics])
 
 
-def _service(
-    key: str, service: Manifest, selector: Mapping[str, str], pods: Sequence[Manifest], mesh: MeshPlan
-) -> tuple[Route, str]:
+def _service(key: str, service: Manifest, behind: Sequence[Manifest], mesh: MeshPlan) -> tuple[Route, str]:
     """Return what a route says of its Service, or why there is none."""
     kind, metadata = MESHES[mesh.name], service["metadata"]
     annotations = cast("dict[str, str]", metadata.get("annotations") or {})
@@ -249,7 +248,7 @@ def _service(
         as_declared = kind.read_port(mesh, {"port": number, "appProtocol": protocol}, {}).kind
         if protocol and (as_declared != "connections" or read[number] == "connections"):
             entry["protocol"] = protocol
-        targets = targets_of(port, pods, selector)
+        targets = targets_of(port, behind)
         if len(targets) == 1 and targets != {number}:
             entry["targetPort"] = min(targets)
         written.append(entry)
@@ -259,7 +258,7 @@ def _service(
         route["port"] = http[0]
     if written != [{"number": http[0]}]:
         route["ports"] = written
-    route["selector"] = dict(selector)
+    route["selector"] = dict(service["spec"]["selector"])
     if service["spec"].get("clusterIP") == "None":
         route["headless"] = True
     return route, ""

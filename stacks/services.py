@@ -6,6 +6,7 @@ has in another way makes them wrong (an error); what it does not have yet makes 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic, nearest, one_of
@@ -64,6 +65,38 @@ class _Use:
     headless: str = ""
 
 
+class Live:
+    """The Services and the running pods of a namespace, found by their labels."""
+
+    def __init__(self, view: ClusterView, namespace: str) -> None:
+        self._view = view
+        self._namespace = namespace
+
+    @cached_property
+    def services(self) -> dict[str, Manifest]:
+        """The Services by name."""
+        return {item["metadata"]["name"]: item for item in self._view.objects("v1", "Service", self._namespace)}
+
+    @cached_property
+    def pods(self) -> list[Manifest]:
+        """The pods that have not ended."""
+        return [pod for pod in self._view.objects("v1", "Pod", self._namespace) if is_running(pod)]
+
+    @cached_property
+    def _by_label(self) -> dict[tuple[str, str], list[Manifest]]:
+        index: dict[tuple[str, str], list[Manifest]] = {}
+        for pod in self.pods:
+            for label in labels_of(pod).items():
+                index.setdefault(label, []).append(pod)
+        return index
+
+    def selected(self, selector: Mapping[str, str]) -> list[Manifest]:
+        """Return the pods that a selector of a Service selects; an empty one selects none."""
+        none: list[Manifest] = []
+        lists = [self._by_label.get(label, none) for label in selector.items()]
+        return [pod for pod in min(lists, key=len, default=none) if matches(selector, pod)]
+
+
 def check(traffic: Compilation, mesh: MeshPlan, own: OwnParts, view: ClusterView) -> list[Diagnostic]:
     """Find what routes declare and the cluster has in another way, or not at all.
 
@@ -74,16 +107,17 @@ def check(traffic: Compilation, mesh: MeshPlan, own: OwnParts, view: ClusterView
         view: The cluster.
     """
     diagnostics: list[Diagnostic] = []
-    seen: set[str] = set()
-    for use in _uses(traffic.planned, own.services).values():
+    uses = _uses(traffic.planned, own.services)
+    metadata = {item["name"]: item for item in view.metadata("v1", "Namespace")} if uses else {}
+    places: dict[str, Live] = {}
+    for use in uses.values():
         namespace = use.service.namespace
-        metadata = {item["name"]: item for item in view.metadata("v1", "Namespace")}
-        if namespace not in seen:
-            seen.add(namespace)
+        if namespace not in places:
+            places[namespace] = Live(view, namespace)
             diagnostics += _check_namespace(use, metadata, mesh, own)
         if namespace in metadata:
             # To look for the nearest name takes longer than anything else here.
-            diagnostics += _check_service(use, mesh, view, hint=len(diagnostics) < MOST_HINTS)
+            diagnostics += _check_service(use, mesh, places[namespace], hint=len(diagnostics) < MOST_HINTS)
     return diagnostics
 
 
@@ -138,18 +172,17 @@ def _check_namespace(
         yield Diagnostic("MSH173", path, namespace, message, severity="warning")
 
 
-def _check_service(use: _Use, mesh: MeshPlan, view: ClusterView, *, hint: bool) -> Iterator[Diagnostic]:
+def _check_service(use: _Use, mesh: MeshPlan, live: Live, *, hint: bool) -> Iterator[Diagnostic]:
     service = use.service
-    live = {item["metadata"]["name"]: item for item in view.objects("v1", "Service", service.namespace)}
-    found = live.get(service.name)
+    found = live.services.get(service.name)
     if found is None:
-        near = nearest(service.name, live) if hint else None
+        near = nearest(service.name, live.services) if hint else None
         message = (
             f"There is no Service '{service.name}' in the namespace '{service.namespace}'. Until there is one, what "
             "the routes say of it does nothing."
         )
         remedy = f"Did you mean '{near}'?" if near else ""
-        allowed = one_of(sorted(live))
+        allowed = one_of(live.services)
         yield Diagnostic("MSH171", use.where, service.name, message, allowed, remedy, severity="warning")
         return
     spec = _part(found, "spec")
@@ -158,17 +191,18 @@ def _check_service(use: _Use, mesh: MeshPlan, view: ClusterView, *, hint: bool) 
         yield Diagnostic("MSH178", use.where, service.name, message)
         return
     yield from _check_kind(use, spec)
-    pods = view.objects("v1", "Pod", service.namespace) if use.versions or _has_named_target(spec) else ()
-    pods = [pod for pod in pods if is_running(pod)]
-    yield from _check_ports(use, spec, pods)
-    yield from _check_reading(use, found, mesh)
     selector = cast("dict[str, str]", spec.get("selector") or {})
+    # Pods are many: they are listed only where something is asked of them.
+    behind = live.selected(selector) if use.versions or _has_named_target(spec) else []
+    yield from _check_ports(use, spec, behind)
+    yield from _check_reading(use, found, mesh)
     declared = dict(service.selector)
     if declared and declared != selector:
         message = f"The Service '{service.name}' selects {labels_text(selector)}, not {labels_text(declared)}."
         yield Diagnostic("MSH177", f"{use.where}.selector", declared, message, labels_text(selector), _remedy(service))
         return
-    yield from _check_versions(use, selector, pods)
+    if use.versions:
+        yield from _check_versions(use, selector, behind, live)
 
 
 def _check_kind(use: _Use, spec: Mapping[str, Any]) -> Iterator[Diagnostic]:
@@ -181,7 +215,7 @@ def _check_kind(use: _Use, spec: Mapping[str, Any]) -> Iterator[Diagnostic]:
         yield Diagnostic("MSH178", f"{use.where}.headless", True, message, "false", "Remove 'headless'.")
 
 
-def _check_ports(use: _Use, spec: Mapping[str, Any], pods: Sequence[Manifest]) -> Iterator[Diagnostic]:
+def _check_ports(use: _Use, spec: Mapping[str, Any], behind: Sequence[Manifest]) -> Iterator[Diagnostic]:
     service = use.service
     live = ports_of(spec)
     allowed = one_of(port_text(port) for port in live.values())
@@ -203,7 +237,7 @@ def _check_ports(use: _Use, spec: Mapping[str, Any], pods: Sequence[Manifest]) -
                 f"{port.app_protocol}."
             )
             yield Diagnostic("MSH174", paths["protocol"], port.app_protocol, message, said, _remedy(service))
-        numbers = targets_of(found, pods, spec.get("selector") or {})
+        numbers = targets_of(found, behind)
         if use.targets and numbers and numbers != {port.container}:
             message = (
                 f"Port {port.number} of the Service '{service.name}' leads to port "
@@ -232,9 +266,10 @@ def _check_reading(use: _Use, found: Manifest, mesh: MeshPlan) -> Iterator[Diagn
             yield Diagnostic("MSH176", where, port_text(live[port.number]), message, severity="warning")
 
 
-def _check_versions(use: _Use, selector: Mapping[str, str], pods: Sequence[Manifest]) -> Iterator[Diagnostic]:
+def _check_versions(
+    use: _Use, selector: Mapping[str, str], behind: Sequence[Manifest], live: Live
+) -> Iterator[Diagnostic]:
     service = use.service
-    behind = [pod for pod in pods if selector and matches(selector, pod)]
     for version, weight, where in use.versions.values():
         labels = dict(version.labels)
         label = f"'{version.name}' of the Service '{service.name}' ({labels_text(labels)})"
@@ -249,7 +284,7 @@ def _check_versions(use: _Use, selector: Mapping[str, str], pods: Sequence[Manif
             continue
         if any(matches(labels, pod) for pod in behind):
             message = f"No pod of version {label} is ready."
-        elif any(matches(labels, pod) for pod in pods):
+        elif live.selected(labels):
             message = f"Pods have the labels of version {label}, but the Service does not select them."
         else:
             message = f"No pod has the labels of version {label}."
@@ -263,7 +298,7 @@ def _unknown_versions(use: _Use, behind: Sequence[Manifest]) -> Iterator[Diagnos
     versions = [dict(version.labels) for version in use.service.versions]
     keys = {key for labels in versions for key in labels} - set(dict(use.service.selector))
     others: dict[str, int] = {}
-    for pod in behind if use.versions else ():
+    for pod in behind:
         if not any(matches(labels, pod) for labels in versions):
             carried = labels_text({key: value for key, value in labels_of(pod).items() if key in keys})
             others[carried] = others.get(carried, 0) + 1
@@ -307,15 +342,14 @@ def protocol_of(port: Mapping[str, Any]) -> str:
     return _PROTOCOLS.get("grpc-web" if word.startswith("grpc-web") else word.partition("-")[0], "")
 
 
-def targets_of(port: Mapping[str, Any], pods: Iterable[Manifest], selector: Mapping[str, str]) -> set[int]:
-    """Return the ports of the pods that a port of a Service leads to; a name is looked up in them."""
+def targets_of(port: Mapping[str, Any], behind: Iterable[Manifest]) -> set[int]:
+    """Return the ports of the pods that a port of a Service leads to; a name is looked up in the pods behind it."""
     target: Any = port.get("targetPort") or port["port"]
     if isinstance(target, int):
         return {target}
     return {
         int(item["containerPort"])
-        for pod in pods
-        if selector and matches(selector, pod)
+        for pod in behind
         for container in cast("list[dict[str, Any]]", _part(pod, "spec").get("containers") or [])
         for item in cast("list[dict[str, Any]]", container.get("ports") or [])
         if item.get("name") == target
