@@ -3,7 +3,7 @@
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 from components.meshes import MESHES
-from stacks import delivery, namespaces, other_meshes, ownership, patches, services, shared_services
+from stacks import delivery, gateways, namespaces, other_meshes, ownership, patches, services, shared_services
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan, own_parts
@@ -42,6 +42,9 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     def of_routes() -> list[Diagnostic]:
         return shared_services.check(plan, view, {stack.owner, *claims.former})
 
+    def of_gateways() -> list[Diagnostic]:
+        return gateways.check(plan.gateways, view, {stack.owner, *claims.former}, stack.environ)
+
     def of_namespaces() -> list[Diagnostic]:
         return namespaces.check(namespaces.entries(settings.namespaces, plan.mesh, stack.owner), plan.joined, view)
 
@@ -56,6 +59,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.conclude(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.conclude(of_others, otherwise=[]),
         *view.conclude(of_routes, otherwise=[]),
+        *view.conclude(of_gateways, otherwise=[]),
         *view.diagnostics,
     ]
 

@@ -1,16 +1,23 @@
 """Gateways of a stack: planned from the settings, checked against the cluster, and what the outputs say of them."""
 
-from collections.abc import Iterable, Mapping
+import base64
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 from components.diagnostics import Diagnostic
 from components.diagnostics.validation import join
+from components.gateways.certificates import check_certificate, check_pair
 from components.gateways.checks import check_gateway
-from components.gateways.model import Gateway, url
+from components.gateways.gateway_api import API_VERSION as GATEWAY_API
+from components.gateways.model import EVERY_HOST, Gateway, Listener, Tls, url
 from components.manifests import Manifest
 from components.meshes import MESHES
+from components.meshes.linkerd.identity import clock
 from components.traffic import Compilation
+from stacks.cluster import ClusterView
+from stacks.ownership import owner_of
 from stacks.settings import Settings
 
 KEY = "meshup:gateways"
@@ -86,6 +93,196 @@ def plan(settings: Settings, gateways: Iterable[Gateway], traffic: Compilation) 
             if listener.tls and listener.tls.files:
                 files[gateway.namespace, listener.tls.secret] = listener.tls.files
     return GatewaysPlan(listed, tuple(objects), files, hosts)
+
+
+def check_files(
+    gateways: Iterable[Gateway], read_file: Callable[[str, int], str], environ: Mapping[str, str]
+) -> list[Diagnostic]:
+    """Check the files with certificates and keys.
+
+    Args:
+        gateways: The gateways.
+        read_file: Reads a file: its path, and the most bytes that are read. It raises an OSError with the reason.
+        environ: The environment of the program.
+    """
+    diagnostics: list[Diagnostic] = []
+    for listener in (listener for gateway in gateways for listener in gateway.listeners):
+        if listener.tls is None or listener.tls.files is None:
+            continue
+        texts: dict[str, bytes] = {}
+        for key, path in zip(("certificate", "key"), listener.tls.files, strict=True):
+            try:
+                texts[key] = read_file(path, MOST_PEM).encode()
+            except OSError as error:
+                message = f"The file can't be read: {error}."
+                diagnostics.append(Diagnostic("MSH412", f"{listener.tls.where}.{key}", path, message))
+        if "certificate" in texts and "key" in texts:
+            diagnostics += check_pair(texts["certificate"], texts["key"], listener.tls.where)
+        certificate = texts.get("certificate", b"")
+        diagnostics += check_certificate(certificate, listener.hosts, _now(environ), listener.tls.where)
+    return diagnostics
+
+
+def _now(environ: Mapping[str, str]) -> datetime:
+    try:
+        return clock.now(environ)
+    except ValueError:
+        return datetime.now(UTC)
+
+
+def check(
+    planned: GatewaysPlan, view: ClusterView, own: Container[str], environ: Mapping[str, str]
+) -> list[Diagnostic]:
+    """Compare gateways with the cluster.
+
+    Args:
+        planned: The gateways.
+        view: The cluster.
+        own: The names of this stack in annotations of its objects.
+        environ: The environment of the program.
+    """
+    diagnostics: list[Diagnostic] = []
+    for gateway in planned.gateways:
+        for listener in gateway.listeners:
+            if listener.tls:
+                diagnostics += _check_secrets(gateway, listener, listener.tls, view, _now(environ))
+        diagnostics += _check_class(gateway, view)
+        diagnostics += _check_claims(gateway, planned.hosts.get(gateway.name, ()), view, own)
+        diagnostics += _check_address(gateway, view)
+    return diagnostics
+
+
+def _check_secrets(
+    gateway: Gateway, listener: Listener, tls: Tls, view: ClusterView, now: datetime
+) -> Iterator[Diagnostic]:
+    """Check the Secrets of a listener that others make. Of their values, reports show host names and dates only."""
+    if tls.issuer:
+        crds = view.metadata("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        if not any(item["name"] == "certificates.cert-manager.io" for item in crds):
+            yield Diagnostic("MSH415", f"{tls.where}.issuer", tls.issuer.name, "The cluster has no cert-manager.")
+    wanted = [] if tls.issuer or tls.files else [("secret", tls.secret, ("tls.crt", "tls.key"))]
+    wanted += [("clientCa", tls.client_ca, ("ca.crt",))] if tls.client_ca else []
+    if not wanted:
+        return
+    exists = any(item["name"] == gateway.namespace for item in view.metadata("v1", "Namespace"))
+    secrets = {item["metadata"]["name"]: item for item in view.objects("v1", "Secret", gateway.namespace)}
+    for key, name, entries in wanted:
+        path = f"{tls.where}.{key}"
+        secret = secrets.get(name)
+        if secret is None:
+            message = f"There is no such Secret in the namespace {gateway.namespace}, where the gateway looks for it."
+            remedy = (
+                f"Make it, once the namespace is there. Until then, connections to port {listener.port} fail:\n"
+                f"kubectl --namespace {gateway.namespace} create secret tls {name} --cert=FILE --key=FILE"
+            )
+            yield Diagnostic("MSH413", path, name, message, remedy=remedy, severity="error" if exists else "warning")
+            continue
+        data = cast("Mapping[str, str]", secret.get("data") or {})
+        lacking = [entry for entry in entries if not data.get(entry)]
+        if lacking:
+            message = f"The Secret has no {' and no '.join(lacking)}."
+            yield Diagnostic("MSH413", path, name, message, " and ".join(entries))
+        elif key == "secret":
+            if gateway.api == "gateway-api" and secret.get("type") != "kubernetes.io/tls":
+                message = f"The Secret is of the type {secret.get('type')}."
+                yield Diagnostic("MSH413", path, name, message, "kubernetes.io/tls")
+            certificate = base64.b64decode(data["tls.crt"])
+            yield from check_certificate(certificate, listener.hosts, now, path)
+
+
+def _check_class(gateway: Gateway, view: ClusterView) -> Iterator[Diagnostic]:
+    """Check the GatewayClass of another controller. istiod makes its own."""
+    if gateway.api != "gateway-api" or gateway.class_name in {kind.gateway_class for kind in MESHES.values()}:
+        return
+    classes = {item["metadata"]["name"]: item for item in view.objects(GATEWAY_API, "GatewayClass")}
+    path, found = f"{gateway.where}.class", classes.get(gateway.class_name)
+    if found is None:
+        message = "There is no such GatewayClass on the cluster."
+        allowed = f"one of {', '.join(sorted(classes))}" if classes else "the cluster has none"
+        yield Diagnostic("MSH418", path, gateway.class_name, message, allowed)
+    elif (condition := _condition(found, "Accepted")).get("status") == "False":
+        message = f"Its controller does not accept it: {condition.get('message', '')}".rstrip(".") + "."
+        yield Diagnostic("MSH418", path, gateway.class_name, message)
+
+
+def _condition(item: Manifest, kind: str) -> Mapping[str, Any]:
+    status = cast("Mapping[str, Any]", item.get("status") or {})
+    conditions = cast("list[Mapping[str, Any]]", status.get("conditions") or [])
+    return next((one for one in conditions if one.get("type") == kind), dict[str, Any]())
+
+
+def _check_claims(
+    gateway: Gateway, hosts: Sequence[str], view: ClusterView, own: Container[str]
+) -> Iterator[Diagnostic]:
+    """Find routes of others for the same hosts at the gateway, and Gateways of others on the same pods."""
+    by_istio = gateway.api == "istio"
+    kind = ("networking.istio.io/v1", "VirtualService") if by_istio else (GATEWAY_API, "HTTPRoute")
+    for item in view.objects(*kind) if hosts else ():
+        if owner_of(item["metadata"]) in own:
+            continue
+        claimed = _hosts_at(item, gateway)
+        for host in hosts:
+            if host in claimed:
+                metadata = item["metadata"]
+                where = f"{kind[1]}/{metadata['namespace']}/{metadata['name']}"
+                message = f"{where} takes requests for {'every host' if host == EVERY_HOST else host} too."
+                yield Diagnostic("MSH416", gateway.where, host, message, "one owner for a host at a gateway")
+    pods = {"istio": gateway.name.removeprefix("istio-"), "app": gateway.name}
+    for item in view.objects("networking.istio.io/v1", "Gateway") if by_istio and gateway.listeners else ():
+        spec, metadata = cast("dict[str, Any]", item.get("spec") or {}), item["metadata"]
+        selector = cast("dict[str, str]", spec.get("selector") or {})
+        if owner_of(metadata) in own or not selector.items() <= pods.items():
+            continue
+        ports = {server["port"]["number"] for server in cast("list[dict[str, Any]]", spec.get("servers") or [])}
+        for listener in gateway.listeners:
+            if listener.port in ports:
+                message = f"Gateway/{metadata['namespace']}/{metadata['name']} has this port of the same pods."
+                yield Diagnostic("MSH420", f"{listener.where}.port", listener.port, message)
+
+
+def _hosts_at(item: Manifest, gateway: Gateway) -> list[str]:
+    """Return the hosts that a route takes at a gateway."""
+    spec, namespace = cast("dict[str, Any]", item.get("spec") or {}), item["metadata"].get("namespace", "")
+    if gateway.api == "istio":
+        named = (gateway.name, f"{gateway.namespace}/{gateway.name}", f"./{gateway.name}")
+        at_gateway = namespace == gateway.namespace and any(name in named for name in spec.get("gateways") or ())
+        return list(spec.get("hosts") or ()) if at_gateway else []
+    parents = cast("list[dict[str, Any]]", spec.get("parentRefs") or [])
+    at_gateway = any(
+        parent.get("kind", "Gateway") == "Gateway"
+        and parent["name"] == gateway.name
+        and (parent.get("namespace") or namespace) == gateway.namespace
+        for parent in parents
+    )
+    return list(spec.get("hostnames") or (EVERY_HOST,)) if at_gateway else []
+
+
+def _check_address(gateway: Gateway, view: ClusterView) -> Iterator[Diagnostic]:
+    """Warn of a gateway that was deployed and has no address."""
+    if gateway.service:
+        live = [
+            one
+            for one in view.objects("v1", "Service", gateway.namespace)
+            if one["metadata"]["name"] == gateway.service
+        ]
+        waiting = [one for one in live if one["spec"].get("type") == "LoadBalancer" and not addresses(one)]
+        what = f"Service {gateway.service}"
+    else:
+        live = view.objects(GATEWAY_API, "Gateway", gateway.namespace) if gateway.api == "gateway-api" else ()
+        waiting = [one for one in live if one["metadata"]["name"] == gateway.name and not addresses(one)]
+        what = f"Gateway {gateway.name}"
+    for _ in waiting:
+        message = f"The {what} in the namespace {gateway.namespace} has no address."
+        yield Diagnostic("MSH417", gateway.where, None, message, severity="warning")
+
+
+def addresses(live: Manifest) -> list[str]:
+    """Return the addresses of a Service of the type LoadBalancer, or of a Gateway of the Gateway API."""
+    status = cast("dict[str, Any]", live.get("status") or {})
+    balancer = cast("dict[str, Any]", status.get("loadBalancer") or {})
+    ingress = cast("list[dict[str, str]]", balancer.get("ingress") or [])
+    listed = cast("list[dict[str, str]]", status.get("addresses") or [])
+    return [entry.get("ip") or entry.get("hostname", "") for entry in ingress] + [entry["value"] for entry in listed]
 
 
 def output(planned: GatewaysPlan) -> dict[str, Any]:

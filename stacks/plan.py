@@ -100,6 +100,7 @@ def build(
         settings.charts, kind, kind.charts(settings) if installs(settings) else (), kind.wanted_version(settings)
     )
     listed, gateway_diagnostics = gateways.declared(settings)
+    gateway_diagnostics += gateways.check_files(listed, read_file, stack.environ)
     mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ, view))
     if view is not None and view.diagnostics:
         # What was found in lists that can't be read would be wrong.

@@ -687,6 +687,28 @@ MSH410 Holds in the mesh only
 MSH411 Paths without a gateway
   The paths say what a gateway takes for the Service, and no gateway is named.
   Remedy: Add 'gateway' or 'hosts', or remove 'paths'.
+MSH412 Certificate files not usable
+  The files do not hold a certificate and its private key.
+  Remedy: Name the file of the certificate with its chain, and that of its key, both PEM and not encrypted.
+MSH413 TLS Secret not usable
+  The listener would have no certificate to show: every connection to it would fail.
+  Remedy: Make a Secret of the type kubernetes.io/tls in the namespace of the gateways.
+MSH414 Certificate does not fit
+  Clients refuse a certificate that is out of date, or that is for other hosts.
+  Remedy: Renew the certificate, or name the one of the hosts.
+MSH415 cert-manager is missing
+  An issuer of cert-manager is named, and its CustomResourceDefinitions are not on the cluster.
+  Remedy: Install cert-manager first, or use a Secret or files.
+MSH416 Host claimed by others
+  A route that this stack did not make takes the same host at the same gateway. Which of them gets a request is not
+  defined.
+  Remedy: Choose another host, or remove the other route.
+MSH417 Gateway without an address
+  The Service of the gateway has no address, so callers outside of the cluster can't reach it.
+  Remedy: Install a load balancer for Services, or set serviceType to NodePort.
+MSH418 GatewayClass is missing
+  No controller on the cluster serves the GatewayClass, so nothing would make the pods of the gateway.
+  Remedy: Install a controller first, and name its GatewayClass.
 MSH419 Setting not available
   The API of the gateway has no field for the setting, so it would have no effect.
   Remedy: Remove the setting.

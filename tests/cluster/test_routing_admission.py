@@ -46,6 +46,11 @@ def test_every_cell_of_the_capability_matrix_is_accepted(api: Embedded, mesh: st
     assert refused(api, list(examples.cells(mesh))) == []
 
 
+@pytest.mark.parametrize("mesh", MESHES)
+def test_gateways_of_every_api_are_accepted(api: Embedded, mesh: str) -> None:
+    assert refused(api, list(examples.gateways(mesh))) == []
+
+
 def test_generated_routes_are_accepted(api: Embedded) -> None:
     chosen = examples.generated()
     assert {example.mesh for example in chosen} == set(MESHES)

@@ -8,10 +8,12 @@ import yaml
 
 from stacks import outputs, program, settings
 from stacks.settings import RawConfig
+from stacks.state import Stack
 from tests.components.recorder import Record, by_name, recorded
 from tests.components.test_program import behind
+from tests.unit.gateways.test_cluster import ENVIRON, pair
 from tests.unit.stacks.configs import raw
-from tests.unit.stacks.fake_view import planned
+from tests.unit.stacks.fake_view import planned, stack_of
 
 GATEWAYS: dict[str, Any] = yaml.safe_load("""
 public:
@@ -22,8 +24,8 @@ public:
 TRAFFIC = {"reviews": {"hosts": ["shop.example.com"], "split": {"v1": 95, "v2": 5}}}
 
 
-def registered(config: RawConfig) -> dict[str, Record]:
-    plan, cluster = planned(config), settings.load(config, "dev")[0].cluster
+def registered(config: RawConfig, stack: Stack | None = None) -> dict[str, Record]:
+    plan, cluster = planned(config, stack), settings.load(config, "dev")[0].cluster
 
     def build() -> None:
         program.register(plan, program.provider(cluster))
@@ -88,21 +90,22 @@ def test_the_old_key_and_the_new_one_register_the_same_pods() -> None:
 
 def test_the_key_of_a_certificate_is_a_secret_and_in_no_other_place(tmp_path: Path) -> None:
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    certificate.write_text("-----CERTIFICATE-----\n")
-    key.write_text("very private\n")
+    for file, text in zip((certificate, key), pair("shop.example.com"), strict=True):
+        file.write_bytes(text)
+    private = key.read_text().splitlines()[1]
     listener = {**GATEWAYS["public"]["listeners"][0], "tls": {"certificate": str(certificate), "key": str(key)}}
     config = raw(gateways={"public": {"listeners": [listener]}}, traffic=TRAFFIC)
-    plan = planned(config)
-    assert "very private" not in repr(plan)
-    assert "very private" not in json.dumps(outputs.outputs(plan))
-    records = registered(config)
+    plan = planned(config, stack_of(environ=ENVIRON))
+    assert private not in repr(plan)
+    assert private not in json.dumps(outputs.outputs(plan))
+    records = registered(config, stack_of(environ=ENVIRON))
     secret = records["gateways-public-https-443-tls-secret"]
     # The mark of a secret on the wire (sdk/go/common/resource/sig.go).
     mark = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
     assert all(mark.items() <= value.items() for value in secret.inputs["data"].values())
     assert "gateways-public-https-443-tls-secret" in behind(records, "gateways-public-gateway")
     del records["gateways-public-https-443-tls-secret"]
-    assert "very private" not in str([record.inputs for record in records.values()])
+    assert private not in str([record.inputs for record in records.values()])
 
 
 def test_the_output_says_how_a_gateway_is_reached() -> None:

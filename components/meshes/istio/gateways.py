@@ -33,7 +33,8 @@ def pods(gateway: Gateway, settings: GatewaySettings) -> GatewayPods:
     return GatewayPods(
         name=gateway.name,
         service_type=settings.service_type,
-        replicas=settings.replicas,
+        # Both together are a fault that is reported elsewhere.
+        replicas=None if settings.autoscaling else settings.replicas,
         autoscaling=settings.autoscaling,
         resources=settings.resources,
         ports=tuple(ports.values()),

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from components.apps import bookinfo
 from components.diagnostics import errors
+from components.gateways.settings import GatewaySettings
+from components.meshes import MESHES as MESHES_BY_NAME
 from components.meshes import TARGETS
 from components.traffic import Compilation, Service
 from components.traffic.capability import FEATURES
@@ -137,3 +139,44 @@ def seed_of_this_run() -> int:
     A failure prints it, to be repeated with.
     """
     return int(os.environ.get("MESHUP_TEST_SEED") or (secrets.randbelow(2**32) if nightly() else 0))
+
+
+LISTENERS: dict[str, Any] = {
+    "listeners": [
+        {"port": 443, "protocol": "https", "hosts": ["shop.example.com", "*.example.org"], "tls": {"secret": "a.b"}},
+        {
+            "port": 444,
+            "protocol": "https",
+            "hosts": ["c.example.com"],
+            "tls": {"certificate": "/c", "key": "/k", "clientCa": "ca"},
+        },
+        {"port": 80, "protocol": "http", "redirect": "https"},
+        {"port": 8080, "protocol": "http"},
+        {"port": 8443, "protocol": "tls", "hosts": ["vault.example.com"]},
+    ],
+    "forwardedHops": 2,
+    "proxyProtocol": True,
+    "replicas": 2,
+    "resources": {"requests": {"cpu": "100m"}},
+    "annotations": {"example.com/a": "b"},
+    "addresses": ["192.0.2.10"],
+}
+ISTIOS_OWN = {
+    **LISTENERS,
+    "listeners": [
+        *LISTENERS["listeners"],
+        {"port": 445, "protocol": "https", "tls": {"secret": "s", "minVersion": "1.3"}},
+    ],
+}
+OTHERS = {key: LISTENERS[key] for key in ("listeners", "annotations", "addresses")}
+
+
+def gateways(mesh: str) -> Iterator[Example]:
+    """The objects of gateways, with every kind of listener, by every API that a mesh has."""
+    kind = MESHES_BY_NAME[mesh]
+    for api in kind.gateway_apis:
+        raw = ISTIOS_OWN if api == "istio" else LISTENERS if kind.gateway_class else {**OTHERS, "class": "eg"}
+        chosen = GatewaySettings.of({**raw, "api": api})
+        gateway = chosen.gateway("public", "ingress", kind.gateway_apis, kind.gateway_class, "meshup:gateways.public")
+        objects = kind.gateway_objects(gateway, chosen, ["shop", "bookinfo"])
+        yield Example(f"gateway by {api}", mesh, tuple(objects))

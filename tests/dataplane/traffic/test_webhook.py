@@ -39,6 +39,10 @@ def test_every_cell_of_the_capability_matrix_is_valid(bench: Bench) -> None:
     assert refused(bench, list(examples.cells("istio"))) == []
 
 
+def test_gateways_of_every_api_are_valid(bench: Bench) -> None:
+    assert refused(bench, list(examples.gateways("istio"))) == []
+
+
 def test_generated_routes_are_valid(bench: Bench) -> None:
     assert refused(bench, examples.generated()) == [], f"MESHUP_TEST_SEED={examples.seed_of_this_run()}"
 
