@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from typing import Any, cast
 import yaml
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, nearest, one_of
-from components.manifests import Manifest
+from components.manifests import Manifest, object_ref
 from components.meshes import MESHES, TARGETS
 from components.meshes.interface import MeshPlan
 from components.traffic import Compilation, compile_routes, parse
@@ -89,6 +89,7 @@ def look_up(
         ]
         chosen = [service for service in chosen if _place(service) not in routed]
     routes, notes = discover(chosen, view, asked.mesh, own, label=label, taken=asked.chosen.traffic)
+    notes += _decided(chosen, asked, view)
     if names and not routes:
         faults += [replace(note, severity="error") for note in notes if note.code == "MSH181"]
     if errors([*diagnostics, *faults, *view.diagnostics]):
@@ -134,6 +135,21 @@ def _has_route(service: Manifest, routed: Mapping[tuple[str, str], str], *, refu
     message = f"The route '{key}' is for this Service."
     path = "/".join(_place(service))
     return Diagnostic("MSH182", path, None, message, severity="error" if refused else "info")
+
+
+def _decided(chosen: Sequence[Manifest], asked: Compiled, view: ClusterView) -> Iterator[Diagnostic]:
+    """Find Services whose requests go by an object that is there, so that the pods do not tell today's shares."""
+    kind, existing = MESHES[asked.mesh.name], asked.mesh.existing
+    domain = existing.cluster_domain if existing else kind.cluster_domain(asked.chosen)
+    hosts = {f"{name}.{namespace}.svc.{domain}": f"{namespace}/{name}" for namespace, name in map(_place, chosen)}
+    for (api_version, what), read in kind.claim_readers.items():
+        for listed in view.objects(api_version, what) if hosts else ():
+            # Items of a list lack apiVersion and kind.
+            item: Manifest = {**listed, "apiVersion": api_version, "kind": what}
+            for claim in read(item, domain):
+                if claim.what == "rules" and claim.host in hosts:
+                    message = f"{object_ref(item)} decides where its requests go today; the route is by its pods."
+                    yield Diagnostic("MSH182", hosts[claim.host], None, message, severity="warning")
 
 
 def _named(names: Sequence[str], namespace: str, listed: Sequence[Manifest]) -> tuple[list[Manifest], list[Diagnostic]]:

@@ -386,7 +386,7 @@ def _contradicting(entry: Entry, patch: Manifest, found: Mapping[str, Any]) -> I
             for key, value in sorted(fields.items())
             if key in mesh.joined_by - own
         ]
-        if not written or (is_other and not _is_member(mesh, theirs)):
+        if not written or (is_other and not joins(mesh, theirs)):
             continue
         kind, key, value = written[0]
         verb = "label" if kind == "labels" else "annotate"
@@ -397,7 +397,7 @@ def _contradicting(entry: Entry, patch: Manifest, found: Mapping[str, Any]) -> I
         yield Diagnostic("MSH043", entry.path, entry.name, message, "", remedy)
 
 
-def _is_member(mesh: Mesh[Any], metadata: Mapping[str, Any]) -> bool:
+def joins(mesh: Mesh[Any], metadata: Mapping[str, Any]) -> bool:
     """Return whether any revision of a mesh injects into a namespace."""
     revisions = {"", *(labels_of(metadata).get(key, "") for key in mesh.joined_by)}
     return any(mesh.is_member(metadata, revision) for revision in revisions)
@@ -406,7 +406,7 @@ def _is_member(mesh: Mesh[Any], metadata: Mapping[str, Any]) -> bool:
 def _meshed_by_others(entry: Entry, found: Mapping[str, Any]) -> Iterator[Diagnostic]:
     """Warn of a namespace that shall stay outside, and is in a mesh by somebody else's label."""
     for mesh in MESHES.values():
-        if _is_member(mesh, _without_ours(found, entry.manager)):
+        if joins(mesh, _without_ours(found, entry.manager)):
             message = f"{mesh.signature.title} injects here all the same, by a label or annotation of somebody else."
             yield Diagnostic("MSH048", f"{entry.path}.inject", False, message, severity="warning")
 

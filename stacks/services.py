@@ -18,6 +18,7 @@ from components.traffic import Compilation, Port, Service
 from components.traffic.model import Version
 from components.traffic.targets import Planned
 from stacks.cluster import ClusterView
+from stacks.namespaces import joins
 
 _PROTOCOLS = {
     **{word: word for word in ("http", "http2", "grpc", "https", "tls", "tcp")},
@@ -163,13 +164,13 @@ def _check_namespace(
         return
     if namespace in own.joined:
         return
-    kind = MESHES[mesh.name]
-    if not kind.is_member(live.get(namespace, {}), str(mesh.membership.get("revision") or "")):
+    if not joins(MESHES[mesh.name], live.get(namespace, {})):
         message = (
-            f"The namespace '{namespace}' is not in the mesh: its pods have no sidecar. Their own requests follow no "
+            f"The namespace '{namespace}' is not in the mesh: its pods get no sidecar. Their own requests follow no "
             "route, and what holds at the pods of a Service, such as a rate limit, does nothing there."
         )
-        yield Diagnostic("MSH173", path, namespace, message, severity="warning")
+        remedy = f"Put it into the mesh, such as by `meshup:namespaces` {{{namespace}: {{}}}}, and restart its pods."
+        yield Diagnostic("MSH173", path, namespace, message, remedy=remedy, severity="warning")
 
 
 def _check_service(use: _Use, mesh: MeshPlan, live: Live, *, hint: bool) -> Iterator[Diagnostic]:

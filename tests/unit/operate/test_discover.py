@@ -284,6 +284,13 @@ def test_what_can_not_be_asked_is_said(project: Path, arguments: tuple[str, ...]
     assert said in found[2]
 
 
+def test_a_route_that_is_there_is_said_for_the_split_is_by_pods(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = item("VirtualService", {"name": "theirs", "namespace": "shop"}, spec={"hosts": ["shop"], "http": [{}]})
+    on_cluster(monkeypatch, namespace(), service(), service("cart"), pod("v1"), theirs)
+    assert "warning MSH182 shop/shop: VirtualService/shop/theirs decides" in run(project, "shop")[2]
+    assert "MSH182" not in run(project, "cart")[2]
+
+
 def test_what_meshup_makes_itself_is_not_discovered(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = service("shop-v1", {"labels": {"app.kubernetes.io/managed-by": "meshup"}})
     on_cluster(monkeypatch, namespace(), service(), made)

@@ -88,6 +88,16 @@ def test_a_namespace_outside_of_the_mesh_is_said_once() -> None:
     assert [fault.code for fault in compare(config, view_of(*live))[2]] == ["MSH173"]
 
 
+def test_a_namespace_that_joins_with_this_stack_or_another_revision_is_in_the_mesh() -> None:
+    live = (service(), *PODS)
+    config = raw(apps=[], traffic={"shop": SHOP}, namespaces={"shop": {}})
+    assert {fault.code for fault in compare(config, view_of(namespace(mesh=""), *live))[2]} == {"MSH046"}
+    tagged = item("Namespace", {"name": "shop", "labels": {"istio.io/rev": "canary"}})
+    assert codes(tagged, *live) == []
+    makes = raw(apps=[], traffic={"shop": SHOP}, namespaces={"shop": {"create": True}})
+    assert compare(makes, view_of())[2] == []
+
+
 def test_a_port_that_the_service_does_not_have_is_refused_with_those_that_it_has() -> None:
     (fault,) = found(namespace(), service(ports=ports(port=8000, name="http-web")), *PODS)
     assert (fault.code, fault.severity, fault.value) == ("MSH174", "error", 80)
