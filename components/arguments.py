@@ -216,7 +216,7 @@ def repeated(path: str, names: Sequence[str]) -> Iterator[Diagnostic]:
     for position, name in enumerate(names):
         if name in names[:position]:
             where = path.format(position)
-            yield Diagnostic("MSH012", where, name, "This stands in the list already.", "each name once")
+            yield Diagnostic("MSH012", where, name, "This is in the list already.", "each name once")
 
 
 def over_limit(

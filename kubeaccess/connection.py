@@ -184,7 +184,7 @@ def _entry(config: Mapping[str, Any], section: str, name: str, body: str) -> dic
 def _text(entry: Mapping[str, Any], key: str, error: type[Exception]) -> str:
     value = entry.get(key)
     if value is not None and not isinstance(value, str):
-        raise error(f"The field {key} of the kubeconfig is no text.")
+        raise error(f"The field {key} of the kubeconfig is not text.")
     return value or ""
 
 
@@ -204,13 +204,13 @@ def _file(path: str, key: str, error: type[Exception]) -> bytes:
     place = Path(path)
     try:
         if place.exists() and not place.is_file():
-            raise error(f"{key} of the kubeconfig is {path}, which is no regular file.")
+            raise error(f"{key} of the kubeconfig is {path}, which is not a regular file.")
         with place.open("rb") as stream:
             return stream.read(_LARGEST_FILE)
     except OSError as fault:
         raise error(f"{key} of the kubeconfig is {path}: {fault.strerror}.") from None
     except ValueError:
-        raise error(f"{key} of the kubeconfig is no path.") from None
+        raise error(f"{key} of the kubeconfig is not a path.") from None
 
 
 def _bearer(user: Mapping[str, Any]) -> str:
@@ -304,7 +304,7 @@ def _executed(plugin: Mapping[str, Any], cluster: Mapping[str, Any], seconds: fl
         )
     except (OSError, ValueError) as error:
         hint = _text(plugin, "installHint", CredentialError).strip()
-        reason = getattr(error, "strerror", None) or "it is no command"
+        reason = getattr(error, "strerror", None) or "it is not a command"
         raise CredentialError(f"{what} can't be started: {reason}. {hint}".strip()) from None
     try:
         stream = cast("Any", process.stdout)
@@ -357,7 +357,7 @@ def _context(cluster: Mapping[str, Any], credentials: Credentials) -> ssl.SSLCon
     try:
         context = ssl.create_default_context(cadata=authority or None)
     except (ssl.SSLError, ValueError):
-        raise ConnectionConfigError("The certificate-authority of the cluster is no PEM certificate.") from None
+        raise ConnectionConfigError("The certificate-authority of the cluster is not a PEM certificate.") from None
     # As in client-go: cluster CAs often lack extensions that Python requires from 3.13 on.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cluster.get("insecure-skip-tls-verify") is True:

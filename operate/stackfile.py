@@ -14,7 +14,7 @@ from stacks.settings import PROJECT, RawConfig
 
 class Loader(files.UniqueKeys):
     """Reads as Pulumi does: only true and false are booleans (`on`, `off`, `yes` and `no` are text), and a key that
-    stands twice in a mapping is refused.
+    appears twice in a mapping is refused.
     """
 
 

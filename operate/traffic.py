@@ -80,5 +80,5 @@ def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:
     chosen = [item for item in asked.compilation.planned if not words or item.route.key in words]
     routes = replace(asked.compilation, planned=tuple(chosen))
     own = plan.own_parts(asked.chosen)
-    found = view.conclude(lambda: services.check(routes, asked.mesh, own, view), otherwise=[])
+    found = view.if_readable(lambda: services.check(routes, asked.mesh, own, view), otherwise=[])
     return located([*found, *view.diagnostics], asked.chosen.origins)

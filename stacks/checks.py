@@ -53,13 +53,13 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *claims.diagnostics,
         *delivery.delivery_conflicts(plan.delivery, live, claims, stack.owner),
         *(patches.check_provider(settings.cluster.provider) if has_patches else []),
-        *view.conclude(of_services, otherwise=[]),
-        *view.conclude(of_patches, otherwise=[]),
-        *view.conclude(of_namespaces, otherwise=[]),
-        *view.conclude(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
-        *view.conclude(of_others, otherwise=[]),
-        *view.conclude(of_routes, otherwise=[]),
-        *view.conclude(of_gateways, otherwise=[]),
+        *view.if_readable(of_services, otherwise=[]),
+        *view.if_readable(of_patches, otherwise=[]),
+        *view.if_readable(of_namespaces, otherwise=[]),
+        *view.if_readable(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
+        *view.if_readable(of_others, otherwise=[]),
+        *view.if_readable(of_routes, otherwise=[]),
+        *view.if_readable(of_gateways, otherwise=[]),
         *view.diagnostics,
     ]
 
@@ -68,5 +68,5 @@ def _own_namespaces(view: ClusterView, claims: Claims, owner: str) -> list[str]:
     return [
         item["name"]
         for item in view.metadata("v1", "Namespace")
-        if ownership.owner_of(item) == owner or ObjectRef("v1", "Namespace", item["name"]) in claims.taken
+        if ownership.owner_of(item) == owner or ObjectRef("v1", "Namespace", item["name"]) in claims.taken_over
     ]

@@ -113,7 +113,7 @@ class Cluster:
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             if answer is not None:
                 return answer
-            reason = "it is no JSON object"
+            reason = "it is not a JSON object"
         raise self._refusal(_request_text(method, path), status, str((answer or {}).get("message") or reason))
 
     def _refusal(self, what: str, status: int, reason: str) -> ClusterError:
@@ -187,7 +187,7 @@ class Cluster:
             return [item for item in listed if item["metadata"]["name"] + ""]
         except (KeyError, TypeError, AttributeError):
             what = _request_text("GET", collection)
-            message = f"The answer of the API server to the request to {what} is no list of objects."
+            message = f"The answer of the API server to the request to {what} is not a list of objects."
             raise ClusterError("MSH031", self._context, message) from None
 
     def apply(self, manifest: Manifest, manager: str) -> None:
@@ -242,7 +242,7 @@ class Cluster:
             try:
                 self._discovery[path] = parse(self.request("GET", path))
             except (KeyError, TypeError, AttributeError):
-                message = f"The answer of the API server to the request to get {path} is no list of what it serves."
+                message = f"The answer of the API server to the request to get {path} is not a list of what it serves."
                 self._discovery[path] = ClusterError("MSH033", self._context, message)
             except ClusterError as error:
                 fault = error.diagnostics[0]
@@ -337,7 +337,7 @@ class ClusterView:
         live = {ref: names[ref.api_version, ref.kind, ref.namespace].get(ref.name) for ref in wanted}
         return {ref: metadata for ref, metadata in live.items() if metadata is not None}
 
-    def conclude(self, check: Callable[[], T], otherwise: T) -> T:
+    def if_readable(self, check: Callable[[], T], otherwise: T) -> T:
         """Run a check. Return `otherwise` if a list that it needs can't be read: its result would be wrong."""
         before = self._failures
         result = check()

@@ -82,7 +82,7 @@ def delivery_conflicts(
     for item in delivery.objects:
         ref = object_ref(item)
         metadata = live.get(ref)
-        if metadata is None or (owner_of(metadata) != owner and ref not in claims.taken):
+        if metadata is None or (owner_of(metadata) != owner and ref not in claims.taken_over):
             continue
         annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
         release = annotations.get(component.RELEASE_ANNOTATION, "")

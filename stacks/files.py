@@ -80,7 +80,7 @@ def refuse_repeated(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
             if key.value in seen:
-                message = f"the key {key.value[:80]!r} stands twice"
+                message = f"the key {key.value[:80]!r} appears twice"
                 raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
             seen.add(key.value)
 
@@ -129,7 +129,7 @@ def text(path: Path, most: int = MOST_BYTES) -> str:
     """Return the text of a regular file.
 
     Raises:
-        UnreadableError: It does not exist, is no regular file, exceeds `most` bytes, or is not UTF-8.
+        UnreadableError: It does not exist, is not a regular file, exceeds `most` bytes, or is not UTF-8.
     """
     try:
         # Check before opening: opening a device can have effects, and opening a pipe can block.
@@ -233,7 +233,7 @@ def _measure(content: str, loader: Any) -> None:
             size += more
             depths[-1] = max(depths[-1], inner)
         if len(opened) + depths[-1] > MOST_DEPTH:
-            raise UnreadableError(f"more than {MOST_DEPTH} mappings and lists stand in each other")
+            raise UnreadableError(f"mappings and lists are nested more than {MOST_DEPTH} deep")
         if size > MOST_YAML:
             raise UnreadableError("it is too large, with its aliases written out")
 
@@ -242,7 +242,7 @@ def _refuse_special(mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise UnreadableError("it is a directory")
     if not stat.S_ISREG(mode):
-        raise UnreadableError("it is no regular file")
+        raise UnreadableError("it is not a regular file")
 
 
 def _reason(error: OSError) -> str:

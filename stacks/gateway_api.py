@@ -51,7 +51,7 @@ def plan(
     needed = by_routes or (MESHES[settings.mesh].gateway_api.always and not is_there)
     if not (install or needed):
         return (), []
-    missing, diagnostics = view.conclude(lambda: _missing(settings.mesh, stack, view), (False, []))
+    missing, diagnostics = view.if_readable(lambda: _missing(settings.mesh, stack, view), (False, []))
     if not missing or errors(diagnostics):
         return (), diagnostics
     if install is False or (is_there and install is None):
@@ -75,7 +75,8 @@ def _missing(mesh: str, stack: Stack, view: ClusterView) -> tuple[bool, list[Dia
     }
     claims = ownership.claims(live, live, stack.owner, stack.states)
     is_ours = {
-        ref.name: ownership.owner_of(metadata) == stack.owner or ref in claims.taken for ref, metadata in live.items()
+        ref.name: ownership.owner_of(metadata) == stack.owner or ref in claims.taken_over
+        for ref, metadata in live.items()
     }
     # A bundle of another owner may be compatible. One that two stacks own is refused.
     shared = [fault for fault in claims.diagnostics if fault.code == "MSH036"]

@@ -52,7 +52,7 @@ def transformation(
             return None  # An object of somebody else does not get the annotation.
         elif "metadata" in props:
             props["metadata"] = ownership.with_owner(props["metadata"], owner)
-            urn = claims.taken.get(_object_ref(args.type_, props["metadata"]))
+            urn = claims.taken_over.get(_object_ref(args.type_, props["metadata"]))
             if urn is not None:
                 # An import may have put it anywhere into the state. Without the alias, Pulumi would delete it there.
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[urn]))
@@ -66,7 +66,7 @@ def transformation(
 
 
 def _object_ref(type_: str, metadata: Mapping[str, Any]) -> ObjectRef:
-    """The object of a resource, whose type is kubernetes:GROUP/VERSION:KIND."""
+    """Return the object of a resource, whose type is kubernetes:GROUP/VERSION:KIND."""
     _, api_version, kind = type_.split(":")
     namespace = cast("str", metadata.get("namespace") or "")
     return ObjectRef(api_version.removeprefix("core/"), kind, str(metadata["name"]), namespace)

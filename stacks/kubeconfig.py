@@ -254,7 +254,7 @@ def _parse(text_or_path: str) -> Kubeconfig:
         text = files.text(files.expand_path(text_or_path))
     loaded = files.document(text)
     if not isinstance(loaded, dict):
-        raise files.UnreadableError("it is empty" if loaded is None else "it is no mapping")
+        raise files.UnreadableError("it is empty" if loaded is None else "it is not a mapping")
     config = cast("Kubeconfig", loaded)
     try:
         _Config.model_validate(config)

@@ -89,7 +89,7 @@ def _labels(item: Object) -> Mapping[str, str]:
 
 
 def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector matches, as Kubernetes decides it. An empty one matches everything."""
+    """Return whether a label selector matches, as Kubernetes decides it. An empty one matches everything."""
     chosen = selector or {}
     exact = cast("Mapping[str, str]", chosen.get("matchLabels") or {})
     if any(labels.get(key) != value for key, value in exact.items()):
@@ -111,7 +111,7 @@ def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
 
 
 def _webhooks(view: ClusterView) -> Iterator[tuple[Object, _Webhooks]]:
-    """The webhook configurations of meshes, with their metadata."""
+    """Return the webhook configurations of meshes, with their metadata."""
     mutating = view.objects(_REGISTRATION, "MutatingWebhookConfiguration")
     validating = view.objects(_REGISTRATION, "ValidatingWebhookConfiguration")
     for mesh, known in KNOWN.items():
@@ -124,7 +124,7 @@ def _webhooks(view: ClusterView) -> Iterator[tuple[Object, _Webhooks]]:
 
 
 def _ends(name: str, ends: tuple[str, ...]) -> bool:
-    """Whether a name is one of these, or one of these after a prefix that ends with a dot or a dash."""
+    """Return whether a name is one of these, or one of these after a prefix that ends with a dot or a dash."""
     return any(name == end or name.endswith((f".{end}", f"-{end}")) for end in ends)
 
 
@@ -140,7 +140,7 @@ def _releases(plan: Plan) -> set[Release]:
 
 
 def _where(hook: Object) -> str:
-    """Where a webhook is answered: a URL, or a Service."""
+    """Return where a webhook is answered: a URL, or a Service."""
     client: Object = hook.get("clientConfig") or {}
     service: Object = client.get("service") or {}
     return str(client.get("url") or f"{service.get('namespace', '')}/{service.get('name', '')}")
@@ -172,7 +172,7 @@ def _same_mesh(plan: Plan, others: Sequence[_Webhooks], running: set[Release]) -
 
 
 def _leads_to(other: _Webhooks, releases: set[Release], *, by_url: bool = False) -> bool:
-    """Whether all webhooks lead to one of these control planes, or to a URL, where nothing more can be known."""
+    """Return whether all webhooks lead to one of these control planes, or to a URL, where nothing more can be known."""
     places = [_where(hook) for hook in other.webhooks]
     names = {"/".join(reversed(release)) for release in releases}
     return all(place in names or (by_url and "://" in place) for place in places)
@@ -201,7 +201,7 @@ def _other_meshes(plan: Plan, others: Sequence[_Webhooks], namespaces: Sequence[
 
 
 def _final(live: Object, wanted: Object) -> Object:
-    """What a namespace will carry: what it has, and over it what meshup sets."""
+    """Return the labels and annotations that a namespace will have: the live ones, overridden by meshup's."""
     return {
         "labels": {
             **(live.get("labels") or {}),
@@ -213,7 +213,7 @@ def _final(live: Object, wanted: Object) -> Object:
 
 
 def _pods(plan: Plan, namespace: Object) -> list[Mapping[str, str]]:
-    """The labels of the pods that this stack makes in a namespace."""
+    """Return the labels of the pods that this stack makes in a namespace."""
     templates: list[Mapping[str, str]] = [
         item["spec"]["template"]["metadata"].get("labels", {})
         for app in plan.apps

@@ -33,12 +33,12 @@ class Claims:
     """The owners of those objects of the plan that exist already.
 
     Attributes:
-        taken: Objects in the state of this stack without its annotation, each with its URN.
+        taken_over: Objects in the state of this stack without its annotation, each with its URN.
         former: Other stack names in the annotation of these.
         diagnostics: Errors for objects of others or with two owners; a warning for those taken over.
     """
 
-    taken: Mapping[ObjectRef, str]
+    taken_over: Mapping[ObjectRef, str]
     former: frozenset[str]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -62,7 +62,7 @@ def claims(
         state: Name of a stack -> its objects with URNs; empty if there is no such stack, None if that
             is unknown.
     """
-    taken: dict[ObjectRef, str] = {}
+    taken_over: dict[ObjectRef, str] = {}
     former: set[str] = set()
     diagnostics: list[Diagnostic] = []
     for item in wanted:
@@ -78,17 +78,17 @@ def claims(
         if others is None or item in others:
             diagnostics.append(_shared_object(item, owner, carried, None if others is None else others[item]))
             continue
-        taken[item] = urn
+        taken_over[item] = urn
         if carried:
             former.add(carried)
-    return Claims(taken, frozenset(former), (*diagnostics, *_taken_over(taken, former, owner)))
+    return Claims(taken_over, frozenset(former), (*diagnostics, *_taken_over(taken_over, former, owner)))
 
 
-def _taken_over(taken: Mapping[ObjectRef, str], former: Iterable[str], owner: str) -> list[Diagnostic]:
+def _taken_over(taken_over: Mapping[ObjectRef, str], former: Iterable[str], owner: str) -> list[Diagnostic]:
     """Warn of the objects that get the annotation of this stack in this run."""
-    if not taken:
+    if not taken_over:
         return []
-    first, count = next(iter(taken)), len(taken)
+    first, count = next(iter(taken_over)), len(taken_over)
     names = " or ".join(sorted(former)) or "no stack"
     message = (
         f"In the state of this stack: {count} object{'' if count == 1 else 's'} with the name of {names} on, such as "

@@ -128,7 +128,7 @@ def build(
     bundle, bundle_diagnostics = gateway_api.plan(settings, of_gateways, stack, view)
     apps = _apps(settings, patches.by_namespace(traffic.patches))
     entries = namespaces.entries(settings.namespaces, mesh, stack.owner)
-    joined, join_diagnostics = view.conclude(lambda: namespaces.plan(entries, view), otherwise=((), []))
+    joined, join_diagnostics = view.if_readable(lambda: namespaces.plan(entries, view), otherwise=((), []))
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
         mesh=mesh,

@@ -334,7 +334,7 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
 def _no_environment(written: Any, stack: str) -> Diagnostic:
     allowed = "one of " + ", ".join(ENVIRONMENTS)
     if written is None:
-        message = f"The stack is called {stack!r}, which is no environment."
+        message = f"The stack is called {stack!r}, which is not an environment."
         return Diagnostic("MSH008", "meshup:environment", None, message, allowed)
     near = nearest(str(written), ENVIRONMENTS)
     hint = f" Did you mean {near}?" if near else ""
@@ -364,7 +364,11 @@ def _invalid_provider_values(config: RawConfig) -> list[Diagnostic]:
     secret = {key.removeprefix("kubernetes:") for key in config.secret if key.startswith("kubernetes:")}
     diagnostics = [
         Diagnostic(
-            "MSH018", f"kubernetes:{key}", HIDDEN if key in secret else value, "This is no truth value.", allowed
+            "MSH018",
+            f"kubernetes:{key}",
+            HIDDEN if key in secret else value,
+            "This is neither true nor false.",
+            allowed,
         )
         for key, value in config.kubernetes.items()
         if key in PROVIDER_FLAGS and value not in ("true", "false")

@@ -84,7 +84,7 @@ MSH011 Secret where it can't stay one
   The value of this key shows in stack outputs and in the names of objects, so it can't be a secret.
   Remedy: Set the key again without `--secret`.
 MSH012 Listed twice
-  The same entry stands twice in a list.
+  A list has the same entry twice.
   Remedy: Keep one of them.
 MSH013 Not a path
   No file system takes this as the path of a file or a directory.
@@ -96,12 +96,12 @@ MSH014 Too deep or not plain data
 MSH015 Resources not possible
   Kubernetes does not take this as a quantity of CPU, memory or storage, or no pod that requests more than its limit.
   The pods would never start.
-  Remedy: Write a number and a unit, such as 500m, 2, 512Mi or 1Gi, and a limit that is no less than the request.
+  Remedy: Write a number and a unit, such as 500m, 2, 512Mi or 1Gi, and a limit that is at least the request.
 MSH016 Not an image registry
   The container runtime does not take this as the beginning of an image's name, so no image could be pulled.
   Remedy: Write HOST[:PORT]/PATH, such as registry.example.org/mesh.
 MSH017 Not an address
-  This is no domain, port, network, endpoint or URL as the mesh takes it. Linkerd would drop it with a line in a log,
+  The mesh does not accept this as a domain, port, network, endpoint or URL. Linkerd would drop it with a line in a log,
   or its proxies would not start.
   Remedy: Correct the address.
 MSH018 Setting of the Kubernetes provider not usable
@@ -144,10 +144,10 @@ MSH029 Delivered the other way
   has just made, and requests would fail.
   Remedy: Set meshup:delivery back, or hand the objects over as docs/decisions/0002-scale.md describes.
 MSH030 File of routes not usable
-  The file that meshup:trafficFile names is not there, is no YAML mapping, or has a route that stands elsewhere.
+  The file that meshup:trafficFile names is not there, is not a YAML mapping, or has a route that is elsewhere as well.
   Remedy: Correct the path or the file: it holds routes as they stand under meshup:traffic.
 MSH031 Cluster does not answer as asked
-  The API server answers, but with an error that is no matter of rights. meshup can't tell then what is on the
+  The API server answers, but with an error that is not about rights. meshup can't tell then what is on the
   cluster, so it deploys nothing.
   Remedy: Look at what the API server says; `kubectl --context NAME get --raw PATH` asks it again. If it is busy or
   starting, try again later.
@@ -263,7 +263,7 @@ MSH112 No backend
   A split or a list of backends is empty: requests would have nowhere to go.
   Remedy: Name at least one version with its weight.
 MSH114 Repeated backend
-  The same backend stands twice in one rule, so its share is not clear.
+  One rule has the same backend twice, so its share is not clear.
   Remedy: Keep one entry with the sum of the weights.
 MSH115 Not a duration
   A duration is an integer with one unit. Linkerd rejects `1m30s` in an annotation and silently drops it in a route;
@@ -416,7 +416,7 @@ MSH160 Two rate limits for the same pods
   Server for it; on Istio a request would have to pass both limits.
   Remedy: Keep one of them.
 MSH161 ServiceProfile for every port
-  A ServiceProfile has the name of the Service and knows no port: its routes hold for all ports, and a Service has
+  A ServiceProfile has the name of the Service, without a port: its routes hold for all ports, and a Service has
   one.
   Remedy: Nothing needs to be done if the other ports speak no HTTP; otherwise tell them apart by the path.
 MSH162 Too much work to compare
@@ -564,7 +564,7 @@ MSH218 Identity settings contradict each other
   An identity is either made by meshup, or brought, or kept by an external CA in the cluster.
   Remedy: Keep the settings of one of the three ways.
 MSH219 Repeated trust anchor
-  The same anchor stands twice.
+  The bundle has the same anchor twice.
   Remedy: Remove one of the two.
 MSH220 Validity and renewal window do not fit
   The renewal window has to be shorter than the validity, or every run would renew.

@@ -88,7 +88,7 @@ class Diagnostic:
         return CATALOGUE[self.code].title
 
     def as_dict(self) -> dict[str, str]:
-        """The diagnostic for JSON outputs: text only, stable keys."""
+        """Return the diagnostic for JSON outputs: text only, stable keys."""
         return {
             "code": self.code,
             "severity": self.severity,
@@ -109,12 +109,12 @@ class ConfigurationError(Exception):
 
 
 def errors(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Those diagnostics that refuse the configuration."""
+    """Return the diagnostics that refuse the configuration."""
     return [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
 
 
 def ordered(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """The diagnostics without repetitions: errors first, then by path (numbers in it by value), code and message."""
+    """Return the diagnostics without repetitions: errors first, then by path (numbers by value), code and message."""
     by_text = {(d.severity, d.path, d.code, d.message, _show(d.value)): d for d in diagnostics}
     return tuple(
         sorted(
@@ -124,7 +124,7 @@ def ordered(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 
 def render(diagnostics: Iterable[Diagnostic]) -> str:
-    """The report of all diagnostics as plain text, in a stable order. Empty for no diagnostics."""
+    """Return the report of all diagnostics as plain text, in a stable order. Empty for no diagnostics."""
     listed = ordered(diagnostics)
     if not listed:
         return ""
@@ -147,14 +147,14 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def one_of(values: Iterable[str]) -> str:
-    """The allowed values as a sentence part."""
+    """Return the allowed values as a sentence part."""
     listed = list(values)
     more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
     return "one of " + ", ".join(listed[:MOST_LISTED]) + more if listed else "nothing"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is most likely a misspelling of, or None. Case does not count."""
+    """Return the known word that `word` is most likely a misspelling of, or None. Case does not count."""
     folded = {candidate.casefold(): candidate for candidate in sorted(known, reverse=True)}
     found = difflib.get_close_matches(word.casefold(), sorted(folded), n=1, cutoff=0.6)
     return folded[found[0]] if found else None
@@ -188,7 +188,7 @@ def _block(diagnostic: Diagnostic) -> str:
 
 
 def _show(value: object) -> str:
-    """The value in one line, as JSON where it is JSON, cut to a readable length."""
+    """Return the value in one line, as JSON where possible, cut to a readable length."""
     if value is None:
         return ""
     try:
@@ -204,7 +204,7 @@ def _printable(text: str) -> str:
 
 
 def _path_key(path: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts `rules[2]` before `rules[10]`."""
+    """Return a key that sorts `rules[2]` before `rules[10]`."""
     return tuple(
         (0, int(part), "") if part.isdecimal() and len(part) <= _LONGEST_INDEX else (1, 0, part)
         for part in re.split(r"(\d+)", path)

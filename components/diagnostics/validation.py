@@ -96,7 +96,7 @@ _WORDING = {
 def refused(
     code: str, message: str, allowed: str = "", remedy: str = "", *, known: Iterable[str] = (), kept: bool = False
 ) -> PydanticCustomError:
-    """The error that a validator raises for a value that it does not take.
+    """Return the error that a validator raises for a value that it does not take.
 
     Args:
         code: The code of the catalogue.
@@ -117,7 +117,7 @@ inconsistent = partial(refused, kept=True)
 
 
 def is_partial(info: ValidationInfo) -> bool:
-    """True if something is left out of the data for a fault of its own, so that what goes together can't be told."""
+    """Return whether a faulty part is left out of the data, so that its values can't be compared with each other."""
     return info.context is _PARTIAL
 
 
@@ -129,7 +129,7 @@ def refuse_all(refusals: Refusals) -> None:
 
 
 def shape(value: object) -> str:
-    """The tag of what a value looks like, for a choice between a short and a long form."""
+    """Return the tag of the shape of a value, which selects the short or the long form."""
     if isinstance(value, str):
         return "<text>"
     if isinstance(value, dict):
@@ -191,7 +191,7 @@ class Form(BaseModel):
 
     @classmethod
     def conflicts(cls, written: Mapping[str, Any]) -> Refusals:
-        """What is wrong with the keys that are written, whatever their values are."""
+        """Return the faults of the keys that are written, whatever their values are."""
         return [
             ((), inconsistent("MSH007", reason, f"{one} or {other}"))
             for one, other, reason in cls.exclusive
@@ -199,7 +199,7 @@ class Form(BaseModel):
         ]
 
     def contradictions(self) -> Refusals:
-        """Values that do not go together, each of which is right in itself."""
+        """Return the faults of values that do not go together, each of which is right in itself."""
         return ()
 
     @model_validator(mode="wrap")
@@ -258,7 +258,7 @@ class One(Form):
 
 
 def plain_entries(raw: object, path: str) -> tuple[dict[str, Any], list[Diagnostic]]:
-    """The entries of a mapping that are plain data, with text as keys, and a diagnostic for each that is not.
+    """Return the entries of a mapping that are plain data, with text as keys, and a diagnostic for each that is not.
 
     Plain is what JSON can say, with finite numbers and not too deep. Everything else here relies on that.
     """
@@ -279,13 +279,13 @@ def plain_entries(raw: object, path: str) -> tuple[dict[str, Any], list[Diagnost
 
 
 def impurity(value: Any) -> str:
-    """What in a value is no plain data, or "". It is gone through level by level, without recursion."""
+    """Return why a value is not plain data, or "". The search goes level by level, without recursion."""
     level = [value]
     for depth in count():
         inside: list[Any] = []
         for item in level:
             if depth == MOST_DEPTH and isinstance(item, dict | list):
-                return f"More than {MOST_DEPTH} mappings and lists stand in each other."
+                return f"Mappings and lists are nested more than {MOST_DEPTH} deep."
             if isinstance(item, dict):
                 inside += cast("dict[Any, Any]", item)
                 inside += cast("dict[Any, Any]", item).values()
@@ -293,7 +293,7 @@ def impurity(value: Any) -> str:
                 inside += cast("list[Any]", item)
             elif isinstance(item, str):
                 if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
-                    return "A text in it is no Unicode: it has half of a surrogate pair."
+                    return "A text in it is not valid Unicode: it has half of a surrogate pair."
             elif item is not None and not isinstance(item, int | float):
                 return "A value in it is neither text nor number, true or false."
             elif item is not None and not abs(item) <= sys.float_info.max:
@@ -345,14 +345,14 @@ def validate(
 
 
 def join(where: str, key: str) -> str:
-    """The path of `key` below `where`, as the user writes it."""
+    """Return the path of `key` below `where`, as the user writes it."""
     if not _PLAIN_KEY.fullmatch(key):
         return f'{where}["{key}"]'
     return f"{where}.{key}" if where and not where.endswith(":") else f"{where}{key}"
 
 
 def path_of(path: str, location: Iterable[int | str]) -> str:
-    """The path of a location below `path`, as the user writes it."""
+    """Return the path of a location below `path`, as the user writes it."""
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
@@ -362,12 +362,12 @@ def path_of(path: str, location: Iterable[int | str]) -> str:
 
 
 def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
-    """The keys of a model as they are written in a configuration."""
+    """Return the keys of a model as they are written in a configuration."""
     return tuple(_fields(model))
 
 
 def section_of(info: FieldInfo) -> type[BaseModel] | None:
-    """The model that a field holds, alone, optional, in a list, or by name."""
+    """Return the model that a field holds, alone, optional, in a list, or by name."""
     queue: list[Any] = [info.annotation]
     while queue:
         for annotation in _alternatives(queue.pop()):
@@ -411,7 +411,7 @@ def _diagnostic(
 
 
 def _choices(model: type[BaseModel], kind: str, location: Location) -> list[str]:
-    """The words that are known where another one stands."""
+    """Return the words that are allowed at a location."""
     if kind == "extra_forbidden":
         return [key for at in _types_at(model, location[:-1]) if _is_model(at) for key in keys_of(at)]
     if kind != "literal_error":
@@ -421,13 +421,13 @@ def _choices(model: type[BaseModel], kind: str, location: Location) -> list[str]
 
 
 def _words(expected_tags: str) -> str:
-    """The shapes that a value may have, from the tags of the alternatives: `'<text>', '<mapping>'`."""
+    """Return the shapes that a value may have, from the tags of the alternatives: `'<text>', '<mapping>'`."""
     shapes = {"text": "text", "number": "an integer", "list": "a list", "mapping": "a mapping"}
     return " or ".join(words for shape, words in shapes.items() if f"<{shape}>" in expected_tags)
 
 
 def _value_at(value: Any, location: Location) -> Any:
-    """The entry at a location, or None."""
+    """Return the entry at a location, or None."""
     for part in location:
         try:
             value = value[part]
@@ -437,19 +437,19 @@ def _value_at(value: Any, location: Location) -> Any:
 
 
 def _again(detail: ErrorDetails) -> InitErrorDetails:
-    """What pydantic found, in the form in which it can be raised once more."""
+    """Return an error of pydantic in the form in which it can be raised again."""
     kind, context = detail["type"], detail.get("ctx", {})
     error: Any = PydanticCustomError(kind, "{message}", context) if kind.startswith("MSH") else kind  # pyright: ignore[reportArgumentType] -- a template is text
     return InitErrorDetails(type=error, loc=detail["loc"], input=detail["input"], ctx=context)
 
 
 def _keys(detail: ErrorDetails) -> Location:
-    """The keys and positions that lead to a fault."""
+    """Return the keys and positions that lead to a fault."""
     return tuple(part for part in detail["loc"] if not (isinstance(part, str) and _BRANCH.fullmatch(part)))
 
 
 def _tree(locations: Iterable[Location]) -> _Tree:
-    """Locations by their parts; where a location ends, what lies below it does not count."""
+    """Return locations as a tree of their parts, without those below another one."""
     tree: _Tree = {}
     for location in sorted(locations, key=len, reverse=True):
         at = tree
@@ -464,7 +464,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _types_at(model: type[BaseModel], location: Sequence[int | str]) -> list[Any]:
-    """The types that a model has at a location."""
+    """Return the types that a model has at a location."""
     types: list[Any] = [model]
     for part in location:
         types = [inner for at in types for inner in _alternatives(_type_inside(at, part))]
@@ -472,7 +472,7 @@ def _types_at(model: type[BaseModel], location: Sequence[int | str]) -> list[Any
 
 
 def _type_inside(annotation: Any, part: int | str) -> Any:
-    """The type of an entry of a model, a mapping or a list."""
+    """Return the type of an entry of a model, a mapping or a list."""
     if _is_model(annotation):
         info = _fields(annotation).get(str(part))
         return info.annotation if info else None
@@ -481,7 +481,7 @@ def _type_inside(annotation: Any, part: int | str) -> Any:
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """The types that an annotation allows, without None."""
+    """Return the types that an annotation allows, without None."""
     if get_origin(annotation) is Annotated:
         return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -494,18 +494,18 @@ _NO_VALUE = refused("MSH001", "The key has no value.", remedy="Write a value, or
 
 @cache
 def _optional(model: type[BaseModel]) -> tuple[str, ...]:
-    """The keys that need not be written: their fields take None, but nobody means it who writes it."""
+    """Return the keys that need not be written: their fields take None, but a written null is a mistake."""
     return tuple(key for key, info in _fields(model).items() if not info.is_required() and info.default is None)
 
 
 @cache
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of a model by the keys of a configuration."""
+    """Return the fields of a model by the keys of a configuration."""
     return {info.alias or name: info for name, info in model.model_fields.items() if not info.exclude}
 
 
 def _without(value: Any, faults: _Tree) -> Any:
-    """A copy of the value without what the faults name; _ABSENT if they name the value, or what it does not have."""
+    """Return a copy of the value without what the faults name; _ABSENT if they name the value, or what it lacks."""
     if not faults:
         return _ABSENT
     if not isinstance(value, dict | list):
@@ -531,5 +531,5 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 def _kind(value: object) -> str:
-    """The type of the value in the words of YAML."""
+    """Return the type of the value in the words of YAML."""
     return next((name for kind, name in _KINDS if isinstance(value, kind)), f"a {type(value).__name__}")

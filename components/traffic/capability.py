@@ -161,7 +161,7 @@ def _rewrite(part: str) -> Uses:
 
 
 def _rewrites_every_path(rule: Rule) -> bool:
-    """True if every path gets a prefix. The prefix '/' in place of '/' changes nothing."""
+    """Return whether every path gets a prefix. The prefix '/' in place of '/' changes nothing."""
     paths = [match.path for match in rule.matches]
     return bool(rule.rewrite and rule.rewrite.prefix not in ("", "/")) and all(
         path in (None, TextMatch("prefix", "/")) for path in paths
@@ -169,7 +169,7 @@ def _rewrites_every_path(rule: Rule) -> bool:
 
 
 def _redirect(test: Callable[[Redirect, int], object]) -> Uses:
-    """Redirects, each with the port of the Service, that meet a test."""
+    """Find the redirects that meet a test, each called with the port of the Service."""
 
     def uses(route: Route) -> Iterator[str]:
         for rule in route.rules:
@@ -180,7 +180,7 @@ def _redirect(test: Callable[[Redirect, int], object]) -> Uses:
 
 
 def _port_left_out(redirect: Redirect, called: int) -> bool:
-    """True if the new address needs the port of its scheme in place of another one, at the host that was called.
+    """Return whether the new address needs the port of its scheme in place of another one, at the host that was called.
 
     From port 80 to HTTPS, Envoy takes the port away by itself (observed).
     """

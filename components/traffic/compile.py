@@ -59,7 +59,7 @@ class Compilation:
         return tuple(item.manifest for item in self.objects)
 
     def refuse(self) -> None:
-        """Raises ConfigurationError with all diagnostics if any of them is an error."""
+        """Raise ConfigurationError with all diagnostics if any of them is an error."""
         if errors(self.diagnostics):
             raise ConfigurationError(self.diagnostics)
 
@@ -71,7 +71,7 @@ def compile_routes(
     services: Iterable[Service] = (),
     mtls: Mtls = "strict",
 ) -> Compilation:
-    """Compiles routes for a mesh. Raises nothing; faults are in the result's diagnostics.
+    """Compile routes for a mesh. Raise nothing; faults are in the result's diagnostics.
 
     Args:
         routes: What `parse` gave.
@@ -148,7 +148,7 @@ def _too_much(route: Route, error: patterns.TooMuchWork) -> Diagnostic:
 
 
 def _with_catch_all(route: Route) -> tuple[Route, list[Diagnostic]]:
-    """The route with a rule for the rest. On both meshes a request that no rule matches gets 404."""
+    """Return the route with a rule for the rest. On both meshes a request that no rule matches gets 404."""
     everything = Match()
     if not route.rules or any(
         not rule.matches or any(covers(match, everything) for match in rule.matches) for rule in route.rules
@@ -171,7 +171,7 @@ def _with_catch_all(route: Route) -> tuple[Route, list[Diagnostic]]:
 
 
 def _choose(route: Route, mesh: str, targets: Sequence[Target]) -> tuple[Planned | None, list[Diagnostic]]:
-    """The target of a route, and the diagnostics."""
+    """Return the target of a route, and the diagnostics."""
     ours = [target for target in targets if target.mesh == mesh]
     candidates = [target for target in ours if route.api in ("auto", target.api)]
     if not candidates:
@@ -205,7 +205,7 @@ def _reason(route: Route, target: Target, refused: list[tuple[Target, list[Diagn
 
 
 def _mixed_targets(planned: Sequence[Planned]) -> Iterable[Diagnostic]:
-    """Routes for two ports of one Service in two APIs, or in one that does not tell ports apart."""
+    """Refuse routes for two ports of one Service in two APIs, or in one that does not tell ports apart."""
     for plans in by_service(plan for plan in planned if plan.target.governs(plan.route)).values():
         owner = plans[0]
         for plan in plans[1:]:
@@ -280,7 +280,7 @@ def _write_version_services(planned: Sequence[Planned], known: Sequence[Service]
 
 
 def _summary(plan: Planned, objects: list[str]) -> dict[str, Any]:
-    """The entry of a route in the stack output `trafficSplits`."""
+    """Return the entry of a route in the stack output `trafficSplits`."""
     route = plan.route
     return {
         "namespace": route.service.namespace,

@@ -10,7 +10,7 @@ LONGEST_DURATION = 86_400_000
 
 
 def duration_text(milliseconds: int) -> str:
-    """The duration as an integer and one unit, `90s` or `1500ms`: the form that every target reads the same.
+    """Return the duration as an integer and one unit, `90s` or `1500ms`: the form that every target reads the same.
 
     Linkerd drops or rejects `1m30s`, the Gateway API takes at most five digits (Linkerd edge-26.8.3, observed;
     Gateway API v1.5.1, GEP-2257).
@@ -19,14 +19,14 @@ def duration_text(milliseconds: int) -> str:
 
 
 def milliseconds(text: str) -> int | None:
-    """The milliseconds of a duration that is written as an integer and one unit; None if it is not."""
+    """Return the milliseconds of a duration that is written as an integer and one unit; None if it is not."""
     found = _DURATION.fullmatch(text)
     duration = int(found[1]) * _UNIT_MS[found[2]] if found else 0
     return duration if 0 < duration <= LONGEST_DURATION else None
 
 
 def duration_remedy(value: object) -> str:
-    """Writes out what a compound or fractional duration comes to, where that is clear."""
+    """Return the remedy for what is not a duration: the same one as an integer and one unit, where that is clear."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return "Add the unit, such as s or ms."
     if not isinstance(value, str):

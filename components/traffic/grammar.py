@@ -273,7 +273,7 @@ def _unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
     entries: Iterable[tuple[int | str, str]] = ((name, name.lower()) for name in items) if named else enumerate(items)
     seen: dict[str, int | str] = {}
     repeated = [(place, entry) for place, entry in entries if seen.setdefault(entry, place) != place]
-    refuse_all(((place,), refused("MSH012", f"'{entry}' stands here already.")) for place, entry in repeated)
+    refuse_all(((place,), refused("MSH012", f"'{entry}' is listed here already.")) for place, entry in repeated)
     return items
 
 

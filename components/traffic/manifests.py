@@ -23,7 +23,7 @@ def manifest(
     *,
     annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """A Kubernetes object with meshup's label."""
+    """Write a Kubernetes object with meshup's label."""
     metadata: Manifest = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
     if annotations:
         metadata["annotations"] = dict(sorted(annotations.items()))
@@ -31,7 +31,7 @@ def manifest(
 
 
 def filled(entries: Manifest) -> Manifest:
-    """The entries that have a value: neither None nor an empty text, list or mapping."""
+    """Return the entries that have a value: neither None nor an empty text, list or mapping."""
     return {key: value for key, value in entries.items() if value is not None and value not in ("", [], {})}
 
 
@@ -41,30 +41,30 @@ def reference(item: Manifest) -> str:
 
 
 def version_service_name(destination: Destination) -> str:
-    """The Service that selects only the pods of one version, or the Service itself."""
+    """Return the Service that selects only the pods of one version, or the Service itself."""
     service = destination.service.name
     return f"{service}-{destination.version.name}" if destination.version else service
 
 
 def egress_name(host: str) -> str:
-    """The name of the objects for a host outside the mesh. A wildcard and a host never get the same."""
+    """Return the name of the objects for a host outside the mesh. A wildcard and a host never get the same."""
     return f"any-egress-{host[2:]}" if host.startswith("*.") else f"egress-{host}"
 
 
 def quote(text: str) -> str:
-    """The text as a literal in a regular expression that RE2 and Rust's regex crate read the same."""
+    """Return the text as a literal in a regular expression that RE2 and Rust's regex crate read the same."""
     return "".join(f"\\{character}" if character in _META else character for character in text)
 
 
 def written_as(condition: TextMatch, kinds: Collection[TextMatchKind]) -> TextMatch:
-    """The condition in one of the kinds of comparison that an API has: what it lacks becomes a regular expression."""
+    """Return the condition in a kind of comparison that the API has, else as a regular expression."""
     if condition.kind in kinds:
         return condition
     return TextMatch("regex", quote(condition.value) + ".*")
 
 
 def cookie_pattern(cookies: tuple[tuple[str, TextMatch], ...]) -> str:
-    """A pattern for the whole Cookie header that holds when every cookie is there, in any order.
+    """Return a pattern for the whole Cookie header that holds when every cookie is there, in any order.
 
     Neither RE2 nor Rust has look-ahead, so the orders are written out; the parser allows at most three cookies.
     """
@@ -81,7 +81,7 @@ def _cookie_value(match: TextMatch) -> str:
 
 
 def all_headers(match: Match) -> list[tuple[str, TextMatch]]:
-    """The header conditions, with the cookies as one condition on the Cookie header; sorted by name."""
+    """Return the header conditions, with the cookies as one condition on the Cookie header; sorted by name."""
     headers = list(match.headers)
     if match.cookies:
         headers.append(("cookie", TextMatch("regex", cookie_pattern(match.cookies))))
@@ -90,7 +90,7 @@ def all_headers(match: Match) -> list[tuple[str, TextMatch]]:
 
 
 def match_text(matches: Sequence[Match]) -> str:
-    """The condition of a rule in words: `all`, or the alternatives joined by ` or `."""
+    """Return the condition of a rule in words: `all`, or the alternatives joined by ` or `."""
     return " or ".join(_one_match_text(match) for match in matches) or "all"
 
 

@@ -335,7 +335,7 @@ class _Parser:
         seen: dict[Destination, str] = {}
         for backend in backends:
             if seen.setdefault(backend.destination, backend.where) != backend.where:
-                message = f"The same backend stands at {seen[backend.destination]}."
+                message = f"The same backend is at {seen[backend.destination]}."
                 self.fault("MSH114", backend.where, backend.destination.label, message)
         return tuple(backends)
 

@@ -45,30 +45,30 @@ class Proxy:
     joins_http2_cookies: bool = False
 
     def path(self, path: str) -> str:
-        """The path as it is compared."""
+        """Return the path as it is compared."""
         if self.strips_dot_parameters:
             path = _DOT_PARAMETERS.sub(r"\1", path)
         return canonical_path(path) if self.normalises_paths else path
 
     def headers(self, headers: Pairs) -> dict[str, list[str]]:
-        """The values that each header is compared by; any of them may meet a condition."""
-        found: dict[str, list[str]] = {}
+        """Return the values that each header is compared by; any of them may meet a condition."""
+        repeated: dict[str, list[str]] = {}
         for name, value in headers:
-            found.setdefault(name, []).append(value)
+            repeated.setdefault(name, []).append(value)
         return {
             name: [",".join(values)] if self.joins_headers or name in self.always_joined else values
-            for name, values in found.items()
+            for name, values in repeated.items()
         }
 
     def header_text(self, value: str) -> str | None:
-        """The text of a header that patterns are compared with. A value is sent in UTF-8."""
+        """Return the text of a header that patterns are compared with. A value is sent in UTF-8."""
         return self.characters(value.encode("utf-8", "surrogateescape"))
 
     def parameters(self, query: Pairs) -> dict[str, list[str]]:
-        """The values that each query parameter is compared by; any of them may meet a condition."""
+        """Return the values that each query parameter is compared by; any of them may meet a condition."""
         if not self.decodes_parameters:
             return {name: [value] for name, value in reversed(query)}
-        found: dict[str, list[str]] = {}
+        decoded: dict[str, list[str]] = {}
         for name, value in query:
-            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
-        return found
+            decoded.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+        return decoded

@@ -113,8 +113,8 @@ class DataPlane(ABC):
         As those of the pinned version do where the version says nothing, and for a development build: the embedded
         cluster has one, and its Envoy reads as that of the pinned version (docs/embedded-envoy.md).
         """
-        found = None if version.endswith("-dev") else _NUMBER.match(version)
-        number = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+        numbers = None if version.endswith("-dev") else _NUMBER.match(version)
+        number = (int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers else (0, 0, 0)
         return next((proxy for first, proxy in self.proxies if first <= number), self.pinned)
 
     def check(self, route: Route) -> Iterable[Diagnostic]:
@@ -178,21 +178,21 @@ class Target(ABC):
         return self
 
     def every_path(self, route: Route) -> TextMatch:
-        """How "every path" is written."""
+        """Return how "every path" is written."""
         del route
         return EVERY_PATH
 
     def rankings(self, route: Route) -> Sequence[Ranking]:
-        """How matches are ranked by the pinned version, then by others; none if the order of the list is kept."""
+        """Return the rankings of the pinned version, then of others; none if the order of the list is kept."""
         del route
         return ()
 
     def groups(self, route: Route) -> Sequence[Sequence[Rule]]:
-        """The rules by the object that carries them."""
+        """Return the rules by the object that carries them."""
         return [route.rules]
 
     def call_reading(self, route: Route) -> CallReading | None:
-        """How conditions on gRPC are compared; None for the path and the method that they stand for."""
+        """Return how conditions on gRPC are compared; None for the path and the method that they stand for."""
         del route
         return CallReading()
 
@@ -202,7 +202,7 @@ class Target(ABC):
         return ()
 
     def governs(self, route: Route) -> bool:
-        """True if requests to the Service go by this API, so that no other one can govern them."""
+        """Return whether requests to the Service go by this API, so that no other one can govern them."""
         return bool(route.rules)
 
     def check_beside(self, owner: Route, route: Route) -> Iterable[Diagnostic]:
@@ -211,7 +211,7 @@ class Target(ABC):
         return ()
 
     def shared_by(self, route: Route) -> Hashable:
-        """What the routes have in common that are written together."""
+        """Return a key that is equal for the routes which are written into one object."""
         return route.key
 
     @abstractmethod
@@ -240,41 +240,41 @@ class Planned:
 
 
 def place(service: Service) -> tuple[str, str]:
-    """What identifies a Service: namespace and name."""
+    """Return what identifies a Service: namespace and name."""
     return service.namespace, service.name
 
 
 def by_service(planned: Iterable[Planned]) -> dict[tuple[str, str], list[Planned]]:
-    """Routes by the Service that they govern."""
-    found: dict[tuple[str, str], list[Planned]] = {}
+    """Return routes by the Service that they govern."""
+    plans: dict[tuple[str, str], list[Planned]] = {}
     for plan in planned:
-        found.setdefault(place(plan.route.service), []).append(plan)
-    return found
+        plans.setdefault(place(plan.route.service), []).append(plan)
+    return plans
 
 
 def readers(targets: Iterable[Target]) -> dict[str, Reader]:
-    """How the destinations of an object are read, by its kind, for all that targets write."""
+    """Return how the destinations of an object are read, by its kind, for all that targets write."""
     return {kind: read for t in targets for kind, read in (*t.plane.readers.items(), *t.readers.items())}
 
 
 def egress_by_namespace(planned: Iterable[Planned]) -> Iterator[tuple[str, list[Egress], list[str]]]:
-    """For each namespace, the hosts outside the mesh, each port of them once, and the routes that declare them."""
-    found: dict[str, dict[tuple[str, int], Egress]] = {}
+    """Yield each namespace with its hosts outside the mesh, each port once, and the routes that declare them."""
+    egresses: dict[str, dict[tuple[str, int], Egress]] = {}
     keys: dict[str, dict[str, None]] = {}
     for plan in planned:
         for egress in plan.route.egress:
             namespace = plan.route.service.namespace
-            found.setdefault(namespace, {}).setdefault((egress.host, egress.port), egress)
+            egresses.setdefault(namespace, {}).setdefault((egress.host, egress.port), egress)
             keys.setdefault(namespace, {})[plan.route.key] = None
-    for namespace, hosts in found.items():
+    for namespace, hosts in egresses.items():
         yield namespace, [hosts[key] for key in sorted(hosts)], [*keys[namespace]]
 
 
 def versioned(route: Route) -> list[Service]:
-    """The Services of which a route names versions, once each, in order of first use."""
-    found: dict[tuple[str, str], Service] = {}
+    """Return the Services of which a route names versions, once each, in order of first use."""
+    services: dict[tuple[str, str], Service] = {}
     for rule in route.rules:
         for destination in (*(b.destination for b in rule.backends), *(m.destination for m in rule.mirrors)):
             if destination.version:
-                found.setdefault(place(destination.service), destination.service)
-    return list(found.values())
+                services.setdefault(place(destination.service), destination.service)
+    return list(services.values())

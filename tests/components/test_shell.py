@@ -58,7 +58,7 @@ def test_a_cluster_that_has_nothing_of_the_plan_is_taken(api: Api) -> None:
     api.answers["/api/v1/namespaces"] = (200, {"items": None})
     prepared = program.prepare(raw(), stack_of(environ=os.environ))
     assert (prepared.settings.mesh, prepared.plan.mesh.name) == ("istio", "istio")
-    assert not prepared.claims.taken
+    assert not prepared.claims.taken_over
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -101,7 +101,7 @@ ISTIO = Istio()
 
 
 def _users(planned: Sequence[Planned]) -> Iterable[tuple[Service, list[Planned]]]:
-    """Every Service that a route governs or names a version of, with those routes; its own routes first."""
+    """Return every Service that a route governs or names a version of, with those routes; its own routes first."""
     found = {key: (plans[0].route.service, plans) for key, plans in by_service(planned).items()}
     for plan in planned:
         for service in versioned(plan.route):
@@ -178,7 +178,7 @@ def _rate_limit(route: Route, limit: RateLimit) -> Manifest:
 
 
 def _egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
-    """A ServiceEntry for each host outside the mesh, for the workloads of one namespace."""
+    """Write a ServiceEntry for each host outside the mesh, for the workloads of one namespace."""
     by_host: dict[str, dict[int, Egress]] = {}
     for host in hosts:
         by_host.setdefault(host.host, {}).setdefault(host.port, host)

@@ -20,7 +20,7 @@ _LOAD_BALANCER = {"round-robin": "ROUND_ROBIN", "least-request": "LEAST_REQUEST"
 
 
 def destination_rule(service: Service, route: Route | None) -> Manifest:
-    """The DestinationRule of a Service: all its versions as subsets, and the policies of its route."""
+    """Write the DestinationRule of a Service: all its versions as subsets, and the policies of its route."""
     spec: Manifest = {"host": service.host}
     policy = traffic_policy(route) if route else {}
     if policy:
@@ -31,7 +31,7 @@ def destination_rule(service: Service, route: Route | None) -> Manifest:
 
 
 def backend_rule(name: str, namespace: str, route: Route) -> Manifest:
-    """A DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not the
+    """Write a DestinationRule for a backend Service of an HTTPRoute: there, policies belong to the backend, not the
     parent.
     """
     host = f"{name}.{namespace}.svc.{route.service.domain}"

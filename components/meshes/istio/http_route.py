@@ -76,7 +76,7 @@ def _rank(atom: Atom, _: int) -> Rank:
 
 
 def _grpc_rank(atom: Atom, _: int) -> Rank:
-    """A GRPCRoute sets no method, and no path at all for every call."""
+    """Rank a match of a GRPCRoute, which sets no method, and no path at all for every call."""
     if not atom.match.grpc_service:
         return (-1, 0, 0, atom.header_count, 0)
     return (_KIND_RANK[atom.path.kind], len(atom.path.value), 0, atom.header_count, len(atom.match.query))

@@ -26,7 +26,7 @@ _ALWAYS_JOINED = frozenset(
 
 
 def _code_points(value: bytes) -> str | None:
-    """The characters that RE2 sees in UTF-8, or None: a text that is none meets no pattern.
+    """Return the characters that RE2 sees in UTF-8, or None for invalid UTF-8, which meets no pattern.
 
     Beyond ASCII, only how many there are matters, because patterns are ASCII. RE2's `.` takes overlong forms and
     surrogates of three bytes too.

@@ -80,7 +80,7 @@ class VirtualService(Target):
     )
 
     def shared_by(self, route: Route) -> Hashable:
-        """The routes of all ports of a Service are in one object."""
+        """Return the Service: the routes of all its ports are in one object."""
         return place(route.service)
 
     def write(self, routes: Sequence[Route]) -> Iterator[Manifest]:
@@ -185,7 +185,7 @@ def _matches(matches: Iterable[Match], port: Port | None) -> list[Manifest]:
 
 
 def _match(match: Match) -> list[Manifest]:
-    """One condition, or two where a prefix of whole segments needs them: VirtualService prefixes count characters."""
+    """Write one condition, or two for a prefix of whole segments: VirtualService prefixes count characters."""
     rest = filled(
         {
             "method": {"exact": match.method or "POST"} if match.method or match.grpc_service else None,
@@ -206,12 +206,12 @@ def _match(match: Match) -> list[Manifest]:
 
 
 def _string_match(match: TextMatch) -> Manifest:
-    """A header condition. An empty one holds when the header is there."""
+    """Write a header condition. An empty one holds when the header is there."""
     return {} if match.kind == "present" else {match.kind: match.value}
 
 
 def _query_match(match: TextMatch) -> Manifest:
-    """A query condition: only exact and regex are served."""
+    """Write a query condition: only exact and regex are served."""
     written = written_as(match, EXACT_OR_REGEX)
     return {written.kind: written.value}
 
@@ -257,7 +257,7 @@ def _rewrite(rewrite: Rewrite, matches: Sequence[Match]) -> Manifest:
 
 
 def _prefix_rewrite(prefix: str, replacement: str) -> Manifest:
-    """Replaces a prefix of whole segments without doubling or losing a slash: /a and /a/b become /x and /x/b."""
+    """Replace a prefix of whole segments without doubling or losing a slash: /a and /a/b become /x and /x/b."""
     old = "" if prefix == "/" else quote(prefix)
     new = "" if replacement == "/" else replacement.replace("\\", "\\\\")
     if not new:

@@ -148,7 +148,7 @@ def check_nodes(args: LinkerdArgs, nodes: Sequence[Mapping[str, Any]]) -> list[D
 
 
 def takes_pods(node: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether a node takes pods of the control plane: ready, not cordoned, selected, its taints tolerated.
+    """Return whether a node takes pods of the control plane: ready, not cordoned, selected, its taints tolerated.
 
     Args:
         node: A node, as the API server has it.

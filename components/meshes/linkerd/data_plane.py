@@ -100,7 +100,7 @@ LINKERD = Linkerd()
 
 
 def _breaker_annotations(breaker: CircuitBreaker) -> dict[str, str]:
-    """Circuit breaking as annotations of the Service that clients call; it holds for all backends of its routes."""
+    """Write circuit breaking as annotations of the Service that clients call; it holds for its routes' backends."""
     prefix = "balancer.linkerd.io/failure-accrual"
     annotations = {prefix: "consecutive", f"{prefix}-consecutive-max-failures": str(breaker.consecutive_errors)}
     shortest, longest = breaker.ejection, breaker.max_ejection
@@ -117,7 +117,7 @@ def _breaker_annotations(breaker: CircuitBreaker) -> dict[str, str]:
 
 
 def _service_patch(service: Service, breaker: CircuitBreaker) -> Manifest:
-    """Annotations for a Service that somebody else owns."""
+    """Write annotations for a Service that somebody else owns."""
     annotations = _breaker_annotations(breaker)
     metadata: Manifest = {"name": service.name, "namespace": service.namespace, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
@@ -133,7 +133,7 @@ def _rate_limit(route: Route, limit: RateLimit, server: Server) -> Manifest:
 
 
 def _egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
-    """The EgressNetwork of a namespace, and a route for each HTTP host."""
+    """Write the EgressNetwork of a namespace, and a route for each HTTP host."""
     network = manifest(POLICY_API_VERSION, "EgressNetwork", EGRESS_NETWORK, namespace, {"trafficPolicy": "Allow"})
     objects = [network]
     for host in hosts:

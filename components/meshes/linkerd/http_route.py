@@ -85,7 +85,7 @@ class LinkerdRoute(GatewayApiTarget):
         return _AT_EDGE
 
     def parts(self, route: Route) -> list[RoutePart]:
-        """The rules by the annotations that they need.
+        """Return the rules by the annotations that they need.
 
         The last rule's object has the name of the Service, the others that of their first rule behind it.
         """
@@ -99,7 +99,7 @@ class LinkerdRoute(GatewayApiTarget):
         ]
 
     def rankings(self, route: Route) -> Sequence[Ranking]:
-        """The longer matched part of the path, where exact and regex count the whole path; then more headers, more
+        """Rank by the longer matched part of the path, where exact and regex count all of it; then more headers, more
         query parameters, a method; then the order of the list within one object (linkerd/http/route and observed).
 
         Other versions of the proxy rank a method before headers and query parameters (linkerd2-proxy 3865944); what was
@@ -112,7 +112,7 @@ class LinkerdRoute(GatewayApiTarget):
         return [Ranking(rank, by_path=True) for rank in ((_rank, _other_rank) if differ else (_rank,))]
 
     def governs(self, route: Route) -> bool:
-        """A ServiceProfile takes the circuit breaker from its Service as well, whatever route declares it."""
+        """Return whether there are rules or a breaker: a ServiceProfile switches both off for its Service."""
         return bool(route.rules or route.circuit_breaker)
 
     def check(self, route: Route) -> Iterator[Diagnostic]:

@@ -10,7 +10,7 @@ _VISIBLE = re.compile(r"[\t -~]*")
 
 
 def _visible(value: bytes) -> str | None:
-    """The text, or None unless it is visible ASCII (`HeaderValue::to_str` of Rust's http crate)."""
+    """Return the text, or None unless it is visible ASCII (`HeaderValue::to_str` of Rust's http crate)."""
     text = value.decode("latin-1")
     return text if _VISIBLE.fullmatch(text) else None
 

@@ -146,7 +146,7 @@ def _spec(route: Route) -> Manifest:
 
 
 def _condition(match: Match) -> Manifest:
-    """Path and method; the pattern is anchored by Linkerd."""
+    """Write path and method; Linkerd anchors the pattern."""
     path = path_of(match)
     if path.kind == "exact":
         pattern = quote(path.value)

@@ -67,7 +67,7 @@ def test_a_key_that_stands_twice_is_refused_as_pulumi_does(project: Path) -> Non
     file.write_text("config:\n  meshup:traffic:\n    reviews:\n      split: {v1: 100, v2: 0, v1: 0}\n")
     code, _, err = run(project)
     assert code == 2
-    assert "the key 'v1' stands twice" in err
+    assert "the key 'v1' appears twice" in err
 
 
 def test_a_path_that_is_none_is_refused_with_an_example(project: Path) -> None:

@@ -24,7 +24,7 @@ def test_an_empty_cluster_has_nothing_against_the_plan() -> None:
 def test_what_an_interrupted_run_of_this_stack_made_is_taken_over() -> None:
     plan, claims, found = compare(raw(), view_of(namespace("bookinfo", OWNER)))
     assert [namespace["name"] for namespace in plan.namespaces] == ["bookinfo"]
-    assert (claims.taken, found) == ({}, [])
+    assert (claims.taken_over, found) == ({}, [])
 
 
 def test_what_belongs_to_somebody_else_is_refused() -> None:

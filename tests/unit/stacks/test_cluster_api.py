@@ -196,7 +196,7 @@ USERS: list[tuple[dict[str, Any], str]] = [
     ({"auth-provider": {"name": "gcp"}}, "gone from Kubernetes clients"),
     ({"auth-provider": {"name": "oidc", "config": {"id-token": 5}}}, "auth-provider oidc failed"),
     ({"tokenFile": "/no/such/token"}, "tokenFile of the kubeconfig is /no/such/token: No such file"),
-    ({"tokenFile": "/dev"}, "no regular file"),
+    ({"tokenFile": "/dev"}, "not a regular file"),
     ({"token": 5}, "no text"),
     ({"token": f"{SECRET}\n{SECRET}"}, "no header may have"),
     ({"client-certificate": "/no/such/crt", "client-key": "/no/such/key"}, "/no/such/crt"),

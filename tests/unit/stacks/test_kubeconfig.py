@@ -84,7 +84,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (user(**{"client-key-data": "%hunter2"}), "users[0].user.client-key-data must be base64"),
     (CONFIG | {"users": [*CONFIG["users"], *CONFIG["users"]]}, "users has two entries of one name"),
     (CONFIG | {"kind": "Pod"}, "kind must be that of a kubeconfig"),
-    (CONFIG | {"x": settings.nested(settings.MOST_DEPTH)}, "more than 100 mappings and lists"),
+    (CONFIG | {"x": settings.nested(settings.MOST_DEPTH)}, "nested more than 100 deep"),
 ]
 
 

@@ -38,10 +38,10 @@ def test_only_an_object_of_this_stack_is_taken_over(name: str) -> None:
     metadata: dict[str, Any] = {"annotations": {ownership.ANNOTATION: carried} if carried else None}
     there = {} if carried is None else {NAMESPACE: metadata}
     found = ownership.claims([NAMESPACE], there, OWNER, lambda stack: states.get(stack, {}))
-    taken = ["taken"] if found.taken else []
+    taken = ["taken"] if found.taken_over else []
     errors = [fault for fault in found.diagnostics if fault.severity == "error"]
     assert [*taken, *found.former, *(fault.code for fault in errors)] == expected
-    assert found.taken in ({}, HAS_IT)
+    assert found.taken_over in ({}, HAS_IT)
     assert [fault.code for fault in found.diagnostics if fault not in errors] == ["MSH037" for _ in taken]
     assert all(fault.path == "Namespace/bookinfo" for fault in errors)
 

@@ -88,7 +88,7 @@ def check_provided(
         diagnostics += _check_authority(anchor, path, "trust anchor")
         diagnostics += _check_time(anchor, path, "trust anchor", now, minimum_days)
         if anchor in anchors[:index]:
-            message = "The same trust anchor stands twice in the bundle."
+            message = "The bundle has the same trust anchor twice."
             diagnostics.append(Diagnostic("MSH219", path, _text(anchor.subject), message))
     if chain:
         issuer = chain[0]

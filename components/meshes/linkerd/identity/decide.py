@@ -67,7 +67,7 @@ def decide(
             Diagnostic("MSH218", _PATH, None, message, ", ".join(_MATERIAL), "Give what is missing as well.")
         )
     if settings.issuer_key is not None and not is_secret:
-        message = "The private key stands in plain text in the stack's configuration file."
+        message = "The private key is in plain text in the stack's configuration file."
         remedy = "pulumi config set --secret --path identity.issuerKey; and replace the key, since the file had it."
         diagnostics.append(Diagnostic("MSH222", f"{_PATH}.issuerKey", "[secret]", message, "a secret", remedy))
     source = "provided" if given else "external" if settings.external_ca else "managed"
