@@ -197,7 +197,7 @@ USERS: list[tuple[dict[str, Any], str]] = [
     ({"auth-provider": {"name": "oidc", "config": {"id-token": 5}}}, "auth-provider oidc failed"),
     ({"tokenFile": "/no/such/token"}, "tokenFile of the kubeconfig is /no/such/token: No such file"),
     ({"tokenFile": "/dev"}, "not a regular file"),
-    ({"token": 5}, "no text"),
+    ({"token": 5}, "not text"),
     ({"token": f"{SECRET}\n{SECRET}"}, "no header may have"),
     ({"client-certificate": "/no/such/crt", "client-key": "/no/such/key"}, "/no/such/crt"),
     ({"client-certificate-data": encoded(USER.certificate_pem)}, "without its key"),
