@@ -7,7 +7,8 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,12 +17,19 @@ from devcluster.stack import Stack
 from devcluster.stackfile import with_settings
 from stacks.namespaces import RESTART_ANNOTATION
 from stacks.patches import field_manager
-from tests.conftest import program
+from tests.conftest import as_account, grant, program
 
 pytestmark = pytest.mark.cluster
 
 WORKLOADS = {"Deployment": "web", "StatefulSet": "db", "DaemonSet": "agent"}
 SETTINGS: dict[str, Any] = {"meshup:traffic": {}, "meshup:istio": {"webhooks": False}}
+
+
+class Estate(NamedTuple):
+    """A stack of an account that has the documented rights and no others, and the same as an administrator."""
+
+    stack: Stack
+    admin: Stack
 
 
 def run(stack: Stack, *argv: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
@@ -41,11 +49,9 @@ def pulumi(stack: Stack, *argv: str) -> str:
 
 
 def up(stack: Stack, namespaces: Mapping[str, Any]) -> str:
-    """Configure namespaces, bring them up, and see that nothing is left to do."""
+    """Configure namespaces and bring them up."""
     configure(stack, namespaces)
-    said = pulumi(stack, "up", "--yes", "--skip-preview")
-    pulumi(stack, "preview", "--expect-no-changes")
-    return said
+    return pulumi(stack, "up", "--yes", "--skip-preview")
 
 
 def configure(stack: Stack, namespaces: Mapping[str, Any]) -> None:
@@ -97,9 +103,9 @@ def workload(kind: str, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stack(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def estate(embedded: Embedded, tmp_path: Path) -> Iterator[Estate]:
     embedded.toolbox.ensure(["kubectl"])
-    with program(embedded, tmp_path_factory.mktemp("own-namespaces") / "program", SETTINGS) as subject:
+    with program(embedded, tmp_path / "program", SETTINGS) as subject:
         text = re.sub(r"(?m)^( *)meshup:apps:.*\n( *- .*\n)*", r"\1meshup:apps: []\n", subject.file.read_text())
         subject.file.write_text(text)
         command(subject, "kubectl", "create", "namespace", "shop")
@@ -108,66 +114,69 @@ def stack(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Itera
         command(subject, "kubectl", "create", "--filename", "-", stdin=json.dumps(made))
         for kind, name in WORKLOADS.items():
             command(subject, "kubectl", "--namespace", "shop", "rollout", "status", f"{kind}/{name}", "--timeout=60s")
+        account = as_account(embedded, subject, tmp_path, "joiner")
+        grant(embedded, "joiner", "istio")
         try:
-            yield subject
+            yield Estate(account, subject)
         finally:
             command(subject, "kubectl", "delete", "namespace", "shop", "--ignore-not-found")
 
 
-def test_a_namespace_of_somebody_else_joins_restarts_its_workloads_and_leaves_as_it_was(stack: Stack) -> None:
-    pulumi(stack, "up", "--yes", "--skip-preview")
-    before = restarted(stack)
+def test_a_namespace_of_somebody_else_joins_restarts_its_workloads_and_leaves_as_it_was(estate: Estate) -> None:
+    stack, admin = estate
+    before = restarted(admin)
     configure(stack, {"absent": {}})
     assert refused(stack) == ["MSH040"]
 
     # Joined without a restart: the pods are reported.
     said = up(stack, {"shop": {}, "default": {}})
     assert "kubectl --namespace shop rollout restart" in said
-    assert labels(stack) == {"team": "a", "istio-injection": "enabled"}
-    assert labels(stack, "default") == {"istio-injection": "enabled"}
-    assert restarted(stack) == before
+    assert labels(admin) == {"team": "a", "istio-injection": "enabled"}
+    assert labels(admin, "default") == {"istio-injection": "enabled"}
+    assert restarted(admin) == before
 
     # Each workload is restarted once, under the field manager of the stack, and not again.
     state = stack.project / "state.json"
     state.write_text(pulumi(stack, "stack", "export"))
     up(stack, {"shop": {"restart": True}, "default": {}})
-    after = restarted(stack)
+    pulumi(stack, "preview", "--expect-no-changes")
+    after = restarted(admin)
     assert {name: count for name, (count, _) in after.items()} == {
         name: count + 1 for name, (count, _) in before.items()
     }
     assert len({value for _, value in after.values()}) == 1
     manager = field_manager(f"organization/meshup/{stack.name}")
     for kind, name in (*WORKLOADS.items(), ("namespace", "shop")):
-        managers = [entry["manager"] for entry in live(stack, kind, name)["metadata"]["managedFields"]]
+        managers = [entry["manager"] for entry in live(admin, kind, name)["metadata"]["managedFields"]]
         assert [entry for entry in managers if entry.startswith(("meshup", "pulumi"))] == [manager]
     # To ask for no further restarts takes none back.
-    up(stack, {"shop": {}, "default": {}})
-    assert restarted(stack) == after
+    configure(stack, {"shop": {}, "default": {}})
+    pulumi(stack, "preview", "--expect-no-changes")
 
     # As after `kill -9` before the state was written: the next run finds its own fields, and nobody restarts again.
     pulumi(stack, "stack", "import", "--file", str(state))
     up(stack, {"shop": {"restart": True}, "default": {}})
-    assert restarted(stack) == after
+    assert restarted(admin) == after
 
     # Somebody else wants another value.
-    command(stack, "kubectl", "label", "--overwrite", "namespace", "shop", "istio-injection=disabled")
+    command(admin, "kubectl", "label", "--overwrite", "namespace", "shop", "istio-injection=disabled")
     assert refused(stack) == ["MSH042"]
     up(stack, {"shop": {"restart": True, "takeOver": True}, "default": {}})
-    assert labels(stack)["istio-injection"] == "enabled"
+    assert labels(admin)["istio-injection"] == "enabled"
     # Somebody takes it away, which only a refresh sees.
-    command(stack, "kubectl", "label", "namespace", "shop", "istio-injection-")
+    command(admin, "kubectl", "label", "namespace", "shop", "istio-injection-")
     assert "MSH047" in pulumi(stack, "preview", "--expect-no-changes")
     pulumi(stack, "up", "--yes", "--skip-preview", "--refresh")
-    assert labels(stack)["istio-injection"] == "enabled"
-    assert restarted(stack) == after
+    assert labels(admin)["istio-injection"] == "enabled"
+    assert restarted(admin) == after
 
     # It leaves: first the label, then the workloads restart, without a sidecar.
     said = up(stack, {"default": {}})
     assert said.index("namespace-shop-leave deleted") < said.index("namespace-shop-deployment-web-restart deleting")
-    assert labels(stack) == {"team": "a"}
-    assert "annotations" not in live(stack, "namespace", "shop")["metadata"]
-    assert restarted(stack) == {name: (count + 1, "") for name, (count, _) in after.items()}
+    assert labels(admin) == {"team": "a"}
+    assert "annotations" not in live(admin, "namespace", "shop")["metadata"]
+    assert restarted(admin) == {name: (count + 1, "") for name, (count, _) in after.items()}
 
     pulumi(stack, "destroy", "--yes", "--skip-preview")
-    assert labels(stack, "default") == {}
-    assert labels(stack) == {"team": "a"}
+    assert labels(admin, "default") == {}
+    assert labels(admin) == {"team": "a"}

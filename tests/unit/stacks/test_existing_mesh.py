@@ -259,3 +259,43 @@ def test_a_stack_that_has_installed_the_mesh_does_not_delete_it() -> None:
     assert [fault.code for fault in compare(raw(**EXISTING), view_of(own, namespace))[2]] == ["MSH057"]
     namespace["metadata"]["annotations"] = {ANNOTATION: "organization/meshup/platform"}
     assert compare(raw(**EXISTING), view_of(own, namespace))[2] == []
+
+
+def pod(name: str, container: str, image: str, **annotations: str) -> Json:
+    metadata: Json = {"name": name, "namespace": "shop", "annotations": annotations}
+    return item("Pod", metadata, spec={"containers": [{"name": container, "image": image}]}, status={})
+
+
+def test_namespaces_of_ones_own_join_a_mesh_that_is_there_and_pods_of_another_version_are_listed() -> None:
+    """Its revision may be a tag, so only the version is compared; whether it has a CNI plugin is not known."""
+    shop = item("Namespace", {"name": "shop", "labels": {"pod-security.kubernetes.io/enforce": "baseline"}})
+    own: Json = {"apps": [], "traffic": {}, "namespaces": {"shop": {}}}
+    status = {"sidecar.istio.io/status": '{"revision": "b"}'}
+    meshes: list[tuple[Json, list[Json], list[Json], Json]] = [
+        (
+            {"istio": {"install": False, "revision": "prod"}},
+            [istiod("b"), injector("b"), injector("b", tag="prod")],
+            [
+                pod("old", "istio-proxy", "a/proxyv2:1.29.0", **status),
+                pod("new", "istio-proxy", "a/b:1.30.3", **status),
+            ],
+            {"labels": {"istio.io/rev": "prod"}},
+        ),
+        (
+            LINKERD,
+            linkerd(),
+            [pod("old", "linkerd-proxy", "a/b:edge-26.7.1"), pod("new", "linkerd-proxy", "a/b:edge-26.8.3")],
+            {"annotations": {"linkerd.io/inject": "enabled"}},
+        ),
+    ]
+    for config, live, pods, member in meshes:
+        plan, _, diagnostics = compare(raw(**own, **config), view_of(shop, *live, *pods))
+        (joined,) = plan.joined
+        assert joined.patch is not None
+        for kind, wanted in member.items():
+            assert joined.patch["metadata"][kind].items() >= wanted.items()
+        warnings = {fault.code: fault.message for fault in diagnostics if fault.severity == "warning"}
+        assert set(warnings) == {"MSH045", "MSH046"}
+        assert "1 pod does not have the sidecar" in warnings["MSH046"]
+        assert "pod/old" in warnings["MSH046"]
+        assert [fault.code for fault in diagnostics if fault.severity == "error"] == []
