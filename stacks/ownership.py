@@ -104,7 +104,8 @@ def _foreign_object(item: ObjectRef, owner: str, carried: str) -> Diagnostic:
     after = "deletes it on `pulumi destroy`" + (", with everything in it" if item.kind == "Namespace" else "")
     other = "Choose another name or another namespace."
     if item.kind == "Namespace":
-        other += f" Or let it join as it is: meshup:namespaces {{{item.name}: {{}}}}, without `create`."
+        join = f"meshup:namespaces {{{item.name}: {{}}}}"
+        other += f" A namespace of applications can also join as it is: {join}, without `create`."
     if carried:
         whose = f"It belongs to the stack {carried}."
         remedy = (

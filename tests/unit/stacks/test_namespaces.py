@@ -284,6 +284,64 @@ def test_the_webhooks_of_another_mesh_are_weighed_against_joined_namespaces() ->
     assert codes(config(), osm, shop()) == [("MSH323", "meshup:mesh")]
 
 
+WRITTEN = st.dictionaries(
+    st.sampled_from(
+        [
+            ("labels", "istio-injection"),
+            ("labels", "istio.io/rev"),
+            ("labels", "linkerd.io/inject"),
+            ("annotations", "linkerd.io/inject"),
+            ("annotations", "team"),
+        ]
+    ),
+    st.tuples(st.sampled_from(["enabled", "disabled", "canary"]), st.sampled_from(["", "kubectl", OURS])),
+)
+"""What a namespace carries: kind and key -> value and field manager."""
+Written = dict[tuple[str, str], tuple[str, str]]
+
+
+def carrying(written: Written) -> Manifest:
+    metadata: dict[str, dict[str, str]] = {}
+    for (kind, key), (value, _) in written.items():
+        metadata.setdefault(kind, {})[key] = value
+    managed = [fields(manager, kind, key) for (kind, key), (_, manager) in written.items() if manager]
+    return shop(*managed, **metadata)
+
+
+@given(
+    written=WRITTEN,
+    chosen=st.fixed_dictionaries({}, optional={"revision": st.just("canary"), "takeOver": st.just(True)}),
+    mesh=st.sampled_from([*MESHES]),
+)
+def test_what_is_not_refused_is_a_member_of_its_mesh_alone_and_is_not_refused_once_it_has_joined(
+    written: Written, chosen: dict[str, Any], mesh: str
+) -> None:
+    if mesh == "linkerd":
+        chosen.pop("revision", None)
+    plan, reported = found(config(mesh, shop=chosen), carrying(written))
+    patch = plan.joined[0].patch
+    assert patch is not None
+    if [fault.code for fault in reported] != []:
+        assert all(fault.severity == "error" for fault in reported)
+        return
+    # Server-side apply under the field manager of the stack: what it owned and does not name any more goes.
+    after = {place: entry for place, entry in written.items() if entry[1] != OURS}
+    for kind in ("labels", "annotations"):
+        for key, value in patch["metadata"].get(kind, {}).items():
+            same = after.get((kind, key), ("", ""))[0] == value
+            after[kind, key] = after[kind, key] if same else (value, OURS)
+    joined = carrying(after)
+    members = {name for name, known in MESHES.items() if namespaces.joins(known, joined["metadata"])}
+    assert members == {mesh}
+    assert MESHES[mesh].is_member(joined["metadata"], chosen.get("revision", ""))
+    assert found(config(mesh, shop=chosen), joined)[1] == []
+    # Nothing of somebody else has changed that nobody allowed to.
+    if not chosen.get("takeOver"):
+        assert {place: entry for place, entry in after.items() if entry[1] != OURS} == {
+            place: entry for place, entry in written.items() if entry[1] != OURS
+        }
+
+
 # Pods that run already.
 
 
