@@ -8,12 +8,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from devcluster import arguments, paths, traffic
+from devcluster import arguments, example, paths, traffic
 from devcluster.artefacts import ToolError
 from devcluster.bench import command as bench
 from devcluster.catalogue import ON_DEMAND
@@ -33,9 +33,10 @@ _MOST_REQUESTS = 10_000_000
 """Some hours of requests; and the exact test of so many takes seconds."""
 
 
-def next_steps(name: str) -> str:
-    """Return what to try after `up`, with the commands for this cluster."""
-    change = arguments.command_line("exec", name, "-- pulumi config set --path 'meshup:traffic.reviews.split.{}' 50")
+def next_steps(name: str, service: str = "reviews") -> str:
+    """Return what to try after `up`, with the commands for this cluster and the split of a Service."""
+    key = f"meshup:traffic.{service}.split.{{}}"
+    change = arguments.command_line("exec", name, f"-- pulumi config set --path '{key}' 50")
     steps = [
         ("change the split", change.format("v1")),
         ("", change.format("v2")),
@@ -74,6 +75,8 @@ def up(options: argparse.Namespace) -> int:
     with Progress() as progress:
         embedded.toolbox.ensure(progress=progress)
         embedded.cluster.up(embedded.toolbox, progress)
+        if chosen := embedded.choose(options.example) if options.example else embedded.example:
+            chosen.bring_up(embedded.cluster, embedded.environment(), progress)
         stack = embedded.stack
         with progress.step("Pulumi stack") as step:
             embedded.prepare(stack)
@@ -92,10 +95,16 @@ def up(options: argparse.Namespace) -> int:
             "\nEverything was declared, and accepted by the API. Injection and the measured split need network "
             f"namespaces, which are not used here: {embedded.cluster.reason}."
         )
-    elif splits := outputs.get("trafficSplits"):
+    elif outputs.get("trafficSplits"):
         console.print("\n[bold]Measured split[/bold]")
-        code = traffic.run(options.name, cast("dict[str, Any]", splits), requests=options.requests, console=console)
-    print(f"\n{next_steps(options.name)}")
+        code = traffic.run(
+            options.name,
+            outputs,
+            requests=options.requests,
+            authority=options.authority or embedded.authority,
+            console=console,
+        )
+    print(f"\n{next_steps(options.name, 'web' if chosen else 'reviews')}")
     return code
 
 
@@ -141,11 +150,11 @@ def measure(options: argparse.Namespace) -> int:
     if embedded.cluster.mode != "full":
         raise TrafficError(f"No pod runs here, so nothing can be measured: {embedded.cluster.reason}.")
     embedded.toolbox.ensure()
-    outputs = embedded.stack.outputs().get("trafficSplits")
     return traffic.run(
         options.name,
-        cast("dict[str, Any]", outputs or {}),
+        embedded.stack.outputs(),
         requests=options.requests,
+        authority=options.authority or embedded.authority,
         as_json=options.json,
         console=Console(highlight=False),
     )
@@ -229,6 +238,11 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     upper = named("up", up, "cluster, Istio, Bookinfo and the split, measured")
+    upper.add_argument(
+        "--example",
+        choices=example.names(),
+        help="first an application that runs without a mesh, by kubectl; then join, split and open it",
+    )
     named("down", down, "end the cluster and forget its stack")
     named("status", status, "what runs").add_argument("--json", action="store_true", help="for programs")
     executor = named("exec", execute, "run a command where the cluster can be reached")
@@ -237,6 +251,12 @@ def _parser() -> argparse.ArgumentParser:
     measurer = named("traffic", measure, "count requests through a sidecar, against the declared split")
     measurer.add_argument("--json", action="store_true", help="for pipelines")
     for added in (upper, measurer):
+        added.add_argument(
+            "--authority",
+            type=Path,
+            metavar="FILE",
+            help="certificates, PEM, by which a gateway's own is checked (default: the example's)",
+        )
         added.add_argument(
             "--requests",
             type=arguments.count(_MOST_REQUESTS),

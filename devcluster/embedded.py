@@ -3,16 +3,16 @@
 import contextlib
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 import yaml
 
-from devcluster import paths, stackfile
+from devcluster import arguments, example, paths, stackfile
 from devcluster.cluster import Cluster
+from devcluster.example import Example
 from devcluster.progress import Progress
-from devcluster.stack import Stack, forget, stack_name
+from devcluster.stack import Stack, StackError, forget, stack_name
 from devcluster.stackfile import Setting
 from devcluster.toolchain import Toolbox
 
@@ -29,12 +29,39 @@ class Embedded:
         self.toolbox = Toolbox()
         self.cluster = Cluster(name)
 
-    @cached_property
+    @property
     def stack(self) -> Stack:
-        """The stack of this cluster, of the repository's own program. The cluster must be up."""
+        """The stack of this cluster, of the repository's own program: the example's, if it has one. It must be up."""
+        return self._stack(self.example)
+
+    def _stack(self, chosen: Example | None) -> Stack:
         passphrase = paths.state_dir() / f"{self.cluster.name}.passphrase"
-        name = stack_name(self.cluster.name, paths.DEFAULT_CLUSTER)
+        name = stack_name(self.cluster.name, paths.DEFAULT_CLUSTER, chosen.name if chosen else "")
         return self.stack_of(paths.repository(), self.cluster.directory, passphrase, name)
+
+    @property
+    def example(self) -> Example | None:
+        """The example that runs on this cluster, if any."""
+        return example.of(self.cluster)
+
+    @property
+    def authority(self) -> Path | None:
+        """The certificate by which that of the example's gateway is checked."""
+        return self.example.authority if self.example else None
+
+    def choose(self, name: str) -> Example:
+        """Return an example, if this cluster can take it. The cluster must be up.
+
+        Raises:
+            StackError: The cluster has another stack, which has a mesh of its own.
+        """
+        if self.example is None and self._stack(None).exists:
+            down = arguments.make_line("down", self.cluster.name)
+            raise StackError(
+                f"The cluster {self.cluster.name} has the stack {self._stack(None).name} already. Run `{down}` first, "
+                f'or give the example a cluster of its own: `make up ARGS="--example {name} --name {name}"`.'
+            )
+        return Example(name, example.folder(self.cluster))
 
     def stack_of(self, project: Path, state: Path, passphrase: Path, name: str) -> Stack:
         """Return a stack of any program, run where this cluster can be reached. The cluster must be up."""
@@ -53,6 +80,7 @@ class Embedded:
         self.cluster.down(progress)
         # After the cluster: without its state a cluster could not be updated, without its cluster a state is void.
         forget(self.cluster.directory)
+        example.forget(self.cluster)
         with contextlib.suppress(OSError):
             self.cluster.directory.rmdir()
 
@@ -71,7 +99,8 @@ class Embedded:
                 bundle=self.toolbox.path("gateway-api-crds") / "standard",
                 users=users_settings(text),
                 pods=self.cluster.mode == "full",
-            )
+            ),
+            self.example.stack if self.example else None,
         )
 
 

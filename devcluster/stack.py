@@ -103,11 +103,12 @@ class Stack:
         """
         return {key: value for key, value in self.env().items() if key != "PULUMI_STACK"}
 
-    def prepare(self, settings: Mapping[str, Setting]) -> None:
+    def prepare(self, settings: Mapping[str, Setting], template: str | None = None) -> None:
         """Make the configuration file, the passphrase and the stack, as far as they are not there.
 
         Args:
             settings: The cluster's own configuration keys. Only these are set in a file that exists.
+            template: The text of a new configuration file, if it is not that of Pulumi.dev.yaml.
 
         Raises:
             StackError: The configuration file can't be used.
@@ -117,22 +118,24 @@ class Stack:
         fresh = not self.passphrase.exists()
         if fresh:
             _write_private(self.passphrase, secrets.token_urlsafe(32))
-        template = self.file if self.file.exists() else self.project / TEMPLATE
-        text = template.read_text() if template.exists() else ""
+        origin = self.file if self.file.exists() else self.project / TEMPLATE
+        text = origin.read_text() if origin.exists() else ""
+        if template is not None and origin != self.file:
+            text = template
         try:
             # A salt is checked against the passphrase it was made with; a new passphrase makes a new one.
-            if stackfile.has_secrets_provider(text) and (fresh or template != self.file):
+            if stackfile.has_secrets_provider(text) and (fresh or origin != self.file):
                 text = stackfile.without_secrets_provider(text)
             edited = stackfile.with_settings(text, settings)
         except ValueError as error:
             if fresh:
                 self.passphrase.unlink()
             raise StackError(
-                f"{template.name} can't be used: {error}\nCorrect it, or delete it to start anew."
+                f"{origin.name} can't be used: {error}\nCorrect it, or delete it to start anew."
             ) from error
         if not self.file.exists() or self.file.read_text() != edited:
             self.file.write_text(edited)
-        if not self._exists():
+        if not self.exists:
             self.run(["stack", "init", self.name], quiet=True)
         self.run(["stack", "select", self.name], quiet=True)
 
@@ -209,7 +212,9 @@ class Stack:
             raise StackError(f"`pulumi {arguments[0]}` failed:\n{(done.stderr or done.stdout).strip()}")
         return done.stdout
 
-    def _exists(self) -> bool:
+    @property
+    def exists(self) -> bool:
+        """Whether the backend has the stack."""
         return any((self.backend / ".pulumi" / "stacks").glob(f"*/{self.name}.json"))
 
     def _end_orphans(self) -> None:
@@ -260,9 +265,12 @@ def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
     return
 
 
-def stack_name(cluster: str, default: str) -> str:
-    """Return the name of a cluster's stack: `embedded`, or `embedded-NAME` beside the default one."""
-    return "embedded" if cluster == default else f"embedded-{cluster}"
+def stack_name(cluster: str, default: str, example: str = "") -> str:
+    """Return the name of a cluster's stack: `embedded`, or `embedded-NAME` beside the default one; an example has its
+    own, `EXAMPLE.embedded`, so that its configuration file is not that of another stack.
+    """
+    name = "embedded" if cluster == default else f"embedded-{cluster}"
+    return f"{name}.{example}" if example else name
 
 
 def forget(state: Path) -> None:

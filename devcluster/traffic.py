@@ -50,6 +50,25 @@ class TrafficError(Exception):
 
 
 @dataclass(frozen=True)
+class Edge:
+    """Where callers from outside reach a Service: a listener of a gateway.
+
+    Attributes:
+        namespace: The gateway's namespace.
+        service: The gateway's Service.
+        port: The listener's port.
+        host: The host name that callers use.
+        tls: Whether the listener ends TLS.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    host: str
+    tls: bool
+
+
+@dataclass(frozen=True)
 class Split:
     """What a Service's requests without any match should meet.
 
@@ -58,12 +77,14 @@ class Split:
         namespace: Its namespace.
         host: Its full name.
         weights: Percent of each backend, by name: a version, or another Service.
+        edge: Where callers from outside reach it; None if they don't.
     """
 
     service: str
     namespace: str
     host: str
     weights: Mapping[str, int]
+    edge: Edge | None = None
 
 
 @dataclass(frozen=True)
@@ -218,19 +239,40 @@ def p_value(counts: Mapping[str, int], weights: Mapping[str, int]) -> float:
     return min(smallest * len(names), 1.0)
 
 
-def splits(outputs: Mapping[str, Any]) -> list[Split]:
+def splits(outputs: Mapping[str, Any], gateways: Mapping[str, Any] | None = None) -> list[Split]:
     """Return what the stack output `trafficSplits` promises for requests that no match applies to.
 
     Rules with matches are for special requests; the plain ones meet the rule that matches all. A Service without such
     a rule is left out.
+
+    Args:
+        outputs: The stack output `trafficSplits`.
+        gateways: The stack output `gateways`.
     """
     result: list[Split] = []
     for service, entry in sorted(outputs.items()):
         rule = next((r for r in entry["rules"] if r.get("match", "all") == "all"), None)
         if rule is not None and rule.get("backends"):
             weights = {backend["name"]: int(backend["weight"]) for backend in rule["backends"]}
-            result.append(Split(service, entry["namespace"], entry["host"], weights))
+            edge = _edge(entry, (gateways or {}).get(entry.get("gateway", ""), {}))
+            result.append(Split(service, entry["namespace"], entry["host"], weights, edge))
     return result
+
+
+def _edge(entry: Mapping[str, Any], gateway: Mapping[str, Any]) -> Edge | None:
+    """Return the listener at which a Service is reached by a name, HTTPS before HTTP."""
+    found = [
+        Edge(gateway["namespace"], gateway["service"], listener["port"], host, listener["protocol"] == "https")
+        for listener in gateway.get("listeners", ())
+        for host in entry.get("hosts", ())
+        if "service" in gateway and listener["protocol"] in ("http", "https") and not listener["redirect"]
+        if "*" not in host and any(_takes(own, host) for own in listener["hosts"])
+    ]
+    return max(found, key=lambda edge: edge.tls, default=None)
+
+
+def _takes(listener: str, host: str) -> bool:
+    return listener in ("*", host) or (listener.startswith("*.") and host.endswith(listener[1:]))
 
 
 def judged(split: Split, source: str, outcome: Outcome) -> Result:
@@ -422,18 +464,29 @@ def continuous(
         process.wait()
 
 
-def measure(cluster: str, split: Split, requests: int = REQUESTS, request: Request | None = None) -> Result:
-    """Measure one split.
+def measure(
+    cluster: str,
+    split: Split,
+    requests: int = REQUESTS,
+    request: Request | None = None,
+    *,
+    authority: Path | None = None,
+) -> Result:
+    """Measure one split: at the gateway if callers from outside reach it there, else from a pod of its namespace.
 
     Args:
         cluster: The cluster's name.
         split: What is promised.
         requests: How many to send.
-        request: What to send, if not a plain GET of `/`.
+        request: What to send from a pod, if not a plain GET of `/`.
+        authority: File with the certificates of the authorities that callers from outside trust, PEM.
 
     Raises:
         TrafficError: The requests can't be sent.
     """
+    if split.edge is not None and request is None:
+        outcome = send(cluster, None, edge_request(split.edge, authority), requests)
+        return judged(split, f"outside, {split.edge.host}", outcome)
     try:
         source = choose_source(registry.running(registry.pods_folder(cluster)), split)
     except TrafficError as fault:
@@ -443,15 +496,37 @@ def measure(cluster: str, split: Split, requests: int = REQUESTS, request: Reque
     return judged(split, f"pod {source.name}", send(cluster, source, what, requests))
 
 
+def edge_request(edge: Edge, authority: Path | None) -> Request:
+    """Return the request of a caller from outside.
+
+    Raises:
+        TrafficError: It needs to be told which authority to trust.
+    """
+    if edge.tls and authority is None:
+        raise TrafficError(
+            f"The certificate of {edge.host} can't be checked. Name the file with the certificate of the authority "
+            "that issued it (or the certificate, if it is signed by itself): `--authority FILE`."
+        )
+    tls = Tls(edge.host, authority) if edge.tls and authority else None
+    return Request(edge.namespace, edge.service, headers={"host": edge.host}, port=edge.port, tls=tls)
+
+
 def run(
-    cluster: str, outputs: Mapping[str, Any], *, requests: int = REQUESTS, as_json: bool = False, console: Console
+    cluster: str,
+    outputs: Mapping[str, Any],
+    *,
+    requests: int = REQUESTS,
+    authority: Path | None = None,
+    as_json: bool = False,
+    console: Console,
 ) -> int:
     """Measure every split of a stack and print the results.
 
     Args:
         cluster: The cluster's name.
-        outputs: The stack output `trafficSplits`.
+        outputs: The outputs of the stack.
         requests: How many to send for each Service.
+        authority: See `measure`.
         as_json: Print one JSON object instead of tables.
         console: Where to print.
 
@@ -461,7 +536,8 @@ def run(
     Raises:
         TrafficError: The requests can't be sent.
     """
-    results = [measure(cluster, split, requests) for split in splits(outputs)]
+    declared = splits(outputs.get("trafficSplits") or {}, outputs.get("gateways"))
+    results = [measure(cluster, split, requests, authority=authority) for split in declared]
     if as_json:
         console.print_json(
             data={"holds": all(r.holds for r in results), "splits": [r.as_json() for r in results]},

@@ -5,15 +5,20 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from devcluster import traffic
+from devcluster import stackfile, traffic
+from devcluster.components import RUN_ANNOTATION
 from devcluster.embedded import Embedded
+from devcluster.example import Example
 from devcluster.kubelet import registry
+from devcluster.progress import Progress
 from devcluster.stack import Stack, StackError
+from devcluster.stackfile import Setting
 from devcluster.traffic import Request, Result, Split
 from tests.chance import plausible
 from tests.conftest import nightly
@@ -31,6 +36,36 @@ MOMENTS = (
     r"Deployment \S+ created",
     r"VirtualService \S+ creat",
 )
+
+
+PLAIN: dict[str, Setting] = {
+    "meshup:namespaces": {},
+    "meshup:gateways": {},
+    "meshup:traffic": {"reviews": {"namespace": "bookinfo", "split": {"v1": 90, "v2": 10}}},
+}
+GREETER: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "List",
+    "items": [
+        {
+            **{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "greeter", "namespace": "default"}},
+            "spec": {"selector": {"app": "greeter"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        },
+        {
+            **{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "greeter", "namespace": "default"}},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "greeter"}},
+                "template": {
+                    "metadata": {"labels": {"app": "greeter"}, "annotations": {RUN_ANNOTATION: "true"}},
+                    "spec": {
+                        "containers": [{"name": "greeter", "image": "greeter", "ports": [{"containerPort": 8080}]}],
+                    },
+                },
+            },
+        },
+    ],
+}
 
 
 def declared(stack: Stack) -> Split:
@@ -159,10 +194,97 @@ def killed_up(stack: Stack, moment: str, log: Path) -> bool:
     return False
 
 
+def configure(stack: Stack, settings: Mapping[str, Setting]) -> None:
+    stack.file.write_text(stackfile.with_settings(stack.file.read_text(), settings))
+
+
+def containers(full: Embedded, namespace: str) -> dict[str, set[str]]:
+    """Return the names of the containers of each pod of a namespace, all of which must be ready."""
+    pods = json.loads(kubectl(full, "get", "pods", "--namespace", namespace, "-o", "json"))["items"]
+    alive = {pod["metadata"]["name"]: pod for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+    assert all(status["ready"] for pod in alive.values() for status in pod["status"]["containerStatuses"])
+    return {
+        name: {c["name"] for c in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", []))}
+        for name, pod in alive.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def shop(full: Embedded, bookinfo: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    """The shop, and a greeter in `default`: both run before their namespaces join the mesh."""
+    before = stackfile.configuration(bookinfo.file.read_text())
+    subject = Example("shop", tmp_path_factory.mktemp("shop") / "state")
+    greeter = subject.state.with_name("greeter.json")
+    greeter.write_text(json.dumps(GREETER))
+    with Progress() as progress:
+        subject.bring_up(full.cluster, full.environment(), progress)
+    try:
+        kubectl(full, "apply", "--filename", str(greeter))
+        kubectl(full, "rollout", "status", "deployment/greeter", "--namespace", "default")
+        yield subject
+    finally:
+        # Unless the destroy of the last test has let go of them.
+        if stackfile.configuration(bookinfo.file.read_text()) != before | PLAIN:
+            configure(bookinfo, PLAIN)
+            bookinfo.up()
+        for file in (greeter, subject.objects):
+            kubectl(full, "delete", "--filename", str(file))
+
+
+def test_what_runs_without_a_mesh_is_joined_split_and_opened_without_a_failed_request(
+    full: Embedded, bookinfo: Stack, shop: Example
+) -> None:
+    cluster = full.cluster.name
+    wanted = cast("dict[str, Setting]", stackfile.configuration(shop.stack))
+    # In the mesh, but not restarted: callers from outside reach pods that have no sidecar.
+    joined: dict[str, Setting] = {"meshup:namespaces": {"shop": {}, "default": {}}}
+    configure(bookinfo, {key: wanted[key] for key in ("meshup:gateways", "meshup:traffic")} | joined)
+    bookinfo.up()
+    assert list(containers(full, "shop").values()) == [{"web"}] * 4
+    assert list(containers(full, "default").values()) == [{"greeter"}] * 2
+    outputs = cast("dict[str, Any]", bookinfo.outputs())
+    splits = traffic.splits(outputs["trafficSplits"], outputs["gateways"])
+    web = next(split for split in splits if split.service == "web")
+    assert web.edge is not None
+    assert web.weights == {"v1": 95, "v2": 5}
+
+    configure(bookinfo, {"meshup:namespaces": {name: {"restart": True} for name in ("shop", "default")}})
+    source = traffic.find_pod(cluster, "bookinfo", {"app": "productpage"})
+    with (
+        traffic.continuous(cluster, None, traffic.edge_request(web.edge, shop.authority)) as outside,
+        traffic.continuous(cluster, source, Request("default", "greeter")) as inside,
+    ):
+        bookinfo.up()
+    for (outcome,) in (outside, inside):
+        assert outcome.requests > 0
+        assert outcome.failed == 0, outcome.failures
+    with_sidecar = containers(full, "shop") | containers(full, "default")
+    assert len(with_sidecar) == 6
+    assert all("istio-proxy" in names for names in with_sidecar.values())
+    assert holds(traffic.measure(cluster, web, REQUESTS, authority=shop.authority))
+    bookinfo.run(["preview", "--expect-no-changes"], quiet=True)
+
+
+def let_go(full: Embedded, namespace: str, labels: Mapping[str, str], container: str, pods: int) -> set[str]:
+    """Assert that a namespace has its own labels only, and that so many pods run without a sidecar. Returns these."""
+    found = json.loads(kubectl(full, "get", "namespace", namespace, "-o", "json"))["metadata"]
+    assert found["labels"] == {**labels, "kubernetes.io/metadata.name": namespace}
+    for workload in kubectl(full, "get", "deployments", "--namespace", namespace, "-o", "name").split():
+        kubectl(full, "rollout", "status", workload, "--namespace", namespace)
+    running = containers(full, namespace)
+    assert list(running.values()) == [{container}] * pods
+    return set(running)
+
+
 def test_destroyed_killed_on_the_way_and_brought_up_again_it_converges(
-    full: Embedded, bookinfo: Stack, tmp_path: Path
+    full: Embedded, bookinfo: Stack, shop: Example, tmp_path: Path
 ) -> None:
     bookinfo.run(["destroy", "--yes", "--skip-preview"], quiet=True)
+    webs = let_go(full, shop.name, {"team": "storefront"}, "web", 4)
+    let_go(full, "default", {}, "greeter", 2)
+    web = next(pod for pod in registry.running(registry.pods_folder(full.cluster.name), shop.name) if pod.name in webs)
+    assert traffic.send(full.cluster.name, web, Request("default", "greeter"), 20).failed == 0
+    configure(bookinfo, PLAIN)
     kinds = "namespace,clusterrole,clusterrolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration"
     left = kubectl(full, "get", kinds, "-o", "name")
     assert not re.search(r"istio|bookinfo", left), left

@@ -97,6 +97,7 @@ def test_in_a_shell_the_stack_is_the_selected_one() -> None:
 def test_the_default_cluster_has_the_stack_embedded_and_others_have_their_own() -> None:
     assert stack.stack_name("dev", "dev") == "embedded"
     assert stack.stack_name("ci", "dev") == "embedded-ci"
+    assert stack.stack_name("ci", "dev", "shop") == "embedded-ci.shop"
 
 
 def test_a_stack_never_shows_its_environment() -> None:

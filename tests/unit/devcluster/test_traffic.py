@@ -11,7 +11,7 @@ from rich.console import Console
 from devcluster import traffic
 from devcluster.kubelet import registry
 from devcluster.kubelet.registry import RunningPod
-from devcluster.traffic import Outcome, Split, TrafficError
+from devcluster.traffic import Edge, Outcome, Split, TrafficError
 from tests.chance import FALSE_ALARM, tails
 
 SPLIT = Split("reviews", "bookinfo", "reviews.bookinfo.svc.cluster.local", {"v1": 90, "v2": 10})
@@ -172,7 +172,7 @@ def test_the_table_and_the_json_say_the_same() -> None:
 def test_an_unmeasurable_cluster_is_an_error_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with pytest.raises(TrafficError, match="kubectl get pods"):
-        traffic.run("none", OUTPUTS, console=Console(quiet=True))
+        traffic.run("none", {"trafficSplits": OUTPUTS}, console=Console(quiet=True))
 
 
 def test_any_number_of_requests_has_a_time_that_the_system_can_wait_for() -> None:
@@ -187,3 +187,40 @@ def test_from_outside_only_a_load_balancer_can_be_reached(tmp_path: Path, monkey
     file.write_text('{"shop/web": {"address": "10.96.0.9", "external": "", "ports": {"": 80}}}')
     with pytest.raises(TrafficError, match="Service shop/web has no address of a load balancer"):
         traffic.send("dev", None, traffic.Request("shop", "web"))
+
+
+LISTENERS: list[dict[str, Any]] = [
+    {"port": 80, "protocol": "http", "hosts": ["*"], "redirect": True},
+    {"port": 8080, "protocol": "http", "hosts": ["*"], "redirect": False},
+    {"port": 443, "protocol": "https", "hosts": ["*.example.com"], "redirect": False},
+    {"port": 8443, "protocol": "tls", "hosts": ["*"], "redirect": False},
+]
+GATEWAYS: dict[str, Any] = {"public": {"namespace": "istio-ingress", "service": "public", "listeners": LISTENERS}}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "edge"),
+    [
+        (["shop.example.com"], Edge("istio-ingress", "public", 443, "shop.example.com", tls=True)),
+        (["shop.example.org"], Edge("istio-ingress", "public", 8080, "shop.example.org", tls=False)),
+        (["*.example.com"], None),
+        ([], None),
+    ],
+)
+def test_callers_from_outside_use_the_listener_of_the_host_and_rather_tls(hosts: list[str], edge: Edge | None) -> None:
+    exposed = {"reviews": {**OUTPUTS["reviews"], "gateway": "public", "hosts": hosts}}
+    (split,) = traffic.splits(exposed, GATEWAYS)
+    assert split.edge == edge
+
+
+def test_a_gateway_whose_service_is_not_known_is_not_measured() -> None:
+    exposed = {"reviews": {**OUTPUTS["reviews"], "gateway": "public", "hosts": ["shop.example.com"]}}
+    gateways = {"public": {"namespace": "istio-ingress", "listeners": LISTENERS}}
+    assert traffic.splits(exposed, gateways) == traffic.splits(OUTPUTS)
+
+
+def test_a_certificate_is_never_taken_unchecked(tmp_path: Path) -> None:
+    edge = Edge("istio-ingress", "public", 443, "shop.example.com", tls=True)
+    with pytest.raises(TrafficError, match="--authority FILE"):
+        traffic.edge_request(edge, None)
+    assert traffic.edge_request(edge, tmp_path).tls == traffic.Tls("shop.example.com", tmp_path)
