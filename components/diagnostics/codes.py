@@ -239,6 +239,7 @@ MSH056 Service routed by somebody else
   Remedy: Delete the object, take the Service out of `meshup:traffic`, or take the object over with `meshup adopt`.
 MSH057 Mesh of this stack not to be used
   The stack has installed the mesh that it is told to use. `pulumi up` would delete the mesh.
+  Remedy: Set `install` to true, or take the mesh out of the stack before.
 MSH058 No such revision
   The mesh that is there has no control plane and no tag of this name.
   Remedy: Set `revision` to one of those that are listed.
