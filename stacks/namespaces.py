@@ -311,6 +311,10 @@ def check(items: Iterable[Entry], joined: Sequence[Joined], view: ClusterView) -
             message = "There is no such namespace on the cluster."
             remedy = f"Make it first, or let meshup make it: write `create: true` under {entry.path}."
             diagnostics.append(Diagnostic("MSH040", entry.path, entry.name, message, "", remedy))
+        elif "deletionTimestamp" in found:
+            message = "The namespace is being deleted, with everything in it."
+            remedy = "Wait until it is gone and make it again, or remove the entry."
+            diagnostics.append(Diagnostic("MSH040", entry.path, entry.name, message, "", remedy))
         elif owner_of(found) == entry.owner:
             message = (
                 "This stack has made the namespace. Without `create: true`, it would delete it with everything in it."

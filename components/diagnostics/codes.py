@@ -178,7 +178,8 @@ MSH037 Objects taken over
   Remedy: Nothing, if that is so. If another backend still has a stack of the former name, remove that with `pulumi
   stack rm --force`, which leaves the objects alone, and never destroy it.
 MSH040 Namespace is not there
-  meshup:namespaces names a namespace that the cluster does not have. A patch of it would make it, and leave it behind.
+  meshup:namespaces names a namespace that the cluster does not have, or is deleting. A patch of one that is not there
+  would make it, and leave it behind.
   Remedy: Make the namespace first, correct its name, or let meshup make it: `create: true`.
 MSH041 Setting of a namespace without effect
   The key does nothing here: this mesh does not have it, or it needs another key beside it.

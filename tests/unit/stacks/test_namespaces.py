@@ -233,6 +233,8 @@ def test_a_namespace_that_is_not_there_is_refused_since_a_patch_would_make_it() 
     (fault,) = found(config())[1]
     assert (fault.code, fault.path) == ("MSH040", HERE)
     assert "create: true" in fault.remedy
+    going = item("Namespace", {"name": "shop", "deletionTimestamp": "2026-11-28T00:00:00Z"})
+    assert codes(config(), going) == [("MSH040", HERE)]
 
 
 def test_a_namespace_to_be_made_may_not_exist_unless_it_is_the_stacks_own() -> None:
