@@ -17,10 +17,11 @@ from components.meshes import MESHES
 from components.traffic.evaluate import Request, request_from
 from operate import discover as discovering
 from operate import explain as explaining
+from operate import gateways as entrances
 from operate import stackfile
 from operate.discover import VERSION_LABELS
 from operate.traffic import compared, compiled
-from stacks import settings
+from stacks import gateways, settings
 
 REFUSED = 1
 """Exit code when the configuration has a fault."""
@@ -54,6 +55,7 @@ def explain(
     method: Annotated[str, typer.Option(help="Its method.")] = "GET",
     header: Annotated[list[str] | None, typer.Option(help="'Name: value'; repeatable.")] = None,
     query: Annotated[list[str] | None, typer.Option(help="'name=value'; repeatable.")] = None,
+    host: Annotated[str, typer.Option(help="Decide a request from outside, for this host at the gateways.")] = "",
     source: Annotated[list[str] | None, typer.Option(help="'label=value' of the caller; repeatable.")] = None,
     source_namespace: Annotated[str, typer.Option(help="Namespace of the caller.")] = "",
     cluster: Annotated[
@@ -68,7 +70,7 @@ def explain(
     if any(map(explaining.is_code, words)):
         _explain_codes(words, as_json=as_json)
         return
-    request = _request(path, method, header, query, (source, source_namespace))
+    request = _request(path or ("/" if host else ""), method, header, query, (source, source_namespace))
     folder, name, raw = _stack(stack, directory)
     if mesh and mesh not in MESHES:
         _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
@@ -77,6 +79,8 @@ def explain(
     # A refused configuration may lack the very routes that are asked for.
     if not errors(found):
         found += explaining.unknown_routes(words, [plan.route.key for plan in asked.compilation.planned])
+    listed = gateways.declared(asked.chosen, mesh)[0]
+    found += entrances.unknown_host(listed, host) if host and not errors(found) else []
     compilation = asked.compilation
     if cluster and not errors(found):
         found += compared(asked, words)
@@ -84,13 +88,22 @@ def explain(
     if errors(found):
         _fail(render(found), REFUSED)
     try:
-        explanation = explaining.explain(compilation, words, request, asked.proxy)
+        explanation = explaining.explain(compilation, words, None if host else request, asked.proxy)
+        if host and request:
+            explanation["entry"] = {
+                "host": host,
+                "path": request.path,
+                "listeners": entrances.decide(compilation, listed, host, request, asked.proxy),
+                "notes": entrances.split_by(listed, mesh or asked.chosen.mesh),
+            }
     except ConfigurationError as error:
         _fail(str(error), REFUSED)
     if cluster:
         explanation["cluster"] = asked.chosen.cluster.context
     if as_json:
         sys.stdout.write(json.dumps(explanation, indent=2) + "\n")
+    elif host:
+        entrances.show(explanation["entry"], Console())
     elif explanation["routes"]:
         explaining.show(explanation, Console())
     else:

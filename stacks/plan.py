@@ -99,8 +99,8 @@ def build(
     source, chart_diagnostics = charts.inspect(
         settings.charts, kind, kind.charts(settings) if installs(settings) else (), kind.wanted_version(settings)
     )
-    listed, gateway_diagnostics = gateways.declared(settings)
-    gateway_diagnostics += gateways.check_files(listed, read_file, stack.environ)
+    listed = gateways.declared(settings)[0]
+    gateway_diagnostics = gateways.check_files(listed, read_file, stack.environ)
     mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ, view))
     if view is not None and view.diagnostics:
         # What was found in lists that can't be read would be wrong.
@@ -164,10 +164,10 @@ def compiled(
     target = mesh or settings.mesh
     services = [service for app in _apps(settings, {}) for service in app.services]
     domain = found.cluster_domain if found else MESHES[target].cluster_domain(settings)
-    listed = gateways.declared(settings, target)[0]
+    listed, gateway_diagnostics = gateways.declared(settings, target)
     routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain, listed)
     traffic = compile_routes(routes, target, TARGETS, services, found.accepted if found else settings.mtls)
-    return traffic, [*diagnostics, *traffic.diagnostics]
+    return traffic, [*gateway_diagnostics, *diagnostics, *traffic.diagnostics]
 
 
 def own_parts(settings: Settings) -> OwnParts:
