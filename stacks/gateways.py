@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import pulumi
+
 from components.diagnostics import Diagnostic
 from components.diagnostics.validation import join
 from components.gateways.certificates import check_certificate, check_pair
@@ -16,7 +18,7 @@ from components.manifests import Manifest
 from components.meshes import MESHES
 from components.meshes.linkerd.identity import clock
 from components.traffic import Compilation
-from stacks.cluster import ClusterView
+from stacks.cluster import Cluster, ClusterError, ClusterView
 from stacks.ownership import owner_of
 from stacks.settings import Settings
 
@@ -285,9 +287,36 @@ def addresses(live: Manifest) -> list[str]:
     return [entry.get("ip") or entry.get("hostname", "") for entry in ingress] + [entry["value"] for entry in listed]
 
 
-def output(planned: GatewaysPlan) -> dict[str, Any]:
-    """Return what the stack output `gateways` says before deployment: all but the address."""
-    return {gateway.name: _output(gateway, planned.hosts.get(gateway.name, ())) for gateway in planned.gateways}
+def address(gateway: Gateway, cluster: Cluster) -> str | None:
+    """Return the address that a deployed gateway has, None without one; say so in the log of the run."""
+    kind, name = (("v1", "Service"), gateway.service) if gateway.service else ((GATEWAY_API, "Gateway"), gateway.name)
+    try:
+        cluster.forget_kinds()
+        live = cluster.objects(*kind, gateway.namespace)
+    except ClusterError as error:
+        pulumi.log.warn(f"The address of the gateway {gateway.name} is not known: {error.brief}")
+        return None
+    found = next((item for item in live if item["metadata"]["name"] == name), None)
+    listed = addresses(found) if found else []
+    if not listed and (kind[1] == "Gateway" or (found and found["spec"].get("type") == "LoadBalancer")):
+        pulumi.log.warn(f"MSH417: The {kind[1]} {name} in the namespace {gateway.namespace} has no address yet.")
+    return listed[0] if listed else None
+
+
+def output(planned: GatewaysPlan, address_of: Callable[[Gateway], str | None] | None = None) -> dict[str, Any]:
+    """Return the stack output `gateways`.
+
+    Args:
+        planned: The gateways.
+        address_of: Returns the address of a deployed gateway; before deployment there is none.
+    """
+    return {
+        gateway.name: {
+            **_output(gateway, planned.hosts.get(gateway.name, ())),
+            "address": address_of(gateway) if address_of else None,
+        }
+        for gateway in planned.gateways
+    }
 
 
 def _output(gateway: Gateway, hosts: Iterable[str]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from components.apps.interface import AppPlan
 from components.diagnostics import ConfigurationError, errors, render
 from components.gateway_api import GatewayApi
 from components.gateways.component import Gateways, GatewaysArgs, TlsSecretArgs
+from components.gateways.model import Gateway
 from components.manifests import PLUGIN_VERSION, Manifest
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, Registered
 from components.namespace import Joined, JoinedNamespace, Namespace
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
-from stacks import charts, checks, plan, settings, state, traffic_file
+from stacks import charts, checks, gateways, plan, settings, state, traffic_file
 from stacks.cluster import Cluster, connect
 from stacks.gateways import MOST_PEM, GatewaysPlan
 from stacks.hooks import transformation
@@ -53,6 +54,14 @@ class Prepared(NamedTuple):
     cluster: Cluster
 
 
+Address = Callable[[Gateway], str | None]
+"""Returns the address of a gateway, None without one."""
+
+
+def _no_address(gateway: Gateway) -> None:
+    del gateway
+
+
 class Step(NamedTuple):
     """A part of the plan that is registered.
 
@@ -76,7 +85,8 @@ def run() -> None:
     owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     prepared = prepare(settings.read_config(), Stack(owner, state.reader(), os.environ))
     pulumi.runtime.register_stack_transformation(transformation(*prepared, owner))
-    later = register(prepared.plan, provider(prepared.settings.cluster))
+    address = partial(gateways.address, cluster=prepared.cluster)
+    later = register(prepared.plan, provider(prepared.settings.cluster), address)
     for name, value in (outputs(prepared.plan) | overridden(prepared.settings) | later).items():
         pulumi.export(name, value)
 
@@ -110,8 +120,8 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
     return Prepared(chosen, planned, claims, cluster)
 
 
-def steps(planned: Plan) -> list[Step]:
-    """Return the steps in order of registration, with their dependencies."""
+def steps(planned: Plan, address: Address = _no_address) -> list[Step]:
+    """Return the steps in order of registration, with their dependencies; arguments as for `register`."""
     mesh = ("gateway-api", "mesh")
     made = {item["name"]: item for item in planned.namespaces}
     joined = {item.name: item for item in planned.joined}
@@ -122,29 +132,36 @@ def steps(planned: Plan) -> list[Step]:
     apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}"), partial(_app, app)) for app in planned.apps]
     wanted = planned.gateways.objects or planned.gateways.files
     inside = (*mesh, *(step.name for step in namespaces))
-    gateways = [Step("gateways", inside, partial(_gateways, planned.gateways))] if wanted else []
-    before = (*mesh, *(step.name for step in (*gateways, *namespaces, *apps)))
+    entrances = [Step("gateways", inside, partial(_gateways, planned.gateways, address))] if wanted else []
+    before = (*mesh, *(step.name for step in (*entrances, *namespaces, *apps)))
     return [
         Step("gateway-api", (), partial(_gateway_api, planned.gateway_api)),
         Step("mesh", ("gateway-api",), partial(_mesh, planned.mesh)),
         # Nothing depends on add-ons: applications work without them.
         *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
         *namespaces,
-        *gateways,
+        *entrances,
         *apps,
         Step("traffic", before, partial(_traffic, planned)),
     ]
 
 
-def register(planned: Plan, kubernetes: pulumi.ProviderResource) -> dict[str, pulumi.Input[Any]]:
+def register(
+    planned: Plan, kubernetes: pulumi.ProviderResource, address: Address = _no_address
+) -> dict[str, pulumi.Input[Any]]:
     """Register a plan, step by step.
+
+    Args:
+        planned: The plan.
+        kubernetes: The Kubernetes provider.
+        address: Returns the address of a gateway once it is deployed.
 
     Returns:
         The stack outputs that are known only at deployment.
     """
     made: dict[str, Registered] = {}
     outputs: dict[str, pulumi.Input[Any]] = {}
-    for step in steps(planned):
+    for step in steps(planned, address):
         after = [resource for name in step.after for resource in made[name].after]
         made[step.name] = step.register(partial(_options, kubernetes, *after), made)
         outputs |= made[step.name].outputs
@@ -167,7 +184,7 @@ def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:
     return Registered((AddonChart(addon, made["mesh"].addon_values.get(addon.name, {}), options()),))
 
 
-def _gateways(planned: GatewaysPlan, options: Options, _: Made) -> Registered:
+def _gateways(planned: GatewaysPlan, address: Address, options: Options, _: Made) -> Registered:
     secrets = [
         TlsSecretArgs(
             name=name,
@@ -178,7 +195,9 @@ def _gateways(planned: GatewaysPlan, options: Options, _: Made) -> Registered:
         for (namespace, name), (certificate, key) in planned.files.items()
     ]
     args = GatewaysArgs(objects=list(planned.objects), secrets=secrets)
-    return Registered((Gateways("gateways", args, options()),))
+    made = Gateways("gateways", args, options())
+    found = made.ready.apply(lambda _: gateways.output(planned, address))
+    return Registered((made,), outputs={"gateways": found})
 
 
 def _namespace(metadata: Mapping[str, Any] | None, joined: Joined | None, options: Options, _: Made) -> Registered:

@@ -37,20 +37,24 @@ class GatewaysArgs(Arguments):
 class Gateways(pulumi.ComponentResource):
     """The gateways of a stack: their objects and certificates. What makes their pods must be on the cluster."""
 
+    ready: pulumi.Output[bool]
+    """True once all objects are there; not known in a preview that makes one."""
+
     def __init__(
         self, name: str, args: GatewaysArgs | Mapping[str, Any], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("meshup:index:Gateways", name, {}, opts)
         args = GatewaysArgs.of(args)
         # A listener whose Secret is missing has no certificate to show: Secrets come first.
-        made: list[pulumi.Resource] = [self._secret(name, item) for item in args.secrets]
+        made: list[pulumi.CustomResource] = [self._secret(name, item) for item in args.secrets]
         for item in args.objects:
             role = f"{item['metadata']['name']}-{item['kind'].lower()}"
             options = pulumi.ResourceOptions(parent=self, depends_on=list(made))
             made.append(register(f"{name}-{role}", item, options))
+        self.ready = pulumi.Output.all(*(resource.id for resource in made)).apply(lambda _: True)
         self.register_outputs({})
 
-    def _secret(self, name: str, args: TlsSecretArgs) -> pulumi.Resource:
+    def _secret(self, name: str, args: TlsSecretArgs) -> pulumi.CustomResource:
         def encoded(value: pulumi.Input[str]) -> pulumi.Output[str]:
             return pulumi.Output.secret(value).apply(lambda text: base64.b64encode(text.encode()).decode())
 

@@ -1,19 +1,21 @@
 """What a program with gateways registers, in which order, and that no key of a certificate is visible."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pulumi
 import yaml
 
-from stacks import outputs, program, settings
+from stacks import gateways, outputs, program, settings
 from stacks.settings import RawConfig
 from stacks.state import Stack
 from tests.components.recorder import Record, by_name, recorded
 from tests.components.test_program import behind
 from tests.unit.gateways.test_cluster import ENVIRON, pair
 from tests.unit.stacks.configs import raw
-from tests.unit.stacks.fake_view import planned, stack_of
+from tests.unit.stacks.fake_view import FakeCluster, item, planned, stack_of
 
 GATEWAYS: dict[str, Any] = yaml.safe_load("""
 public:
@@ -106,6 +108,37 @@ def test_the_key_of_a_certificate_is_a_secret_and_in_no_other_place(tmp_path: Pa
     assert "gateways-public-https-443-tls-secret" in behind(records, "gateways-public-gateway")
     del records["gateways-public-https-443-tls-secret"]
     assert private not in str([record.inputs for record in records.values()])
+
+
+def test_the_address_is_read_once_the_objects_of_the_gateway_are_there() -> None:
+    config = configured()
+    plan, cluster = planned(config), settings.load(config, "dev")[0].cluster
+    found: dict[str, Any] = {}
+
+    def build() -> None:
+        later = program.register(plan, program.provider(cluster), lambda gateway: f"address of {gateway.service}")
+        pulumi.Output.from_input(later["gateways"]).apply(found.update)
+
+    recorded(build)
+    assert found["public"]["address"] == "address of public"
+
+
+def test_the_address_is_that_of_the_service_or_of_the_gateway_of_another_controller() -> None:
+    (gateway,) = planned(configured()).gateways.gateways
+    other = replace(gateway, api="gateway-api", class_name="eg", service="")
+    name = {"name": "public", "namespace": "istio-ingress"}
+    service = item("Service", name, spec={"type": "LoadBalancer"}, status={"loadBalancer": {"ingress": [{"ip": "a"}]}})
+    own = item("Gateway", name, status={"addresses": [{"type": "Hostname", "value": "b"}]})
+
+    class Live(FakeCluster):
+        def forget_kinds(self) -> None:
+            pass
+
+    cluster = cast("Any", Live([service, own]))
+    assert gateways.address(gateway, cluster) == "a"
+    assert gateways.address(other, cluster) == "b"
+    assert gateways.address(gateway, cast("Any", Live([]))) is None
+    assert gateways.address(gateway, cast("Any", Live([], refused=["Service"]))) is None
 
 
 def test_the_output_says_how_a_gateway_is_reached() -> None:
