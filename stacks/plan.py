@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from components.addons import ADDONS
 from components.addons.interface import AddonPlan
@@ -165,9 +165,40 @@ def compiled(
     services = [service for app in _apps(settings, {}) for service in app.services]
     domain = found.cluster_domain if found else MESHES[target].cluster_domain(settings)
     listed, gateway_diagnostics = gateways.declared(settings, target)
-    routes, diagnostics = parse(settings.traffic, "meshup:traffic", services, domain, listed)
+    routes, diagnostics = parse(with_exposed(settings), "meshup:traffic", services, domain, listed)
     traffic = compile_routes(routes, target, TARGETS, services, found.accepted if found else settings.mtls)
     return traffic, [*gateway_diagnostics, *diagnostics, *traffic.diagnostics]
+
+
+def with_exposed(settings: Settings) -> Mapping[str, Any]:
+    """Return the routes of a stack, with those by which its applications are opened to callers outside of the cluster.
+
+    A route that there is for the Service takes the gateway over, unless it names one itself.
+    """
+    routes = dict(settings.traffic)
+    for app in (APPS[name] for name in dict.fromkeys(settings.apps)):
+        chosen, service = settings.section(app.section), app.entry[0]
+        if chosen.expose is None:
+            continue
+        opened: dict[str, Any] = {"gateway": chosen.expose.gateway}
+        opened |= {"hosts": list(chosen.expose.hosts)} if chosen.expose.hosts else {}
+        opened |= {"paths": list(app.paths)} if app.paths else {}
+        own = {"service": service, "namespace": chosen.namespace}
+        key = next((key for key, route in routes.items() if _is_for(key, route, own)), None)
+        if key is None:
+            free = service if service not in routes else f"{app.name}-{service}"
+            routes[free] = {**own, **opened}
+        elif not {"gateway", "hosts"} & routes[key].keys():
+            routes[key] = {**opened, **routes[key]}
+    return routes
+
+
+def _is_for(key: str, route: object, own: Mapping[str, str]) -> bool:
+    """Return True if a route, as it is written, is for a Service."""
+    if not isinstance(route, dict):
+        return False
+    written = {"service": key, "namespace": own["namespace"], **cast("dict[str, Any]", route)}
+    return all(written[name] == value for name, value in own.items())
 
 
 def own_parts(settings: Settings) -> OwnParts:

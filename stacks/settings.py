@@ -18,11 +18,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from components.addons import ADDONS
 from components.apps import APPS
+from components.apps.interface import ExposeSettings
 from components.arguments import Arguments, Extended, check_all, repeated
 from components.diagnostics import Diagnostic, nearest, one_of
 from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, join, keys_of, validate
 from components.gateway_api import GatewayApiSettings
-from components.gateways.settings import GatewaySettings
+from components.gateways.settings import GatewaySettings, ListenerSettings
 from components.helm import ChartSource
 from components.mesh_namespace import NamespaceSettings
 from components.meshes import MESHES
@@ -49,6 +50,7 @@ PROVIDER_FLAGS = (
 _OTHERS = ("cluster", "clusterIdentifier", "context", "helmReleaseSettings", "kubeClientSettings", "kubeconfig")
 PROVIDER_KEYS = tuple(sorted((*PROVIDER_FLAGS, *_OTHERS, "namespace", "renderYamlToDirectory")))
 """The keys of the Kubernetes provider 4.34 (pulumi_kubernetes/provider.py), and `strictMode` from its documentation."""
+DEFAULT_GATEWAY = ExposeSettings().gateway
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -315,7 +317,7 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
     # Do not print a private key that was set without --secret either.
     hidden = secret | {key for key, value in complete.items() if "PRIVATE KEY" in str(value)}
     valid, invalid_values = validate(MODEL, complete, f"{PROJECT}:", hidden)
-    settings = valid or MODEL.model_validate({"environment": "dev"})
+    settings = _with_default_gateway(valid or MODEL.model_validate({"environment": "dev"}))
     diagnostics += invalid_values
     diagnostics += [
         Diagnostic(
@@ -329,6 +331,15 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         *check_all(settings, f"{PROJECT}:"),
     ]
     return settings, diagnostics
+
+
+def _with_default_gateway(settings: Settings) -> Settings:
+    """Return settings with the gateway by which an application is opened that names no other."""
+    named = {chosen.gateway for app in settings.apps if (chosen := settings.section(APPS[app].section).expose)}
+    if DEFAULT_GATEWAY not in named or DEFAULT_GATEWAY in settings.gateways:
+        return settings
+    made = GatewaySettings(listeners=(ListenerSettings(port=80, protocol="http"),))
+    return settings.model_copy(update={"gateways": {**settings.gateways, DEFAULT_GATEWAY: made}})
 
 
 def _no_environment(written: Any, stack: str) -> Diagnostic:

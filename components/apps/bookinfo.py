@@ -14,7 +14,7 @@ import pulumi
 from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
 from ..traffic import Port, Service
-from .interface import App, AppArgs, AppSettings
+from .interface import App, AppArgs, AppSection, AppSettings
 from .workloads import Workloads, register_all, versioned_service
 
 # renovate: datasource=docker depName=registry.istio.io/release/examples-bookinfo-productpage-v1
@@ -42,6 +42,10 @@ class BookinfoSettings(AppSettings):
     """Registry and path of the images."""
     tag: Tag = BOOKINFO
     """Tag of the images."""
+
+
+class BookinfoSection(BookinfoSettings, AppSection):
+    """The section `meshup:bookinfo`."""
 
 
 class BookinfoArgs(BookinfoSettings, AppArgs):
@@ -105,10 +109,12 @@ class Bookinfo(pulumi.ComponentResource):
 
 APP = App(
     "bookinfo",
-    BookinfoSettings,
+    BookinfoSection,
     BookinfoArgs,
     services,
     manifests,
     Bookinfo,
     entry=("productpage", PORT, "/productpage"),
+    # samples/bookinfo/networking/bookinfo-gateway.yaml
+    paths=("/productpage", {"prefix": "/static"}, "/login", "/logout", {"prefix": "/api/v1/products"}),
 )

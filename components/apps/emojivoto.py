@@ -15,7 +15,7 @@ from ..arguments import Replicas
 from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
 from ..traffic import Port, Service
-from .interface import App, AppArgs, AppSettings
+from .interface import App, AppArgs, AppSection, AppSettings
 from .workloads import Workloads, register_all, versioned_service
 
 # renovate: datasource=docker depName=ghcr.io/buoyantio/emojivoto-web
@@ -41,6 +41,10 @@ class EmojivotoSettings(AppSettings):
     `web`, the others are `web-VERSION`; only the common version with the common tag if not set."""
     vote_bot: bool = True
     """Whether the bot votes all the time."""
+
+
+class EmojivotoSection(EmojivotoSettings, AppSection):
+    """The section `meshup:emojivoto`."""
 
 
 class EmojivotoArgs(EmojivotoSettings, AppArgs):
@@ -136,5 +140,5 @@ class Emojivoto(pulumi.ComponentResource):
 
 
 APP = App(
-    "emojivoto", EmojivotoSettings, EmojivotoArgs, services, manifests, Emojivoto, entry=("web-svc", WEB_PORT, "/")
+    "emojivoto", EmojivotoSection, EmojivotoArgs, services, manifests, Emojivoto, entry=("web-svc", WEB_PORT, "/")
 )

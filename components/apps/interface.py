@@ -9,13 +9,14 @@ How a stack uses an application::
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import pulumi
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ..arguments import Arguments, Deferred, Replicas, Resources, SecretNames, Sections, over_limit
 from ..diagnostics import Diagnostic
+from ..gateways.settings import Hosts
 from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
 from ..traffic import Service
@@ -40,6 +41,30 @@ class AppSettings(Arguments):
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check the resources."""
         yield from over_limit(f"{path}.resources", self.resources)
+
+
+class ExposeSettings(Arguments):
+    """The gateway by which callers outside of the cluster open an application."""
+
+    gateway: Name = "public"
+    """A gateway of `meshup:gateways`. `public` is made, with a listener for http on port 80, if it is not there."""
+    hosts: Hosts = ()
+    """The hosts that callers use; every host of the gateway if not set."""
+
+
+def _switch(value: object) -> object:
+    """Return what `true` and `false` stand for."""
+    return {} if value is True else None if value is False else value
+
+
+class AppSection(AppSettings):
+    """The section of an application in the configuration of a stack."""
+
+    expose: Annotated[ExposeSettings | None, BeforeValidator(_switch, json_schema_input_type=bool | ExposeSettings)] = (
+        None
+    )
+    """`true`, or `{gateway, hosts}`: opens the application to callers outside of the cluster, for the paths that its
+    own documentation opens."""
 
 
 class AppArgs(AppSettings):
@@ -90,22 +115,25 @@ class App(Generic[Args]):
         manifests: Returns its objects: service accounts, Services, Deployments.
         component: Registers them.
         entry: The Service that a person opens, its port, and the path.
+        paths: What a gateway opens, as `paths` of a route has it; empty for every path.
     """
 
     name: str
-    section: type[AppSettings]
+    section: type[AppSection]
     args: type[Args]
     services: Callable[[Args], Sequence[Service]]
     manifests: Callable[[Args], Sequence[Manifest]]
     component: Callable[[str, Args, pulumi.ResourceOptions], pulumi.Resource]
     entry: tuple[str, int, str]
+    paths: tuple[str | Mapping[str, str], ...] = ()
 
     def plan(
         self, settings: Sections, service_annotations: Mapping[str, Mapping[str, str]] | None = None
     ) -> AppPlan[Args]:
         """Plan the application."""
         chosen = settings.section(self.section)
-        args = chosen.extended(self.args, service_annotations=service_annotations or {})
+        fields: dict[str, Any] = {name: value for name, value in chosen if name != "expose"}
+        args = self.args(**fields, service_annotations=dict[str, Any](service_annotations or {}))
         return AppPlan(self.name, args, tuple(self.manifests(args)), tuple(self.services(args)), self.entry)
 
     def register(
