@@ -7,7 +7,7 @@ Linkerd ignores a resource with a field that it does not know. The parent is the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -255,45 +255,40 @@ class GatewayApiTarget(Target):
         return self._rule(rule, replace(route, port=NO_PORT), "HTTPRoute")
 
     def _rule(self, rule: Rule, route: Route, kind: RouteKind) -> Manifest:
-        written: Manifest = {}
         if kind == "HTTPRoute":
-            written["matches"] = [self._http_match(match, route) for match in rule.matches or (Match(),)]
-        elif rule.matches:
-            written["matches"] = [self._grpc_match(match) for match in rule.matches]
-        filters = _filters(rule, route)
-        if filters:
-            written["filters"] = filters
-        if rule.backends:
-            written["backendRefs"] = [_backend(backend, route) for backend in rule.backends]
-        if self.dialect.timeouts and rule.timeout and rule.timeout.request is not None:
-            written["timeouts"] = {"request": duration_text(rule.timeout.request)}
-        return written
+            matches = [self._http_match(match, route) for match in rule.matches or (Match(),)]
+        else:
+            matches = [self._grpc_match(match) for match in rule.matches]
+        timeout = rule.timeout.request if self.dialect.timeouts and rule.timeout else None
+        return filled(
+            {
+                "matches": matches,
+                "filters": _filters(rule, route),
+                "backendRefs": [_backend(backend, route) for backend in rule.backends],
+                "timeouts": timeout and {"request": duration_text(timeout)},
+            }
+        )
 
     def _http_match(self, match: Match, route: Route) -> Manifest:
         path = path_of(match)
         if path == EVERY_PATH:
             path = self.every_path(route)
         value = self.dialect.pattern(path.value) if path.kind == "regex" else path.value
-        written: Manifest = {"path": {"type": _PATH_TYPES[path.kind], "value": value}}
-        method = method_of(match)
-        if method:
-            written["method"] = method
-        written.update(self._headers(match))
-        if match.query:
-            written["queryParams"] = [self._named(name, condition) for name, condition in match.query]
-        return written
+        return filled(
+            {
+                "path": {"type": _PATH_TYPES[path.kind], "value": value},
+                "method": method_of(match),
+                "headers": self._all_named(all_headers(match)),
+                "queryParams": self._all_named(match.query),
+            }
+        )
 
     def _grpc_match(self, match: Match) -> Manifest:
-        if not match.grpc_service:
-            return self._headers(match)
-        method: Manifest = {"type": "Exact", "service": match.grpc_service}
-        if match.grpc_method:
-            method["method"] = match.grpc_method
-        return {"method": method, **self._headers(match)}
+        call = filled({"type": "Exact", "service": match.grpc_service, "method": match.grpc_method})
+        return filled({"method": call if match.grpc_service else None, "headers": self._all_named(all_headers(match))})
 
-    def _headers(self, match: Match) -> Manifest:
-        headers = [self._named(name, condition) for name, condition in all_headers(match)]
-        return {"headers": headers} if headers else {}
+    def _all_named(self, conditions: Iterable[tuple[str, TextMatch]]) -> list[Manifest]:
+        return [self._named(name, condition) for name, condition in conditions]
 
     def _named(self, name: str, condition: TextMatch) -> Manifest:
         """Return a condition by name. The Gateway API has only exact and regular expressions here."""
@@ -405,29 +400,27 @@ def _change(change: HeaderChange) -> Manifest:
 
 
 def _rewrite(rewrite: Rewrite) -> Manifest:
-    written: Manifest = {}
-    if rewrite.host:
-        written["hostname"] = rewrite.host
-    if rewrite.path:
-        written["path"] = {"type": "ReplaceFullPath", "replaceFullPath": rewrite.path}
-    elif rewrite.prefix:
-        written["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": rewrite.prefix}
-    return written
+    prefix = {"type": "ReplacePrefixMatch", "replacePrefixMatch": rewrite.prefix} if rewrite.prefix else None
+    return filled({"hostname": rewrite.host, "path": _full_path(rewrite.path) or prefix})
+
+
+def _full_path(path: str) -> Manifest | None:
+    return {"type": "ReplaceFullPath", "replaceFullPath": path} if path else None
 
 
 def _redirect(redirect: Redirect, route: Route) -> Manifest:
-    written: Manifest = {"statusCode": redirect.status}
     # Without a port, Linkerd keeps that of the request although the scheme changes. Callers of a gateway have its port
     # in the address that they called, or leave out that of the scheme.
-    if port := redirect.port if route.port is NO_PORT else redirect.port_for(route.port.number):
-        written["port"] = port
-    if redirect.scheme:
-        written["scheme"] = redirect.scheme
-    if redirect.host:
-        written["hostname"] = redirect.host
-    if redirect.path:
-        written["path"] = {"type": "ReplaceFullPath", "replaceFullPath": redirect.path}
-    return written
+    port = redirect.port if route.port is NO_PORT else redirect.port_for(route.port.number)
+    return filled(
+        {
+            "statusCode": redirect.status,
+            "port": port or None,
+            "scheme": redirect.scheme,
+            "hostname": redirect.host,
+            "path": _full_path(redirect.path),
+        }
+    )
 
 
 def _mirror(mirror: Mirror, route: Route) -> Manifest:
