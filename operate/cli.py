@@ -15,6 +15,7 @@ from rich.console import Console
 from components.diagnostics import ConfigurationError, Diagnostic, errors, ordered, render
 from components.meshes import MESHES
 from components.traffic.evaluate import Request, request_from
+from operate import adopt as adopting
 from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
@@ -155,6 +156,36 @@ def discover(
         _fail(str(error), REFUSED)
     text = discovering.as_yaml(routes) if output == "yaml" else json.dumps(routes, indent=2) + "\n"
     sys.stdout.write(text if routes or output == "json" else "")
+
+
+@app.command()
+def adopt(
+    *,
+    stack: Annotated[str, typer.Option(help="The stack that is to have it: NAME, or ORGANISATION/PROJECT/NAME.")],
+    context: Annotated[str, typer.Option(help="The context of the kubeconfig.")],
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    mesh: Annotated[str, typer.Option(help=f"The mesh, where both are there: {' or '.join(MESHES)}.")] = "",
+    write: Annotated[bool, typer.Option("--write", help="Write the files of the stack.")] = False,
+) -> None:
+    """Print what makes a mesh that Helm has installed, and its routes, those of a stack: its configuration, its
+    routes, and the commands that hand the objects over. What stays as it is, is said with the reason.
+    """
+    if mesh and mesh not in MESHES:
+        _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
+    folder, name = directory or stackfile.project_folder(Path.cwd()), stackfile.short_name(stack)
+    owner = stack if stack.count("/") == len(("organisation", "project")) else f"organization/{settings.PROJECT}/{name}"
+    try:
+        adoption, diagnostics = adopting.look_up(owner, mesh, context)
+        made = adopting.texts(adoption, folder, name)
+        _print_notes(diagnostics)
+        if write:
+            adopting.write(made)
+            print(f"{', '.join(map(str, made))} written.", file=sys.stderr)
+    except ConfigurationError as error:
+        _fail(str(error), REFUSED)
+    for path, text in made.items() if not write else ():
+        sys.stdout.write(f"# {path.name}\n{text}\n")
+    sys.stdout.write("".join(f"{command}\n" for command in adoption.commands))
 
 
 def _print_notes(diagnostics: Sequence[Diagnostic]) -> None:

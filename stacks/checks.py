@@ -1,5 +1,7 @@
 """Check the plan against the cluster: permissions, ownership, delivery, Services, patches, nodes, meshes."""
 
+from dataclasses import replace
+
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 from components.meshes import MESHES
@@ -8,7 +10,7 @@ from stacks.cluster import ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan, own_parts
 from stacks.settings import Settings
-from stacks.state import Stack
+from stacks.state import Stack, release_ref
 
 
 def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tuple[Claims, list[Diagnostic]]:
@@ -29,6 +31,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     wanted = plan.objects()
     live = view.existing(wanted)
     claims = ownership.claims(wanted, live, stack.owner, stack.states)
+    claims = replace(claims, imports=_imports(plan, view, stack))
 
     def of_others() -> list[Diagnostic]:
         return other_meshes.check(plan, view, _own_namespaces(view, claims, stack.owner))
@@ -62,6 +65,17 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.if_readable(of_gateways, otherwise=[]),
         *view.diagnostics,
     ]
+
+
+def _imports(plan: Plan, view: ClusterView, stack: Stack) -> frozenset[ObjectRef]:
+    """Return the releases that are handed over to the stack, and not in its state yet."""
+    refs = [
+        release_ref(item["name"], item["namespace"])
+        for item in plan.releases
+        if ownership.handed_over(item["name"], view.metadata("v1", "Secret", item["namespace"]), stack.owner)
+    ]
+    state = (stack.states(stack.owner) or {}) if refs else {}
+    return frozenset(ref for ref in refs if ref not in state)
 
 
 def _own_namespaces(view: ClusterView, claims: Claims, owner: str) -> list[str]:

@@ -10,12 +10,15 @@ from typing import Any, cast
 from components.helm import merged
 from components.meshes import MESHES
 
+PLAIN = "none"
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     # A laptop or a shared playground: small and observable.
     "dev": {},
     # Like production, on fewer machines.
     "staging": {},
     "prod": {},
+    # Nothing but the defaults of meshup and of the charts, as for a mesh that was installed otherwise.
+    PLAIN: {},
 }
 for _name, _preset in ENVIRONMENTS.items():
     _preset |= {mesh.name: mesh.presets.get(_name, {}) for mesh in MESHES.values()}

@@ -19,6 +19,7 @@ from stacks.cluster import Cluster, ClusterError
 from stacks.ownership import Claims
 from stacks.plan import Plan
 from stacks.settings import Settings
+from stacks.state import release_ref
 
 DESTINATION_TYPES = frozenset(f"kubernetes:{api_version}:{kind}" for api_version, kind in MERGERS)
 """Pulumi's type tokens of the objects that offer several destinations."""
@@ -40,16 +41,23 @@ def transformation(
     def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         props = dict(cast("dict[str, Any]", args.props))
         opts = args.opts
+        if settings.retain:
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
         if args.type_ == RELEASE_TYPE:
             is_traffic = props["name"].startswith(prefix)
             # Routes are never secret, and hidden values would hide what a preview changes.
             if settings.mesh in settings.secret and not is_traffic:
                 props["values"] = pulumi.Output.secret(props["values"])
-            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=release_hooks))
+            if release_ref(props["name"], props["namespace"]) in claims.imports:
+                # Its record is no remainder of an interrupted run, so it must not be deleted.
+                imported = pulumi.ResourceOptions(import_=f"{props['namespace']}/{props['name']}")
+                opts = pulumi.ResourceOptions.merge(opts, imported)
+            else:
+                opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=release_hooks))
             if is_traffic:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
         elif args.type_.startswith("kubernetes:") and args.type_.endswith("Patch"):
-            return None  # An object of somebody else does not get the annotation.
+            pass  # An object of somebody else does not get the annotation.
         elif "metadata" in props:
             props["metadata"] = ownership.with_owner(props["metadata"], owner)
             urn = claims.taken_over.get(_object_ref(args.type_, props["metadata"]))
@@ -58,7 +66,7 @@ def transformation(
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[urn]))
             if args.type_ in DESTINATION_TYPES:
                 opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=destination_hooks))
-        else:
+        elif not settings.retain:
             return None
         return pulumi.ResourceTransformationResult(props, opts)
 

@@ -5,7 +5,9 @@
 stack that made it, and only what carries it is taken over again (docs/decisions/0001-recovery.md).
 """
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -36,11 +38,13 @@ class Claims:
         taken_over: Objects in the state of this stack without its annotation, each with its URN.
         former: Other stack names in the annotation of these.
         diagnostics: Errors for objects of others or with two owners; a warning for those taken over.
+        imports: Helm releases that are handed over to this stack, whose state does not have them yet.
     """
 
     taken_over: Mapping[ObjectRef, str]
     former: frozenset[str]
     diagnostics: tuple[Diagnostic, ...]
+    imports: frozenset[ObjectRef] = frozenset()
 
 
 def claims(
@@ -130,6 +134,30 @@ def _shared_object(item: ObjectRef, owner: str, carried: str, urn: str | None) -
     return Diagnostic("MSH036", str(item), None, message, "one stack per object", remedy)
 
 
+def hand_over(item: ObjectRef, owner: str) -> str:
+    """Return the command that gives an object without an owner to a stack."""
+    return f"kubectl annotate {_kubectl(item)} {ANNOTATION}={owner}"
+
+
+def drop_managers(item: ObjectRef) -> str:
+    """Return the command that lets every field of an object go.
+
+    Whoever set a field keeps managing it, and Pulumi's server-side apply would meet a conflict as soon as it changes
+    one. An empty list would do as little: then the API server gives all fields to `before-first-apply`
+    (apimachinery, pkg/util/managedfields, skipnonapplied.go). So one manager is left, of no field that is ever set.
+    """
+    nothing: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}}}}
+    left = {
+        "manager": "meshup-adopt",
+        "operation": "Apply",
+        "apiVersion": item.api_version,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": nothing,
+    }
+    patch = json.dumps({"metadata": {"managedFields": [left]}})
+    return f"kubectl patch {_kubectl(item)} --type merge --patch {shlex.quote(patch)}"
+
+
 def _kubectl(item: ObjectRef) -> str:
     """Return the kubectl arguments for an object; version and group make its kind unambiguous."""
     group, _, version = item.api_version.rpartition("/")
@@ -163,6 +191,24 @@ def stale_records(
         for revision in sorted(own)
         if _text(own[revision], "labels", "status").startswith("pending-")
     ]
+
+
+def handed_over(release: str, records: Iterable[Mapping[str, Any]], owner: str) -> bool:
+    """Return whether somebody handed a Helm release over: its last record is deployed, and carries the annotation.
+
+    An upgrade writes another record, without the annotation.
+
+    Args:
+        release: The name of the release.
+        records: The metadata of the Secrets in the namespace.
+        owner: The stack, as in the annotation.
+    """
+    own: dict[int, Mapping[str, Any]] = {}
+    for metadata in records:
+        match = _RECORD.fullmatch(metadata["name"])
+        if match and match["release"] == release:
+            own[int(match["revision"])] = metadata
+    return bool(own) and _text(last := own[max(own)], "labels", "status") == "deployed" and owner_of(last) == owner
 
 
 def _text(metadata: Mapping[str, Any], mapping: str, key: str) -> str:

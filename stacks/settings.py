@@ -101,8 +101,9 @@ class ClusterSettings(BaseModel):
 class Settings(Arguments):
     """The configuration of a stack with the defaults of its environment: its own keys, and sections of its parts."""
 
-    environment: Literal["dev", "staging", "prod"]
-    """The preset. Without it, the name of the stack; required if that is another one."""
+    environment: Literal["dev", "staging", "prod", "none"]
+    """The preset; `none` has no defaults of its own. Without it, the name of the stack; required if that is another
+    one."""
     mesh: str
     """The mesh."""
     mtls: Mtls = "strict"
@@ -110,6 +111,9 @@ class Settings(Arguments):
     delivery: Literal["objects", "release"] = "objects"
     """How routes reach the cluster. `objects`: one Pulumi resource per object. `release`: up to six Helm releases per
     namespace, faster above about 100 Services ([why, and how to change it](decisions/0002-scale.md))."""
+    retain: bool = False
+    """Leaves everything on the cluster as it runs: what goes, by `pulumi destroy` or from the configuration, goes from
+    the state alone ([how](adoption.md#moving-out))."""
     apps: Annotated[tuple[str, ...], Strict(False)] = ()
     """Sample applications in the mesh."""
     charts: ChartSource = ChartSource()

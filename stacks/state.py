@@ -49,7 +49,7 @@ def reader() -> Reader:
 
 
 def objects(resources: Mapping[str, Any]) -> dict[ObjectRef, str]:
-    """Return the Kubernetes objects of a state, including those in traffic releases.
+    """Return the Kubernetes objects of a state, including those in traffic releases, and its Helm releases.
 
     Args:
         resources: URN -> type and outputs, as the engine returns them. A Patch resource owns no object.
@@ -58,6 +58,7 @@ def objects(resources: Mapping[str, Any]) -> dict[ObjectRef, str]:
     for urn, resource in resources.items():
         kind, outputs = str(resource["type"]), cast("Mapping[str, Any]", resource["outputs"])
         if kind == RELEASE_TYPE:
+            refs[release_ref(str(outputs.get("name", "")), str(outputs.get("namespace", "")))] = urn
             if str(outputs.get("name", "")).startswith(PREFIX):
                 values = cast("Mapping[str, Any]", outputs.get("values") or {})
                 texts = cast("Mapping[str, str]", values.get("objects") or {})
@@ -65,6 +66,11 @@ def objects(resources: Mapping[str, Any]) -> dict[ObjectRef, str]:
         elif kind.startswith("kubernetes:") and not kind.endswith("Patch") and _is_object(outputs):
             refs[object_ref(outputs)] = urn
     return refs
+
+
+def release_ref(name: str, namespace: str) -> ObjectRef:
+    """Return a Helm release as an object, which no API serves."""
+    return ObjectRef("helm.sh/v3", "Release", name, namespace)
 
 
 def absent(stack: str, error: str) -> State | None:

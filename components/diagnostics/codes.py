@@ -244,6 +244,21 @@ MSH057 Mesh of this stack not to be used
 MSH058 No such revision
   The mesh that is there has no control plane and no tag of this name.
   Remedy: Set `revision` to one of those that are listed.
+MSH060 Nothing to adopt
+  There is no mesh on the cluster that `meshup adopt` could describe, or there are several.
+  Remedy: Check the context, and name the mesh with `--mesh`.
+MSH061 Object stays as it is
+  `meshup adopt` can't express the object as a route, or another stack has it. It goes on as it is, and is nobody's.
+  Remedy: Keep it and leave its Service out of `meshup:traffic`, or write its route by hand and delete it.
+MSH062 Changed when it is adopted
+  The stack would not have exactly what runs: the first `pulumi up` upgrades the release with this difference.
+  Remedy: Look at the difference in `pulumi preview --diff`, and set the key that has the value, or `values`.
+MSH063 Files of a stack not written
+  `meshup adopt --write` writes files that are not there yet, and never over others.
+  Remedy: Choose another name with `--stack`, or leave `--write` out and copy what is printed.
+MSH064 Control plane without a release
+  Helm has no record of the control plane: it was installed by istioctl, an operator or a cloud provider.
+  Remedy: Go on with `install: false`, or install another revision by meshup and move the namespaces to it.
 MSH106 Unknown Service
   No application of the stack has this Service in this namespace, and the configuration does not describe it.
   Remedy: Name a Service of an application in meshup:apps, or describe your own with `namespace`, `port` and

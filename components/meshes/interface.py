@@ -35,8 +35,11 @@ from ..gateways.settings import GatewaySettings
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
 from ..scalars import EXACT_VERSION, Version
+from ..traffic.adoption import Home, Reading
 from ..traffic.claims import ClaimReader
+from ..traffic.model import Api
 from ..traffic.targets import DataPlane, Target
+from .adoption import Adopted, HelmRecord
 
 Minor = tuple[int, int]
 """Major and minor version; of Linkerd's edge releases year and month."""
@@ -530,6 +533,40 @@ class Mesh(ABC, Generic[Planned]):
             plan: What `plan` returned.
             options: Makes the options of a component from the resources that it depends on.
         """
+
+    def read_routes(self, api: Api, objects: Sequence[Manifest], home: Home) -> Reading:
+        """Read the objects that decide on a Service, to write them as a route.
+
+        Args:
+            api: The API that they are of.
+            objects: The objects, as `normal_route` returns them.
+            home: The Service.
+        """
+        del api, objects, home
+        return Reading()
+
+    def normal_route(self, item: Manifest, domain: str) -> Manifest:
+        """Return an object of a route as meshup would write the same: full host names, and defaults written out."""
+        del domain
+        return item
+
+    @property
+    def adopted_charts(self) -> tuple[str, ...]:
+        """The charts whose releases `adopt` takes over; that of the control plane first."""
+        return ()
+
+    def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
+        """Find a mesh that somebody else has installed."""
+        raise NotImplementedError
+
+    def adopt(self, releases: Mapping[str, HelmRecord], mtls: Mtls) -> Adopted:
+        """Return the settings with which a stack has releases of somebody else as they run.
+
+        Args:
+            releases: The releases by the name of their chart, that of the control plane among them.
+            mtls: The mode of the mesh.
+        """
+        raise NotImplementedError
 
     def check_cluster(self, plan: Planned, view: ClusterView) -> list[Diagnostic]:
         """Report what the cluster lacks for the plan."""

@@ -51,7 +51,7 @@ NO_PORT = Port(0)
 """The port of the Service for callers of a gateway, who do not know it."""
 _MILLION = 1_000_000
 _WHOLE = 100
-_PATH_TYPES = {"exact": "Exact", "prefix": "PathPrefix", "regex": "RegularExpression"}
+PATH_TYPES = {"exact": "Exact", "prefix": "PathPrefix", "regex": "RegularExpression"}
 
 
 REFUSALS = {
@@ -276,7 +276,7 @@ class GatewayApiTarget(Target):
         value = self.dialect.pattern(path.value) if path.kind == "regex" else path.value
         return filled(
             {
-                "path": {"type": _PATH_TYPES[path.kind], "value": value},
+                "path": {"type": PATH_TYPES[path.kind], "value": value},
                 "method": method_of(match),
                 "headers": self._all_named(all_headers(match)),
                 "queryParams": self._all_named(match.query),

@@ -16,7 +16,7 @@ from ...traffic.model import CircuitBreaker, Route, Service
 from ...traffic.objects import WHOLE_HOST, TrafficObject
 
 API_VERSION = "networking.istio.io/v1"
-_LOAD_BALANCER = {"round-robin": "ROUND_ROBIN", "least-request": "LEAST_REQUEST", "random": "RANDOM"}
+LOAD_BALANCER = {"round-robin": "ROUND_ROBIN", "least-request": "LEAST_REQUEST", "random": "RANDOM"}
 
 
 def destination_rule(service: Service, route: Route | None) -> Manifest:
@@ -98,7 +98,7 @@ def traffic_policy(route: Route) -> Manifest:
 
 def _load_balancer(route: Route) -> Manifest:
     if route.load_balancing:
-        return {"simple": _LOAD_BALANCER[route.load_balancing]}
+        return {"simple": LOAD_BALANCER[route.load_balancing]}
     session = route.session_affinity
     if session is None:
         return {}

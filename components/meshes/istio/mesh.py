@@ -10,14 +10,20 @@ from ...diagnostics import Diagnostic
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
 from ...manifests import Manifest
+from ...traffic import gateway_api_adoption
+from ...traffic.adoption import Home, Reading
 from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
+from ...traffic.model import Api
+from ..adoption import Adopted, HelmRecord
 from ..existing import check as check_existing
 from ..interface import (
+    ClusterView,
     ExistingMesh,
     Membership,
     Mesh,
     MeshPlan,
     MeshRequest,
+    Mtls,
     PortReading,
     Presets,
     Registered,
@@ -25,7 +31,7 @@ from ..interface import (
     Sidecar,
     Signature,
 )
-from . import existing
+from . import adoption, existing
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
 from .gateways import RESERVED_PORTS, objects, pods
 from .http_route import ISTIO_ROUTE
@@ -199,6 +205,11 @@ class IstioMesh(Mesh[IstioPlan]):
         mesh = found or ExistingMesh(version=VERSIONS.pinned, namespace=chosen.namespace, mtls=request.mtls)
         if found is not None:
             diagnostics += check_existing(self, found, request)
+        for gateway in request.gateways:
+            if gateway.api == "istio":
+                message = "Pods of gateways are installed with the mesh, and install is false."
+                where = f"meshup:gateways.{gateway.name}.api"
+                diagnostics.append(Diagnostic("MSH052", where, "istio", message, "gateway-api"))
         known = {"namespace": mesh.namespace, "revision": mesh.revision or None, "mtls": mesh.accepted}
         version = mesh.exact_version(VERSIONS.pinned)
         planned = IstioPlan(
@@ -222,6 +233,31 @@ class IstioMesh(Mesh[IstioPlan]):
     ) -> Sequence[Manifest]:
         """Return the objects of a gateway, see `Mesh`."""
         return objects(gateway, settings, namespaces)
+
+    @property
+    def adopted_charts(self) -> tuple[str, ...]:
+        """The charts whose releases `adopt` takes over, see `Mesh`."""
+        return ("istiod", "base")
+
+    def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
+        """Find a mesh that somebody else has installed, see `Mesh`."""
+        return existing.find(settings.section(IstioSettings), view)
+
+    def adopt(self, releases: Mapping[str, HelmRecord], mtls: Mtls) -> Adopted:
+        """Return the settings of a stack that takes releases over, see `Mesh`."""
+        return adoption.adopt(releases, mtls)
+
+    def read_routes(self, api: Api, objects: Sequence[Manifest], home: Home) -> Reading:
+        """Read the objects of a Service, see `Mesh`."""
+        reading = adoption.read(objects, home)
+        if api == "gateway-api":
+            routes = gateway_api_adoption.read(objects, home, rust=False)
+            reading.rules, reading.versions = routes.rules, reading.versions | routes.versions
+        return reading
+
+    def normal_route(self, item: Manifest, domain: str) -> Manifest:
+        """Return an object as meshup would write the same, see `Mesh`."""
+        return adoption.normal(item, domain)
 
     def join(self, args: IstioMembership) -> Membership:
         """Return the label by which a namespace joins."""

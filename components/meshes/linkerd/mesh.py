@@ -11,6 +11,10 @@ from ...gateways.gateway_api import certificates, gateway_objects
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
 from ...manifests import Manifest
+from ...traffic import gateway_api_adoption
+from ...traffic.adoption import Home, Reading
+from ...traffic.model import Api
+from ..adoption import Adopted, HelmRecord
 from ..existing import check as check_existing
 from ..interface import (
     ClusterView,
@@ -19,6 +23,7 @@ from ..interface import (
     Mesh,
     MeshPlan,
     MeshRequest,
+    Mtls,
     PortReading,
     Presets,
     Registered,
@@ -27,7 +32,7 @@ from ..interface import (
     Sidecar,
     Signature,
 )
-from . import existing, viz
+from . import adoption, existing, viz
 from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, namespaces, releases
 from .http_route import APP_PROTOCOLS, LINKERD_ROUTE
 from .identity import clock
@@ -214,6 +219,25 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         if any(_in_range(int(port["port"]), part) for part in opaque.split(",")):
             return PortReading("connections", where)
         return PortReading("requests", "Linkerd detects HTTP on it")
+
+    @property
+    def adopted_charts(self) -> tuple[str, ...]:
+        """The charts whose releases `adopt` takes over, see `Mesh`."""
+        return ("linkerd-control-plane", "linkerd-crds")
+
+    def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
+        """Find a mesh that somebody else has installed, see `Mesh`."""
+        return existing.find(settings.section(LinkerdSettings), view)
+
+    def adopt(self, releases: Mapping[str, HelmRecord], mtls: Mtls) -> Adopted:
+        """Return the settings of a stack that takes releases over, see `Mesh`."""
+        return adoption.adopt(releases, mtls)
+
+    def read_routes(self, api: Api, objects: Sequence[Manifest], home: Home) -> Reading:
+        """Read the objects of a Service, see `Mesh`."""
+        if api == "service-profile":
+            return adoption.read(objects, home)
+        return gateway_api_adoption.read(objects, home, rust=True)
 
     def join(self, args: LinkerdMembership) -> Membership:
         """Return the annotations by which a namespace joins."""

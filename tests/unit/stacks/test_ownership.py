@@ -105,17 +105,39 @@ def test_a_state_has_the_objects_of_its_resources_and_those_in_the_releases_of_t
         "patch": resource("kubernetes:core/v1:ServicePatch", "v1", "Service", name="web", namespace="shop"),
         "traffic": {
             "type": release,
-            "outputs": {"name": "meshup-traffic-1-a", "values": {"objects": {"x": json.dumps(route)}}},
+            "outputs": {
+                "name": "meshup-traffic-1-a",
+                "namespace": "a",
+                "values": {"objects": {"x": json.dumps(route)}},
+            },
         },
-        "istiod": {"type": release, "outputs": {"name": "istiod", "values": {"objects": {"x": "no object"}}}},
+        "istiod": {
+            "type": release,
+            "outputs": {"name": "istiod", "namespace": "istio-system", "values": {"objects": {"x": "no object"}}},
+        },
         "component": {"type": "meshup:index:Istio", "outputs": {"namespace": "istio-system"}},
         "provider": {"type": "pulumi:providers:kubernetes", "outputs": {"kubeconfig": "x"}},
     }
-    assert state.objects(listed) == {NAMESPACE: "namespace", object_ref(route): "traffic"}
+    assert state.objects(listed) == {
+        NAMESPACE: "namespace",
+        object_ref(route): "traffic",
+        state.release_ref("meshup-traffic-1-a", "a"): "traffic",
+        state.release_ref("istiod", "istio-system"): "istiod",
+    }
 
 
 def record(release: str, revision: int, status: str) -> dict[str, Any]:
     return {"name": f"sh.helm.release.v1.{release}.v{revision}", "labels": {"status": status}}
+
+
+def test_a_release_is_handed_over_by_its_last_record() -> None:
+    first, last = record("istiod", 9, "superseded"), record("istiod", 10, "deployed")
+    mine = {"annotations": {ownership.ANNOTATION: OWNER}}
+    assert ownership.handed_over("istiod", [first, last | mine], OWNER)
+    assert not ownership.handed_over("istiod", [first | mine, last], OWNER)
+    assert not ownership.handed_over("istiod", [last | mine], "organization/meshup/other")
+    assert not ownership.handed_over("istiod", [record("istiod", 1, "pending-install") | mine], OWNER)
+    assert not ownership.handed_over("istio", [last | mine], OWNER)
 
 
 RECORDS = [
