@@ -146,7 +146,7 @@ def _uses(planned: Iterable[Planned], own: frozenset[tuple[str, str]]) -> dict[t
                     continue
                 if plan.target.version_services:
                     use.targets = use.targets or where
-                if weight >= use.versions.get(version.name, (version, -1, ""))[1]:
+                if weight > use.versions.get(version.name, (version, -1, ""))[1]:
                     use.versions[version.name] = (version, weight, where)
     return {place: use for place, use in uses.items() if place not in own}
 

@@ -262,7 +262,7 @@ MSH064 Control plane without a release
 MSH106 Unknown Service
   No application of the stack has this Service in this namespace, and the configuration does not describe it.
   Remedy: Name a Service of an application in meshup:apps, or describe your own with `namespace`, `port` and
-  `versions`.
+  `versions`, as `meshup discover` does.
 MSH107 Unknown version
   The Service has no version of this name: the weight would go to an endpoint that does not exist.
   Remedy: Name one of the versions of the Service.

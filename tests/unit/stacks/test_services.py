@@ -166,6 +166,12 @@ def test_the_port_of_the_pods_matters_where_an_object_names_it(
     assert codes(*live, mesh=mesh) == expected
 
 
+def test_istio_takes_ports_of_server_first_protocols_for_tcp_unless_they_say_otherwise() -> None:
+    route = {"namespace": "shop", "port": 3306, "selector": {"app": "shop"}, "rules": [{"timeout": "2s"}]}
+    assert codes(namespace(), service(ports=[{"port": 3306}]), route=route) == ["MSH175"]
+    assert codes(namespace(), service(ports=[{"port": 3306, "name": "http"}]), route=route) == []
+
+
 def test_on_istio_a_rate_limit_needs_the_port_of_the_pods() -> None:
     route = SHOP | {"rateLimit": {"requests": 10}}
     (fault,) = found(namespace(), service(ports=ports(name="http", targetPort=9090)), *PODS, route=route)
