@@ -198,14 +198,21 @@ def discover(
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         key = name if name not in taken and name not in routes else f"{name}-{namespace}"
         live = places.setdefault(namespace, Live(view, namespace))
-        route, compilation, reason = _described(key, service, live, mesh, label)
-        if compilation is None:
+        candidates, reason = _candidates(key, service, live, mesh, label)
+        for route in candidates:
+            # What the cluster would be said to have in another way, such as a port of the pods that differs between
+            # them, is left to the next candidate.
+            compilation, faults = _compiled({key: route}, mesh)
+            notes = [] if faults else check(compilation, mesh, own, view)
+            if not (faults := [*faults, *errors(notes)]):
+                routes[key] = route
+                diagnostics += notes
+                break
+            reason = f"{faults[0].message} {faults[0].remedy}"
+        if key not in routes:
             diagnostics.append(Diagnostic("MSH181", f"{namespace}/{name}", None, reason, severity="warning"))
-            continue
-        routes[key] = route
-        if reason:
+        elif reason:
             diagnostics.append(Diagnostic("MSH181", f"{_PATH}.{key}", None, reason, severity="info"))
-        diagnostics += check(compilation, mesh, own, view)
     return routes, diagnostics
 
 
@@ -216,29 +223,21 @@ def of_the_stack(service: Manifest, own: OwnParts) -> bool:
     return made or (metadata["namespace"], metadata["name"]) in own.services
 
 
-def _described(
-    key: str, service: Manifest, live: Live, mesh: MeshPlan, label: str
-) -> tuple[Route, Compilation | None, str]:
-    """Return the route of a Service, compiled; or nothing compiled, and why. With a route, what it leaves out."""
+def _candidates(key: str, service: Manifest, live: Live, mesh: MeshPlan, label: str) -> tuple[list[Route], str]:
+    """Return routes that describe a Service, the most telling first; and what is left out, or why there is none."""
     spec = cast("dict[str, Any]", service.get("spec") or {})
     if spec.get("type") == "ExternalName":
-        return {}, None, "It is an ExternalName: a name in DNS, without pods and without ports."
+        return [], "It is an ExternalName: a name in DNS, without pods and without ports."
     selector = cast("dict[str, str]", spec.get("selector") or {})
     if not selector:
-        return {}, None, "It has no selector: somebody else says what answers for it."
+        return [], "It has no selector: somebody else says what answers for it."
     behind = live.selected(selector)
     route, reason = _service(key, service, behind, mesh)
     if reason:
-        return {}, None, reason
+        return [], reason
     versions, reason = _versions(service["metadata"]["name"], behind, label)
     whole: Route = {"rules": [{"name": "all"}]}
-    compilation: Compilation | None = None
-    for rules in ([_split(versions)] if versions else []) + [whole]:
-        compilation, faults = _compiled({key: route | rules}, mesh)
-        if not faults:
-            return route | rules, compilation, reason
-        reason = f"{faults[0].message} {faults[0].remedy}"
-    return {}, None, reason
+    return [route | rules for rules in ([_split(versions)] if versions else []) + [whole]], reason
 
 
 def _compiled(routes: Mapping[str, Route], mesh: MeshPlan) -> tuple[Compilation, list[Diagnostic]]:

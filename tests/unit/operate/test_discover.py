@@ -78,6 +78,17 @@ def test_without_versions_every_request_goes_to_the_service_as_today() -> None:
         assert [note.code for note in notes] == (["MSH181"] if len(live) == 2 else [])
 
 
+def test_versions_whose_pods_have_other_ports_are_not_split_where_that_takes_a_service_of_each() -> None:
+    other = pod("v2")
+    other["spec"]["containers"][0]["ports"] = [{"name": "web", "containerPort": 9090}]
+    live = (service(ports=[{"port": 80, "targetPort": "web"}]), pod("v1"), other)
+    assert route(*live)["split"] == {"v1": 50, "v2": 50}
+    found, notes = discovered(*live, mesh="linkerd")
+    assert found["shop"]["rules"] == [{"name": "all"}]
+    assert [note.code for note in notes] == ["MSH181"]
+    assert "leads to port 8080 or 9090" in notes[0].message
+
+
 def test_a_label_of_ones_own_may_tell_the_version() -> None:
     blue = pod("x", labels={"app": "shop", "color": "blue", "version": "v1"})
     assert route(service(), blue, label="color")["versions"] == {"blue": {"color": "blue"}}
