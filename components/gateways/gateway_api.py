@@ -12,6 +12,9 @@ GROUP = "gateway.networking.k8s.io"
 API_VERSION = f"{GROUP}/v1"
 MOST_ANNOTATIONS = 8
 """Gateway API v1.5.1: annotations of `infrastructure`."""
+MOST_LISTENERS = 64
+MOST_PARENTS = 32
+"""Gateway API v1.5.1: listeners of a Gateway, each with one host, and parents of a route."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "meshup"}
 _PROTOCOLS = {"http": "HTTP", "https": "HTTPS", "tls": "TLS"}
 
@@ -112,12 +115,11 @@ def _listeners(gateway: Gateway, listener: Listener, namespaces: Sequence[str]) 
             made["tls"] = {"mode": "Terminate", "certificateRefs": [secret]}
         elif listener.protocol == "tls":
             made["tls"] = {"mode": "Passthrough"}
-        others = sorted(set(namespaces) - {gateway.namespace})
-        if listener.redirect or not others:
+        if listener.redirect or not set(namespaces) - {gateway.namespace}:
             made["allowedRoutes"] = {"namespaces": {"from": "Same"}}
         else:
             # The label is set by the API server (Kubernetes 1.22), so that no namespace can give it to itself.
-            named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": others}
+            named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": sorted(namespaces)}
             selector = {"matchExpressions": [named]}
             made["allowedRoutes"] = {"namespaces": {"from": "Selector", "selector": selector}}
         yield made

@@ -73,8 +73,9 @@ def objects(gateway: Gateway, settings: GatewaySettings, namespaces: Sequence[st
         )
         return [*made, *found]
     servers = [_server(listener) for listener in gateway.listeners]
-    # The chart labels the pods so (templates/_helpers.tpl, gateway.selectorLabels).
-    spec: Manifest = {"selector": {"istio": gateway.name.removeprefix("istio-")}, "servers": servers}
+    # The chart labels the pods so (templates/_helpers.tpl, gateway.selectorLabels): `x` and `istio-x` share the second.
+    selector = {"app": gateway.name, "istio": gateway.name.removeprefix("istio-")}
+    spec: Manifest = {"selector": selector, "servers": servers}
     return [*made, *([written("Gateway", gateway.name, gateway.namespace, spec, API_VERSION)] if servers else [])]
 
 
