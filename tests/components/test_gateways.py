@@ -49,7 +49,7 @@ def test_the_pods_come_by_istios_chart_with_the_ports_of_the_listeners() -> None
 def test_the_gateway_takes_its_own_pods_and_the_virtual_services_of_its_namespace() -> None:
     gateway = registered(configured())["gateways-public-gateway"].inputs
     assert gateway["metadata"]["namespace"] == "istio-ingress"
-    assert gateway["spec"]["selector"] == {"istio": "public"}
+    assert gateway["spec"]["selector"] == {"app": "public", "istio": "public"}
     tls = {"mode": "SIMPLE", "credentialName": "shop-tls"}
     assert [(s["port"]["number"], s["hosts"], s["tls"]) for s in gateway["spec"]["servers"]] == [
         (443, ["./shop.example.com"], tls),
