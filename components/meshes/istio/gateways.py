@@ -91,7 +91,9 @@ def _server(listener: Listener) -> Manifest:
         tls: Manifest = {"mode": "MUTUAL" if listener.tls.client_ca else "SIMPLE"}
         tls["credentialName"] = listener.tls.secret
         if listener.tls.client_ca:
-            tls["caCertCredentialName"] = listener.tls.client_ca
+            # By this suffix istiod looks for an authority, in the Secret without the suffix if there is none with it;
+            # else it wants a key too (1.31, pilot/pkg/credentials/kube/secrets.go, GetCaCert; pilot/pkg/xds/sds.go).
+            tls["caCertCredentialName"] = f"{listener.tls.client_ca}-cacert"
         if listener.tls.min_version:
             tls["minProtocolVersion"] = _VERSIONS[listener.tls.min_version]
         server["tls"] = tls
