@@ -19,6 +19,7 @@ from operate import explain, reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)
+_MESH_ONLY = re.compile(r"<!-- generated: mesh-only -->\n.*?<!-- end -->", re.DOTALL)
 _MOVED = """\
 Some faults of routes have the code now that settings have for them: an entry that appears twice in a list is MSH012
 (was MSH113, and MSH104 among retry conditions), empty `rules` or an empty `match` MSH003 (was MSH112), a redirect
@@ -40,12 +41,28 @@ def pages(docs: Path) -> dict[Path, str]:
     found = {docs / "diagnostics.md": diagnostics_page()}
     for file in (docs / "traffic.md", *sorted((docs / "strategies").glob("*.md"))):
         found[file] = _BLOCK.sub(lambda block: _block(block[1], docs), file.read_text())
-    return found | reference.pages(docs)
+    found |= reference.pages(docs)
+    gateways = docs / "gateways.md"
+    found[gateways] = _MESH_ONLY.sub(f"<!-- generated: mesh-only -->\n{mesh_only()}\n<!-- end -->", found[gateways])
+    return found
 
 
 def _block(name: str, docs: Path) -> str:
     body = matrix() if name == "matrix" else _example(docs / "strategies" / f"{name.removeprefix('example ')}.yaml")
     return f"<!-- generated: {name} -->\n{body}\n<!-- end -->"
+
+
+def mesh_only() -> str:
+    """What of a route does not hold at a gateway, by target, as a table."""
+    titles = {feature.name: feature.title for feature in FEATURES}
+    lines = ["| on | holds in the mesh only | why |", "| --- | --- | --- |"]
+    for target in TARGETS:
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in target.mesh_only.items():
+            if name not in target.refusals:
+                by_reason.setdefault(reason, []).append(titles[name])
+        lines += [f"| {target.title} | {'; '.join(names)} | {reason} |" for reason, names in by_reason.items()]
+    return "\n".join(lines)
 
 
 def matrix() -> str:

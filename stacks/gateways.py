@@ -13,7 +13,7 @@ from components.diagnostics.validation import join
 from components.gateways.certificates import check_certificate, check_pair
 from components.gateways.checks import check_gateway
 from components.gateways.gateway_api import API_VERSION as GATEWAY_API
-from components.gateways.model import EVERY_HOST, Gateway, Listener, Tls, url
+from components.gateways.model import EVERY_HOST, Gateway, GatewayApi, Listener, Tls, url
 from components.manifests import Manifest
 from components.meshes import MESHES
 from components.meshes.linkerd.identity import clock
@@ -23,6 +23,7 @@ from stacks.ownership import owner_of
 from stacks.settings import Settings
 
 KEY = "meshup:gateways"
+_ADDED: tuple[GatewayApi, ...] = ("gateway-api",)
 MOST_PEM = 200_000
 """Bytes of a file with a certificate or a key."""
 
@@ -53,8 +54,10 @@ def declared(settings: Settings, mesh: str = "") -> tuple[list[Gateway], list[Di
     """
     kind = MESHES[mesh or settings.mesh]
     namespace = kind.gateway_namespace(settings)
+    # To a mesh that somebody else has installed, no chart adds pods.
+    apis = kind.gateway_apis if settings.section(kind.settings).install else _ADDED
     gateways = [
-        chosen.gateway(name, namespace, kind.gateway_apis, kind.gateway_class, join(KEY, name))
+        chosen.gateway(name, namespace, apis, kind.gateway_class, join(KEY, name))
         for name, chosen in settings.gateways.items()
     ]
     return gateways, [fault for gateway in gateways for fault in _check(gateway, settings, kind.name)]
@@ -67,9 +70,10 @@ def _check(gateway: Gateway, settings: Settings, mesh: str) -> Iterable[Diagnost
         gateway, kind.gateway_apis, kind.data_plane.title, kind.reserved_ports if own else frozenset()
     )
     yield from settings.gateways[gateway.name].check_api(gateway, own=own)
-    if not settings.section(kind.settings).install:
-        message = "The mesh is another stack's, and meshup makes gateways with a mesh of its own only."
-        yield Diagnostic("MSH407", gateway.where, None, message, f"meshup:{mesh}.install: true")
+    if gateway.api == "istio" and not settings.section(kind.settings).install:
+        message = "Somebody else has installed the mesh, and meshup adds no pods to it by a chart."
+        remedy = "Write api: gateway-api: then the control plane makes the pods."
+        yield Diagnostic("MSH407", f"{gateway.where}.api", gateway.api, message, "gateway-api", remedy)
 
 
 def plan(settings: Settings, gateways: Iterable[Gateway], traffic: Compilation) -> GatewaysPlan:
@@ -311,19 +315,19 @@ def output(planned: GatewaysPlan, address_of: Callable[[Gateway], str | None] | 
         address_of: Returns the address of a deployed gateway; before deployment there is none.
     """
     return {
-        gateway.name: {
-            **_output(gateway, planned.hosts.get(gateway.name, ())),
-            "address": address_of(gateway) if address_of else None,
-        }
+        gateway.name: _output(gateway, planned.hosts.get(gateway.name, ()), address_of(gateway) if address_of else None)
         for gateway in planned.gateways
     }
 
 
-def _output(gateway: Gateway, hosts: Iterable[str]) -> dict[str, Any]:
+def _output(gateway: Gateway, hosts: Iterable[str], address: str | None) -> dict[str, Any]:
     listed = list(hosts)
-    urls = [url(listener, host) for host in listed for listener in gateway.serving(host)]
+    # Where every host is taken, the address itself will do.
+    called = {host: host if host != EVERY_HOST else address or host for host in listed}
+    urls = [url(listener, called[host]) for host in listed for listener in gateway.serving(host)]
     shown: dict[str, Any] = {
         "namespace": gateway.namespace,
+        "address": address,
         "api": gateway.api,
         "hosts": listed,
         "listeners": [

@@ -177,7 +177,9 @@ def _gateway_api(objects: Sequence[Manifest], options: Options, _: Made) -> Regi
 
 
 def _mesh(mesh: MeshPlan, options: Options, _: Made) -> Registered:
-    return Registered(()) if mesh.existing else MESHES[mesh.name].register(mesh, options)
+    if mesh.existing is None:
+        return MESHES[mesh.name].register(mesh, options)
+    return Registered(tuple(Namespace(f"namespace-{item['name']}", item, options()) for item in mesh.namespaces))
 
 
 def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:

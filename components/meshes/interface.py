@@ -249,7 +249,8 @@ class MeshPlan:
         objects: Further objects that it makes, without those of charts.
         membership: Arguments of every `MeshNamespace` in the mesh beyond `name` and `mesh`.
         output: The stack output `mesh`.
-        existing: What was found of a mesh that somebody else has installed; then there is nothing to register.
+        existing: What was found of a mesh that somebody else has installed; then only the namespace of the gateways is
+            registered, if there is one.
     """
 
     name: str

@@ -10,6 +10,7 @@ from ...diagnostics import Diagnostic
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
 from ...manifests import Manifest
+from ...namespace import namespace_metadata
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
 from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
@@ -217,7 +218,7 @@ class IstioMesh(Mesh[IstioPlan]):
             version=version,
             args=chosen.extended(IstioArgs, version=version, charts=request.charts, **known),
             releases=(),
-            namespaces=(),
+            namespaces=(namespace_metadata(chosen.gateway_namespace),) if request.gateways else (),
             membership={"revision": mesh.revision} if mesh.revision else {},
             output=mesh.output(self.name),
             existing=mesh,

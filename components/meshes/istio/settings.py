@@ -82,7 +82,7 @@ class IstioSettings(MeshSettings):
     """Settings of Istio. May be a secret as a whole."""
 
     exclusive = (FIXED_OR_AUTOSCALED,)
-    with_existing = MeshSettings.with_existing | {"revision"}
+    with_existing = MeshSettings.with_existing | {"revision", "gateway_namespace"}
 
     namespace: Annotated[Name, HelmValue("global.istioNamespace")] = "istio-system"
     """Namespace of the control plane and root namespace of the mesh. meshup makes it."""

@@ -20,7 +20,7 @@ from ...helm import HelmRelease, chart_release, merged, nested, register
 from ...namespace import Namespace, namespace_metadata
 from .identity.component import CONTROL_PLANE_WEBHOOKS
 from .membership import INJECT
-from .settings import Certificates, LinkerdArgs
+from .settings import Certificates, LinkerdArgs, LinkerdSettings
 from .versions import VERSIONS
 
 REPOSITORY = "https://helm.linkerd.io/edge"
@@ -122,11 +122,13 @@ def namespaces(args: LinkerdArgs) -> list[dict[str, Any]]:
         namespace_metadata(name, pod_security=security, labels=common | own, annotations=outside)
         for name, (own, security) in labels.items()
     ]
-    if args.with_gateway_namespace:
-        # Some controllers make the pods of a Gateway beside it.
-        level = "baseline" if args.cni else "privileged"
-        made.append(namespace_metadata(args.gateway_namespace, pod_security=level, annotations={INJECT: "enabled"}))
-    return made
+    return [*made, gateway_namespace(args)] if args.with_gateway_namespace else made
+
+
+def gateway_namespace(settings: LinkerdSettings) -> dict[str, Any]:
+    """Return the namespace of the gateways. It is in the mesh: some controllers make the pods of a Gateway there."""
+    level = "baseline" if settings.cni else "privileged"
+    return namespace_metadata(settings.gateway_namespace, pod_security=level, annotations={INJECT: "enabled"})
 
 
 def check_nodes(args: LinkerdArgs, nodes: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:

@@ -33,7 +33,7 @@ from ..interface import (
     Signature,
 )
 from . import adoption, existing, viz
-from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, namespaces, releases
+from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, gateway_namespace, namespaces, releases
 from .http_route import APP_PROTOCOLS, LINKERD_ROUTE
 from .identity import clock
 from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
@@ -190,7 +190,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             args=chosen.extended(LinkerdArgs, version=version, charts=request.charts, mtls=mesh.accepted, **known),
             identity=None,
             releases=(),
-            namespaces=(),
+            namespaces=(gateway_namespace(chosen),) if request.gateways else (),
             output=mesh.output(self.name),
             existing=mesh,
         )

@@ -67,7 +67,7 @@ class VizSettings(AddonSettings):
 class LinkerdSettings(MeshSettings):
     """Settings of Linkerd and linkerd-viz. May be a secret as a whole."""
 
-    with_existing = MeshSettings.with_existing | {"cluster_domain", "viz"}
+    with_existing = MeshSettings.with_existing | {"cluster_domain", "gateway_namespace", "viz"}
 
     version: Version | None = None
     """Exact version of the charts: `2026.8.3` is edge-26.8.3. Not set, that of a directory of charts, else the pinned

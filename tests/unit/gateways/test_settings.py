@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from components.meshes import MESHES
+from stacks import gateways, settings
 from tests.unit.stacks.configs import raw
 from tests.unit.stacks.fake_view import build
 
@@ -73,3 +74,12 @@ def test_without_listeners_there_are_only_pods() -> None:
 def test_every_mesh_has_an_api_for_gateways() -> None:
     for mesh in MESHES.values():
         assert mesh.gateway_apis
+
+
+def test_to_a_mesh_of_somebody_else_no_chart_adds_pods() -> None:
+    keys: dict[str, Any] = {"traffic": {}, "apps": [], "istio": {"install": False}}
+    chosen, _ = settings.load(raw(gateways={"public": {"listeners": [HTTP]}}, **keys), "dev")
+    (gateway,), faults = gateways.declared(chosen)
+    assert (gateway.api, gateway.service, faults) == ("gateway-api", "public-istio", [])
+    chosen, _ = settings.load(raw(gateways={"public": {"api": "istio", "listeners": [HTTP]}}, **keys), "dev")
+    assert [fault.code for fault in gateways.declared(chosen)[1]] == ["MSH407"]

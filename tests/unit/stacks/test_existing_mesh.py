@@ -96,6 +96,16 @@ def test_nothing_of_the_mesh_is_registered_and_the_rest_is() -> None:
     assert [step.name for step in steps(plan)] == ["gateway-api", "mesh", "namespace-bookinfo", "bookinfo", "traffic"]
 
 
+def test_gateways_of_the_gateway_api_get_their_namespace() -> None:
+    gateway = {"public": {"listeners": [{"port": 80, "protocol": "http"}]}}
+    plan, diagnostics = of({**EXISTING, "gateways": gateway}, istiod(), injector())
+    assert diagnostics == []
+    assert plan is not None
+    assert plan.releases == []
+    assert "istio-ingress" in {ref.name for ref in plan.objects() if ref.kind == "Namespace"}
+    assert [step.name for step in steps(plan)][:3] == ["gateway-api", "mesh", "namespace-bookinfo"]
+
+
 def test_what_is_found_of_istio_is_an_output() -> None:
     live = [
         istiod(image="hub.example/pilot:1.30.3-distroless@sha256:00"),
