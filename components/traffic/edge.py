@@ -182,16 +182,35 @@ def check_exposures(routes: Sequence[Route]) -> Iterator[Diagnostic]:
                     yield Diagnostic("MSH403", exposure.where, host, message, "one route for a host and path", remedy)
                     break
             others += [(path, route) for path in exposure.paths or (EVERY_PATH,)]
+    wildcards = [(gateway, host) for gateway, host in claims if host.startswith("*")]
     for (gateway, host), listed in claims.items():
-        if any(path == EVERY_PATH for path, _ in listed):
-            continue
-        for wide in (wide for name, wide in claims if name == gateway and wide != host and covers(wide, host)):
-            owner, other = listed[0][1], claims[gateway, wide][0][1]
-            message = (
-                f"'{other.key}' takes {_host(wide)}, and requests for {host} do not go there: paths that "
-                f"'{owner.key}' does not take get 404."
-            )
-            yield Diagnostic("MSH421", owner.where, host, message, severity="warning")
+        owner = listed[0][1]
+        narrow = _at_most(_exposure(owner).gateway, host)
+        for wide in (wide for name, wide in wildcards if name == gateway and wide != host and covers(wide, host)):
+            other = claims[gateway, wide][0][1]
+            if narrow:
+                message = (
+                    f"'{other.key}' takes {_host(wide)}. At a listener for {narrow} alone, the rules of both would be "
+                    "joined, in the order in which they were made."
+                )
+                remedy = f"Name the hosts of '{other.key}', or let the listener take {_host(wide)} as well."
+                yield Diagnostic("MSH403", owner.where, host, message, "one route for a host and path", remedy)
+            elif all(path != EVERY_PATH for path, _ in listed):
+                message = (
+                    f"'{other.key}' takes {_host(wide)}, and requests for {host} do not go there: paths that "
+                    f"'{owner.key}' does not take get 404."
+                )
+                yield Diagnostic("MSH421", owner.where, host, message, severity="warning")
+
+
+def _at_most(gateway: Gateway, host: str) -> str:
+    """Return the host of a listener that takes no name beyond those of a host, "" if there is none.
+
+    To such a listener a route for a wider host is one for the same host (Istio 1.30, pilot/pkg/networking/core,
+    gateway.go: hosts of server and VirtualService are intersected, and routes of equal ones are joined).
+    """
+    listeners = [one for one in gateway.serving(host) if one.protocol != "tls"]
+    return next((own for one in listeners for own in one.hosts if covers(host, own)), "")
 
 
 def _unordered(first: TextMatch, second: TextMatch) -> bool:

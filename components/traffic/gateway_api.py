@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..diagnostics import Diagnostic
-from ..gateways.gateway_api import API_VERSION, GROUP, parents
+from ..gateways.gateway_api import API_VERSION, GROUP, MOST_PARENTS, parents
 from ..gateways.model import EVERY_HOST
 from . import patterns
 from .capability import GRPC_RETRY
@@ -199,6 +199,8 @@ class GatewayApiTarget(Target):
                     )
         for service in versioned(route):
             yield from _check_version_services(route, service)
+        if route.exposure:
+            yield from _check_edge(route, route.exposure)
 
     def write(self, routes: Sequence[Route]) -> Iterator[Manifest]:
         """Write the routes, after the ReferenceGrants for Services in other namespaces."""
@@ -296,6 +298,22 @@ class GatewayApiTarget(Target):
         if written.kind == "exact":
             return {"type": "Exact", "name": name, "value": written.value}
         return {"type": "RegularExpression", "name": name, "value": self.dialect.pattern(written.value)}
+
+
+def _check_edge(route: Route, exposure: Exposure) -> Iterator[Diagnostic]:
+    """Check the limits of the route of a gateway: each match is there once for each path that the gateway takes."""
+    counts = [len(rule.matches) for rule in edge_rules(route, exposure.paths)]
+    listeners = dict.fromkeys(one for host in exposure.hosts for one in exposure.gateway.serving(host))
+    found = sum(len(parents(exposure.gateway, one, exposure.hosts)) for one in listeners)
+    for key, what, count, most in (
+        ("paths", "matches in a rule", max(counts, default=0), MOST_MATCHES),
+        ("paths", "matches", sum(counts), MOST_MATCHES_IN_ALL),
+        ("hosts", "listeners with one host each", found, MOST_PARENTS),
+    ):
+        if count > most:
+            message = f"At the gateway one HTTPRoute takes at most {most} {what}; here are {count}."
+            remedy = "Give the route fewer paths, or fewer matches." if key == "paths" else "Name fewer hosts."
+            yield Diagnostic("MSH132", f"{exposure.where}.{key}", count, message, f"at most {most} {what}", remedy)
 
 
 def _check_version_services(route: Route, service: Service) -> Iterator[Diagnostic]:

@@ -114,7 +114,8 @@ class VirtualService(Target):
             passed_on = sorted({listener.port for listener in serving if listener.protocol == "tls"})
             if passed_on:
                 matches = [{"port": port, "sniHosts": [host]} for port in passed_on]
-                spec["tls"] = [{"match": matches, "route": [_weighted(b) for b in edge.route.rules[0].backends]}]
+                backends = [_weighted(backend, at_gateway=True) for backend in edge.route.rules[0].backends]
+                spec["tls"] = [{"match": matches, "route": backends}]
             name = f"{host_name(host)}.{gateway.name}"
             yield manifest(API_VERSION, "VirtualService", name, gateway.namespace, spec), edge.routes
 
@@ -135,7 +136,7 @@ def _http_route(rule: Rule, port: Port | None, called: Port | None) -> Manifest:
     if rule.redirect:
         route["redirect"] = _redirect(rule.redirect, called)
     else:
-        route["route"] = [_weighted(backend) for backend in rule.backends]
+        route["route"] = [_weighted(backend, at_gateway=called is None) for backend in rule.backends]
     if rule.rewrite:
         route["rewrite"] = _rewrite(rule.rewrite, rule.matches)
     if rule.timeout and rule.timeout.request is not None:
@@ -145,7 +146,7 @@ def _http_route(rule: Rule, port: Port | None, called: Port | None) -> Manifest:
     if rule.fault:
         route["fault"] = _fault(rule)
     if rule.mirrors:
-        route["mirrors"] = [_mirror(mirror) for mirror in rule.mirrors]
+        route["mirrors"] = [_mirror(mirror, at_gateway=called is None) for mirror in rule.mirrors]
     if rule.headers:
         sides = {"request": rule.headers.request, "response": rule.headers.response}
         route["headers"] = filled({side: _change(change) for side, change in sides.items()})
@@ -160,21 +161,28 @@ def _pass_through(service: Service, port: Port) -> Manifest:
     }
 
 
-def _destination(destination: Destination) -> Manifest:
+def _destination(destination: Destination, *, at_gateway: bool) -> Manifest:
+    """Write a destination.
+
+    Without a port, a Service that has several on the cluster is called on the port of the listener
+    (pilot/pkg/networking/core/route, GetDestinationCluster): that of the caller in the mesh, none of its own at a
+    gateway.
+    """
     written: Manifest = {"host": destination.service.host}
     if destination.version:
         written["subset"] = destination.version.name
-    if len(destination.service.ports) > 1:
+    if at_gateway or len(destination.service.ports) > 1:
         written["port"] = {"number": destination.port.number}
     return written
 
 
-def _weighted(backend: Backend) -> Manifest:
-    return {"destination": _destination(backend.destination), "weight": backend.weight}
+def _weighted(backend: Backend, *, at_gateway: bool) -> Manifest:
+    return {"destination": _destination(backend.destination, at_gateway=at_gateway), "weight": backend.weight}
 
 
-def _mirror(mirror: Mirror) -> Manifest:
-    return {"destination": _destination(mirror.destination), "percentage": {"value": mirror.percent}}
+def _mirror(mirror: Mirror, *, at_gateway: bool) -> Manifest:
+    destination = _destination(mirror.destination, at_gateway=at_gateway)
+    return {"destination": destination, "percentage": {"value": mirror.percent}}
 
 
 def _matches(matches: Iterable[Match], port: Port | None) -> list[Manifest]:

@@ -85,7 +85,8 @@ def test_a_route_without_rules_sends_every_request_to_its_service() -> None:
         "namespace": "ingress",
         "labels": {"app.kubernetes.io/managed-by": "meshup"},
     }
-    destination = {"host": "reviews.bookinfo.svc.cluster.local"}
+    # The port, which istiod would take from the listener where the Service has others that nobody has declared.
+    destination = {"host": "reviews.bookinfo.svc.cluster.local", "port": {"number": 9080}}
     assert item["spec"] == {
         "hosts": [HOST],
         "gateways": ["ingress/istio-public"],
@@ -216,3 +217,23 @@ def test_the_most_specific_host_takes_a_request() -> None:
     assert most_specific("c.b.a", ["*", "*.a", "*.b.a"]) == "*.b.a"
     assert most_specific("b.a", ["*.b.a", "b.a", "*"]) == "b.a"
     assert most_specific("x", ["*.a"]) == ""
+
+
+@pytest.mark.parametrize("gateway", ["istio-public", "public"])
+def test_a_wildcard_beside_a_host_that_a_listener_takes_alone_is_refused(gateway: str) -> None:
+    api = "istio" if gateway == "istio-public" else "gateway-api"
+
+    def is_refused(wide: str, narrow: str) -> bool:
+        routes = {"reviews": (wide, "v2"), "ratings": (narrow, "v1")}
+        raw = {
+            key: {"gateway": gateway, "hosts": [host], "split": {version: 100}, "api": api}
+            for key, (host, version) in routes.items()
+        }
+        return "MSH403" in codes(raw)
+
+    assert is_refused("*", HOST)
+    assert is_refused("*.example.com", HOST)
+    assert is_refused("*", "*.example.org")
+    # Every listener for it takes other names as well.
+    assert not is_refused("*", "other.example.net")
+    assert not is_refused("*.example.org", "a.example.org")

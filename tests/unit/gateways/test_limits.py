@@ -83,3 +83,24 @@ def test_a_gateway_takes_the_routes_of_its_own_namespace_beside_those_of_others(
     (listener,) = made["spec"]["listeners"]
     (allowed,) = listener["allowedRoutes"]["namespaces"]["selector"]["matchExpressions"]
     assert allowed["values"] == ["bookinfo", "istio-ingress"]
+
+
+def test_the_route_of_a_gateway_keeps_the_limits_of_the_api() -> None:
+    def exposed(matches: int, paths: int, hosts: tuple[str, ...] = ("a.example.com",)) -> set[tuple[str, str]]:
+        rules = [
+            {"match": [{"headers": {f"x{rule}-{number}": "1"}} for number in range(matches)], "backends": {"v1": 100}}
+            for rule in range(2)
+        ]
+        route = {
+            "rules": [*rules, {"backends": {"v1": 100}}],
+            "paths": [{"prefix": f"/p{number}"} for number in range(paths)],
+            "hosts": list(hosts),
+            "api": "gateway-api",
+        }
+        gateways = {"public": {"listeners": [https(*many(33), "a.example.com")], "api": "gateway-api"}}
+        return planned(gateways, reviews=route)[1]
+
+    assert exposed(4, 14) == set()
+    assert exposed(4, 16) == {("MSH132", "meshup:traffic.reviews.paths")}
+    assert exposed(5, 13) == {("MSH132", "meshup:traffic.reviews.paths")}
+    assert exposed(1, 1, ("*.example.com",)) == {("MSH132", "meshup:traffic.reviews.hosts")}
