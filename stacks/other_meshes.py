@@ -284,7 +284,7 @@ def _running(plan: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
             diagnostics.append(Diagnostic("MSH325", "meshup:mesh", plan.mesh.name, message, severity="warning"))
         elif plan.mesh.existing:
             message = f"This stack has installed {names}. With install: false it would be deleted."
-            remedy = "To leave it as it runs, take it out of the state of this stack first: docs/existing-mesh.md."
+            remedy = "To leave it as it runs, move out first: docs/adoption.md."
             diagnostics.append(Diagnostic("MSH057", f"meshup:{mesh}.install", False, message, "true", remedy))
         elif not running & _releases(plan):
             message = (

@@ -134,6 +134,13 @@ def test_what_helm_and_kubectl_made_is_adopted_and_left_again(estate: Estate) ->
     # The hosts are written in full, and istiod gets the seccomp profile.
     assert changed == {"Deployment/istiod", "VirtualService/web", "DestinationRule/web"}
 
+    # kubectl, which made the fields, does not stand in the way of a change.
+    file = program / "routes.mine.yaml"
+    file.write_text(file.read_text().replace("{v1: 90, v2: 10}", "{v1: 50, v2: 50}"))
+    must(stack, "up", "--yes", "--skip-preview")
+    adopted = live(estate)
+    assert [part["weight"] for part in adopted["VirtualService/web"]["http"][1]["route"]] == [50, 50]
+
     content["config"]["meshup:retain"] = True
     stack.file.write_text(yaml.safe_dump(content | {"encryptionsalt": _salt(stack)}))
     must(stack, "up", "--yes", "--skip-preview")
