@@ -11,10 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.diagnostics import errors, render
 from components.traffic import parse
 from operate import reference
 from operate.docs import known_services
 from stacks import settings
+from tests.unit.stacks.fake_view import build, item, view_of
 from tests.unit.traffic.helpers import parsed
 from tests.unit.traffic.strategies import configurations, edge_configurations, wild_configurations
 
@@ -45,6 +47,11 @@ def examples() -> dict[str, Any]:
 
 
 EXAMPLES = examples()
+ISTIOD = item(
+    "Deployment",
+    {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod", "istio.io/rev": "default"}},
+    spec={"template": {"spec": {"containers": [{"name": "discovery", "image": "istio/pilot:1.30.3"}]}}},
+)
 ROUTE = "config/meshup:traffic/reviews"
 
 
@@ -60,6 +67,18 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_stack_file_and_every_example_is_valid(name: str) -> None:
     assert faults(EXAMPLES[name]) == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_stack_file_and_every_example_compiles(name: str) -> None:
+    config: dict[str, Any] = EXAMPLES[name].get("config") or {}
+    meshup = {key.removeprefix("meshup:"): value for key, value in config.items() if key.startswith("meshup:")}
+    # Only a mesh that is not installed by the stack has to be there.
+    live = () if meshup.get("istio", {}).get("install", True) else (ISTIOD,)
+    made, diagnostics = build(settings.RawConfig(meshup, {"context": "kind-dev"}), view=view_of(*live))
+    assert errors(diagnostics) == [], render(diagnostics)
+    assert made is not None
+    assert set(made.traffic.summaries) == set(meshup.get("traffic", {}))
 
 
 @pytest.mark.parametrize(
