@@ -59,6 +59,7 @@ class Edge:
         port: The listener's port.
         host: The host name that callers use.
         tls: Whether the listener ends TLS.
+        path: A path that the gateway takes for it.
     """
 
     namespace: str
@@ -66,6 +67,7 @@ class Edge:
     port: int
     host: str
     tls: bool
+    path: str = "/"
 
 
 @dataclass(frozen=True)
@@ -261,11 +263,17 @@ def splits(outputs: Mapping[str, Any], gateways: Mapping[str, Any] | None = None
 
 def _edge(entry: Mapping[str, Any], gateway: Mapping[str, Any]) -> Edge | None:
     """Return the listener at which a Service is reached by a name, HTTPS before HTTP."""
+    # Every path is taken unless some are named; no example is made up for a pattern.
+    paths: list[Mapping[str, str]] = entry.get("paths") or [{"prefix": "/"}]
+    path = next((p[kind] for p in paths for kind in ("exact", "prefix") if kind in p), None)
     found = [
-        Edge(gateway["namespace"], gateway["service"], listener["port"], host, listener["protocol"] == "https")
+        Edge(gateway["namespace"], gateway["service"], listener["port"], host, listener["protocol"] == "https", path)
         for listener in gateway.get("listeners", ())
         for host in entry.get("hosts", ())
-        if "service" in gateway and listener["protocol"] in ("http", "https") and not listener["redirect"]
+        if path is not None
+        and "service" in gateway
+        and listener["protocol"] in ("http", "https")
+        and not listener["redirect"]
         if "*" not in host and any(_takes(own, host) for own in listener["hosts"])
     ]
     return max(found, key=lambda edge: edge.tls, default=None)
@@ -508,7 +516,7 @@ def edge_request(edge: Edge, authority: Path | None) -> Request:
             "that issued it (or the certificate, if it is signed by itself): `--authority FILE`."
         )
     tls = Tls(edge.host, authority) if edge.tls and authority else None
-    return Request(edge.namespace, edge.service, headers={"host": edge.host}, port=edge.port, tls=tls)
+    return Request(edge.namespace, edge.service, edge.path, headers={"host": edge.host}, port=edge.port, tls=tls)
 
 
 def run(

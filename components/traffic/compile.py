@@ -305,4 +305,7 @@ def _summary(plan: Planned, objects: list[str]) -> dict[str, Any]:
 
 def _reached(exposure: Exposure | None) -> dict[str, Any]:
     """How callers outside of the cluster reach a route, for its entry."""
-    return {"gateway": exposure.gateway.name, "hosts": list(exposure.hosts)} if exposure else {}
+    if exposure is None:
+        return {}
+    paths = [{path.kind: path.value} for path in exposure.paths]
+    return {"gateway": exposure.gateway.name, "hosts": list(exposure.hosts), **({"paths": paths} if paths else {})}

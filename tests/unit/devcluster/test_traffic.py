@@ -213,6 +213,16 @@ def test_callers_from_outside_use_the_listener_of_the_host_and_rather_tls(hosts:
     assert split.edge == edge
 
 
+@pytest.mark.parametrize(
+    ("paths", "path"),
+    [([{"prefix": "/api"}], "/api"), ([{"regex": "/a+"}, {"exact": "/login"}], "/login"), ([{"regex": "/a+"}], None)],
+)
+def test_callers_from_outside_use_a_path_that_the_gateway_takes(paths: list[dict[str, str]], path: str | None) -> None:
+    exposed = {"reviews": {**OUTPUTS["reviews"], "gateway": "public", "hosts": ["shop.example.com"], "paths": paths}}
+    (split,) = traffic.splits(exposed, GATEWAYS)
+    assert (split.edge and split.edge.path) == path
+
+
 def test_a_gateway_whose_service_is_not_known_is_not_measured() -> None:
     exposed = {"reviews": {**OUTPUTS["reviews"], "gateway": "public", "hosts": ["shop.example.com"]}}
     gateways = {"public": {"namespace": "istio-ingress", "listeners": LISTENERS}}
