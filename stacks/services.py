@@ -56,6 +56,7 @@ class _Use:
         targets: Whether an object names the ports of its pods, and the path of what makes it.
         routed: The ports with rules on requests, each with the path of the route.
         headless: Why the target takes no headless Service, "" if it does.
+        on_all_ports: Path of the route whose object names no port, "" if there is none.
     """
 
     service: Service
@@ -64,6 +65,7 @@ class _Use:
     targets: str = ""
     routed: dict[Port, str] = field(default_factory=dict[Port, str])
     headless: str = ""
+    on_all_ports: str = ""
 
 
 class Live:
@@ -134,6 +136,8 @@ def _uses(planned: Iterable[Planned], own: frozenset[tuple[str, str]]) -> dict[t
         if route.rules:
             use.routed.setdefault(route.port, route.where)
             use.headless = use.headless or plan.target.refusals.get("headless", "")
+            if plan.target.api == "istio" and len(route.service.ports) == 1:
+                use.on_all_ports = route.where
         if route.rate_limit:
             use.targets = use.targets or route.rate_limit.where
         for rule in route.rules:
@@ -197,6 +201,7 @@ def _check_service(use: _Use, mesh: MeshPlan, live: Live, *, hint: bool) -> Iter
     behind = live.selected(selector) if use.versions or _has_named_target(spec) else []
     yield from _check_ports(use, spec, behind)
     yield from _check_reading(use, found, mesh)
+    yield from _check_other_ports(use, spec, mesh)
     declared = dict(service.selector)
     if declared and declared != selector:
         message = f"The Service '{service.name}' selects {labels_text(selector)}, not {labels_text(declared)}."
@@ -265,6 +270,21 @@ def _check_reading(use: _Use, found: Manifest, mesh: MeshPlan) -> Iterator[Diagn
         elif reading.kind == "detected":
             message = f"{title} detects by the first bytes whether {what} speaks HTTP: {reading.reason}."
             yield Diagnostic("MSH176", where, port_text(live[port.number]), message, severity="warning")
+
+
+def _check_other_ports(use: _Use, spec: Mapping[str, Any], mesh: MeshPlan) -> Iterator[Diagnostic]:
+    """Find ports that the rules of a route hold for without being declared."""
+    declared = {port.number for port in use.service.ports}
+    read = {number: MESHES[mesh.name].read_port(mesh, port, {}).kind for number, port in ports_of(spec).items()}
+    others = [number for number, kind in read.items() if number not in declared and kind != "connections"]
+    if use.on_all_ports and others and declared <= read.keys():
+        listed = ", ".join(map(str, others))
+        message = (
+            f"The Service '{use.service.name}' has further ports: {listed}. Where one port is declared, the rules hold "
+            "for all of them."
+        )
+        remedy = f"Declare all in 'ports', and the one of the rules in 'port'. {_remedy(use.service)}"
+        yield Diagnostic("MSH174", use.on_all_ports, listed, message, remedy=remedy, severity="warning")
 
 
 def _check_versions(

@@ -229,3 +229,18 @@ def test_other_services_behind_a_rule_are_looked_up_too() -> None:
 def test_with_lists_that_can_not_be_read_nothing_is_said_of_services() -> None:
     view = view_of(namespace(), service(), refused=["Pod"])
     assert [fault.code for fault in compare(raw(apps=[], traffic={"shop": SHOP}), view)[2]] == ["MSH024"]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "name", "expected"),
+    [("istio", "http-metrics", ["MSH174"]), ("istio", "tcp-metrics", []), ("linkerd", "http-metrics", [])],
+)
+def test_rules_that_hold_for_ports_that_nobody_has_declared_are_reported(
+    mesh: str, name: str, expected: list[str]
+) -> None:
+    listed = [*ports(name="http"), {"port": 9090, "name": name}]
+    diagnostics = found(namespace(mesh=mesh), service(ports=listed), *PODS, mesh=mesh)
+    assert [fault.code for fault in diagnostics] == expected
+    declared = [*SHOP["ports"], {"number": 9090, "protocol": "http" if name.startswith("http") else "tcp"}]
+    both = {**SHOP, "port": 80, "ports": declared}
+    assert found(namespace(mesh=mesh), service(ports=listed), *PODS, mesh=mesh, route=both) == []
