@@ -245,7 +245,7 @@ def _failed(
         named = [(hosts.get(fault.path.removeprefix(f"{_PATH}.").partition(".")[0]), fault) for fault in faults]
         told = {host: f"{fault.path}: {fault.message.rstrip('.')}" for host, fault in reversed(named) if host}
         return told or dict.fromkeys(candidates, faults[0].message.rstrip("."))
-    made = {object_ref(item): item for item in compilation.manifests}
+    made = {object_ref(item): MESHES[mesh].normal_route(item, domain) for item in compilation.manifests}
     failed: dict[str, str] = {}
     for host in candidates:
         for item in live[host]:

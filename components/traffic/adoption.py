@@ -14,12 +14,14 @@ from typing import Any, cast
 
 from .durations import duration_text
 from .grammar import TOKEN
-from .manifests import Manifest, filled
+from .manifests import Manifest, filled, quote
 
 Form = dict[str, Any]
 """A part of a route, as it is written."""
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|h|m|s))+")
+LONGEST_PATTERN = 500
+"""Characters of a pattern in the configuration (grammar.py, `Pattern`)."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _DURATIONS = frozenset(
@@ -112,9 +114,10 @@ def backend(home: Home, target: tuple[str, str], version: str | None, port: int 
     return filled({"service": name, "namespace": place, "version": version, "port": port})
 
 
-def backends(shares: Sequence[tuple[Form, int]], home: Home) -> Form:
-    """Return the backends of a rule; nothing where all requests go to the Service itself."""
-    if len(shares) == 1 and shares[0][0].keys() <= {"service", "port"} and shares[0][0].get("service") == home.name:
+def backends(shares: Sequence[tuple[Form, int]], home: Home, called: int) -> Form:
+    """Return the backends of a rule; nothing where all requests go to the Service and the port that is called."""
+    whole: list[Form] = [{"service": home.name}, {"service": home.name, "port": called}]
+    if len(shares) == 1 and shares[0][0] in whole:
         return {}
     if all(set(form) == {"version"} for form, _ in shares):
         return {"backends": {form["version"]: weight for form, weight in shares}}
@@ -144,6 +147,14 @@ def cookies_of(pattern: str) -> Form | None:
         else:
             cookies[name] = unquoted(value)
     return cookies
+
+
+def pattern_form(pattern: str) -> Form:
+    """Return a condition by a pattern; one that is too long is that of a prefix, which targets without prefixes get."""
+    literal = pattern.removesuffix(".*")
+    if len(pattern) > LONGEST_PATTERN and quote(unquoted(literal)) == literal:
+        return {"prefix": unquoted(literal)}
+    return {"regex": pattern}
 
 
 def unquoted(text: str) -> str:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .adoption import Form, Home, Reading, backend, backends, cookies_of, duration, entries, mapping, port_of
+from .adoption import (
+    Form,
+    Home,
+    Reading,
+    backend,
+    backends,
+    cookies_of,
+    duration,
+    entries,
+    mapping,
+    pattern_form,
+    port_of,
+)
 from .gateway_api import PATH_TYPES
 from .manifests import Manifest, filled
 
@@ -92,7 +104,7 @@ def _rule(rule: Mapping[str, Any], home: Home, port: int, reading: Reading, *, r
     ]
     if len(shares) == 1:
         shares = [(shares[0][0], 100)]
-    form: Form = {"match": [] if {} in matches else matches, **(backends(shares, home) if shares else {})}
+    form: Form = {"match": [] if {} in matches else matches, **(backends(shares, home, port) if shares else {})}
     timeout = mapping(rule, "timeouts").get("request")
     form["timeout"] = {"request": duration(timeout)} if timeout else None
     headers: Form = {}
@@ -130,7 +142,7 @@ def _match(match: Mapping[str, Any], *, rust: bool) -> Form:
     form["headers"] = {entry["name"]: _text(entry, rust=rust) for entry in entries(match, "headers")}
     cookie = next((name for name in form["headers"] if name.lower() == "cookie"), None)
     if cookie and isinstance(form["headers"][cookie], dict):
-        cookies = cookies_of(form["headers"][cookie]["regex"])
+        cookies = cookies_of(form["headers"][cookie].get("regex", ""))
         if cookies:
             del form["headers"][cookie]
             form["cookies"] = cookies
@@ -144,7 +156,7 @@ def _pattern(value: str, *, rust: bool) -> str:
 
 def _text(entry: Mapping[str, Any], *, rust: bool) -> Any:
     is_pattern = entry.get("type", "Exact") == "RegularExpression"
-    return {"regex": _pattern(entry["value"], rust=rust)} if is_pattern else entry["value"]
+    return pattern_form(_pattern(entry["value"], rust=rust)) if is_pattern else entry["value"]
 
 
 def _destination(reference: Mapping[str, Any], home: Home, called: int, reading: Reading) -> Form:

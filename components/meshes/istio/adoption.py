@@ -20,6 +20,7 @@ from ...traffic.adoption import (
     duration,
     entries,
     mapping,
+    pattern_form,
     port_of,
     unquoted,
 )
@@ -113,7 +114,7 @@ def _rule(http: Mapping[str, Any], home: Home, port: int) -> Form:
         {
             "name": http.get("name"),
             "match": [] if matches == [{}] else matches,
-            **(backends(shares, home) if shares else {}),
+            **(backends(shares, home, port) if shares else {}),
             "timeout": timeout,
             "retries": _retries(retries) if retries else None,
             "fault": _fault(fault),
@@ -161,7 +162,10 @@ def _match(match: Mapping[str, Any]) -> Form:
     form: Form = {
         "method": mapping(match, "method").get("exact"),
         "headers": {name: _text(value) for name, value in mapping(match, "headers").items()},
-        "query": {name: _text(value) for name, value in mapping(match, "queryParams").items()},
+        "query": {
+            name: pattern_form(value["regex"]) if "regex" in value else _text(value)
+            for name, value in mapping(match, "queryParams").items()
+        },
         "source": dict(mapping(match, "sourceLabels")),
         "sourceNamespace": match.get("sourceNamespace"),
     }

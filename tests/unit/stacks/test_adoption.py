@@ -75,6 +75,26 @@ def test_what_is_read_compiles_to_what_is_there(mesh: str, raw: Json) -> None:
     round_trip(raw, mesh)
 
 
+LEFT = (
+    "There is no Service 'gateway'",  # It has no route of its own.
+    "it is for no Service of the mesh",  # A host outside.
+    "The text is too long",  # A pattern that stands for several cookies or for a prefix.
+)
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+@settings(max_examples=200 if nightly() else 15, suppress_health_check=[HealthCheck.filter_too_much])
+@given(raw=strategies.edge_configurations())
+def test_what_is_adopted_is_written_again_and_what_is_left_has_a_reason(mesh: str, raw: Json) -> None:
+    objects, services = compiled(raw, mesh)
+    found = translated(objects, services, mesh)
+    made = {object_ref(one): one for one in compiled(dict(found.forms), mesh, ())[0]}
+    for one in objects:
+        if object_ref(one) in found.adopted:
+            assert made[object_ref(one)] == one
+    assert [reason for reason in found.left.values() if not any(known in reason for known in LEFT)] == []
+
+
 def release_secret(
     name: str, chart: str, values: Json, *, revision: int = 1, namespace: str = "istio-system"
 ) -> Manifest:
