@@ -5,7 +5,17 @@ from dataclasses import replace
 from components.diagnostics import Diagnostic
 from components.manifests import ObjectRef
 from components.meshes import MESHES
-from stacks import delivery, gateways, namespaces, other_meshes, ownership, patches, services, shared_services
+from stacks import (
+    delivery,
+    gateways,
+    injection,
+    namespaces,
+    other_meshes,
+    ownership,
+    patches,
+    services,
+    shared_services,
+)
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
 from stacks.plan import Plan, own_parts
@@ -59,6 +69,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.if_readable(of_services, otherwise=[]),
         *view.if_readable(of_patches, otherwise=[]),
         *view.if_readable(of_namespaces, otherwise=[]),
+        *view.if_readable(lambda: injection.check(plan, view), otherwise=[]),
         *view.if_readable(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.if_readable(of_others, otherwise=[]),
         *view.if_readable(of_routes, otherwise=[]),

@@ -212,6 +212,10 @@ MSH048 Namespace is in the mesh all the same
   The configuration says `inject: false`, and the namespace carries a label or annotation by which a mesh injects. It is
   not this stack's, so it stays.
   Remedy: Remove it where it is set, or write `inject: true`.
+MSH049 Namespace without an injector
+  The namespace joins by a label that no webhook of the mesh on the cluster selects: that of a revision or tag that is
+  not there, or the webhook is switched off. Its pods get no sidecar, and nothing else says so.
+  Remedy: Choose a revision or a tag that is there: `kubectl get mutatingwebhookconfigurations --show-labels`.
 MSH050 No mesh to be used
   With `install: false` the stack uses a mesh that is there, and the cluster has none: neither a control plane in the
   namespace nor a webhook that leads to one.
