@@ -1,7 +1,7 @@
 """Build the plan of a stack from settings and cluster: plain data, built once."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from components.addons import ADDONS
@@ -9,6 +9,7 @@ from components.addons.interface import AddonPlan
 from components.apps import APPS
 from components.apps.interface import AppPlan
 from components.diagnostics import Diagnostic, errors
+from components.diagnostics.validation import join
 from components.helm import ChartSource, HelmRelease
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.mesh_namespace import MeshNamespaceArgs, metadata
@@ -165,17 +166,33 @@ def compiled(
     services = [service for app in _apps(settings, {}) for service in app.services]
     domain = found.cluster_domain if found else MESHES[target].cluster_domain(settings)
     listed, gateway_diagnostics = gateways.declared(settings, target)
-    routes, diagnostics = parse(with_exposed(settings), "meshup:traffic", services, domain, listed)
+    written, added = with_exposed(settings)
+    routes, diagnostics = parse(written, "meshup:traffic", services, domain, listed)
     traffic = compile_routes(routes, target, TARGETS, services, found.accepted if found else settings.mtls)
-    return traffic, [*gateway_diagnostics, *diagnostics, *traffic.diagnostics]
+    traffic = replace(traffic, diagnostics=tuple(_at_expose(traffic.diagnostics, added)))
+    return traffic, [*gateway_diagnostics, *_at_expose(diagnostics, added), *traffic.diagnostics]
 
 
-def with_exposed(settings: Settings) -> Mapping[str, Any]:
+def _at_expose(diagnostics: Iterable[Diagnostic], added: Mapping[str, str]) -> list[Diagnostic]:
+    """Return diagnostics with the path that is written, for routes that are there because an application is opened."""
+    paths = {join("meshup:traffic", key): where for key, where in added.items()}
+    return [
+        replace(fault, path=f"{paths[route]}{fault.path[len(route) :]}")
+        if (route := next((one for one in paths if fault.path == one or fault.path.startswith(f"{one}.")), ""))
+        else fault
+        for fault in diagnostics
+    ]
+
+
+def with_exposed(settings: Settings) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """Return the routes of a stack, with those by which its applications are opened to callers outside of the cluster.
 
     A route that there is for the Service takes the gateway over, unless it names one itself.
+
+    Returns:
+        The routes, and for each that is added the path of the key that asks for it.
     """
-    routes = dict(settings.traffic)
+    routes, added = dict(settings.traffic), dict[str, str]()
     for app in (APPS[name] for name in dict.fromkeys(settings.apps)):
         chosen, service = settings.section(app.section), app.entry[0]
         if chosen.expose is None:
@@ -188,9 +205,10 @@ def with_exposed(settings: Settings) -> Mapping[str, Any]:
         if key is None:
             free = service if service not in routes else f"{app.name}-{service}"
             routes[free] = {**own, **opened}
+            added[free] = f"meshup:{app.name}.expose"
         elif not {"gateway", "hosts"} & routes[key].keys():
             routes[key] = {**opened, **routes[key]}
-    return routes
+    return routes, added
 
 
 def _is_for(key: str, route: object, own: Mapping[str, str]) -> bool:

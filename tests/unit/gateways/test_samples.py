@@ -65,4 +65,4 @@ def test_off_is_the_default_and_makes_nothing() -> None:
 
 def test_another_gateway_has_to_be_there() -> None:
     _, faults = build(raw(traffic={}, bookinfo={"expose": {"gateway": "other"}}))
-    assert [fault.code for fault in faults] == ["MSH401"]
+    assert [(fault.code, fault.path) for fault in faults] == [("MSH401", "meshup:bookinfo.expose.gateway")]
