@@ -39,6 +39,7 @@ ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
 _LONGEST_FIRST = (
     "dataplane/traffic",
     "cluster/test_linkerd_mesh.py",
+    "cluster/test_pages.py",
     "cluster/test_embedded_cluster.py",
     "cluster/test_provider_features.py",
     "dataplane",
