@@ -21,6 +21,7 @@ from devcluster import stackfile
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting
+from stacks.namespaces import RESTART_ANNOTATION
 from tests import standins
 from tests.conftest import as_account, grant, prepared_program, program
 
@@ -313,6 +314,44 @@ def test_a_service_of_somebody_else_gets_a_circuit_breaker_and_gives_it_back(
     stack.file.write_text(before)
     must(stack, *up)
     assert patched(embedded) == ({"kept": "1"}, [])
+
+
+@pytest.mark.nightly
+def test_a_namespace_of_somebody_else_joins_with_settings_of_its_proxies_and_leaves_as_it_was(
+    embedded: Embedded, deployed: Deployed
+) -> None:
+    def annotations(kind: str, name: str) -> dict[str, str]:
+        found = read(embedded, kind, name, "-n", "legacy")
+        place = found if kind == "namespace" else found["spec"]["template"]
+        return place["metadata"].get("annotations", {})
+
+    stack = deployed.stack
+    before = stack.file.read_text()
+    kubectl(embedded, "create", "namespace", "legacy")
+    kubectl(embedded, "annotate", "namespace", "legacy", "kept=1")
+    kubectl(embedded, "create", "deployment", "web", "--image=web", "--namespace", "legacy")
+    kubectl(embedded, "rollout", "status", "deployment/web", "--namespace", "legacy")
+    joined = {"legacy": {"restart": True, "proxy": {"logLevel": "warn", "skipInboundPorts": "25"}}}
+    stack.file.write_text(stackfile.with_settings(before, {"meshup:namespaces": joined}))
+    must(stack, "up", "--yes", "--skip-preview")
+    must(stack, "preview", "--expect-no-changes")
+    found = annotations("namespace", "legacy")
+    assert not found.pop("pulumi.com/patchFieldManager").startswith("pulumi")
+    assert found == {
+        "kept": "1",
+        "linkerd.io/inject": "enabled",
+        "config.linkerd.io/proxy-log-level": "warn",
+        "config.linkerd.io/skip-inbound-ports": "25",
+    }
+    assert RESTART_ANNOTATION in annotations("deployment", "web")
+    assert read(embedded, "deployment", "web", "-n", "legacy")["metadata"]["generation"] == 2
+
+    stack.file.write_text(before)
+    must(stack, "up", "--yes", "--skip-preview")
+    must(stack, "preview", "--expect-no-changes")
+    assert annotations("namespace", "legacy") == {"kept": "1"}
+    assert RESTART_ANNOTATION not in annotations("deployment", "web")
+    kubectl(embedded, "delete", "namespace", "legacy")
 
 
 def test_a_stack_goes_to_the_other_mesh_and_leaves_nothing_of_the_first(embedded: Embedded, deployed: Deployed) -> None:
