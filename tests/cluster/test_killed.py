@@ -16,10 +16,10 @@ from devcluster.stack import Stack
 from devcluster.stackfile import Setting
 from stacks.namespaces import RESTART_ANNOTATION
 from tests.cluster.test_own_namespaces import pulumi
-from tests.conftest import nightly, prepared_program
+from tests.conftest import prepared_program
 from tests.dataplane.test_make_up import configure, killed_up
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.nightly]
 
 # As soon as Pulumi says one of these, it is killed. They come in this order, so each run goes a bit further.
 MOMENTS = (
@@ -83,7 +83,7 @@ def test_killed_on_the_way_it_converges_and_restarts_nothing_twice(
     routes["web"] |= {"gateway": "public", "hosts": ["shop.example.com"]}
     wanted: dict[str, Setting] = {"meshup:namespaces": {"shop": {"restart": True}}, "meshup:gateways": GATEWAYS}
     configure(stack, {**wanted, "meshup:traffic": routes})
-    for number, moment in enumerate(MOMENTS if nightly() else MOMENTS[2::2]):
+    for number, moment in enumerate(MOMENTS):
         assert killed_up(stack, moment, tmp_path / f"{number}.log"), f"{moment} must be met, or nothing is proved"
         stack.recover()
     pulumi(stack, "up", "--yes", "--skip-preview")
