@@ -71,6 +71,7 @@ def explain(
     if any(map(explaining.is_code, words)):
         _explain_codes(words, as_json=as_json)
         return
+    host = entrances.host_of(host)
     request = _request(path or ("/" if host else ""), method, header, query, (source, source_namespace))
     folder, name, raw = _stack(stack, directory)
     if mesh and mesh not in MESHES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from components.diagnostics import ConfigurationError, Diagnostic
-from components.gateways.model import Gateway, Listener, covers, most_specific
+from components.gateways.model import HOST, Gateway, Listener, covers, most_specific
 from components.meshes import MESHES
 from components.traffic import Compilation, patterns
 from components.traffic.edge import Edge
@@ -18,9 +19,16 @@ from components.traffic.proxies import Proxy
 from components.traffic.targets import Planned
 
 
+def host_of(written: str) -> str:
+    """Return a host as a gateway compares it: in lower case, without a port (Envoy, ignore_port_in_host_matching)."""
+    return re.sub(r":\d+$", "", written.lower())
+
+
 def unknown_host(gateways: Sequence[Gateway], host: str) -> list[Diagnostic]:
     """Return the fault of a host that no listener takes, or nothing."""
     hosts = list(dict.fromkeys(own for gateway in gateways for one in gateway.listeners for own in one.hosts))
+    if not HOST.fullmatch(host) or host.startswith("*"):
+        return [Diagnostic("MSH006", "--host", host, "This is no host that a caller can name.", "a DNS name")]
     if any(covers(own, host) for own in hosts):
         return []
     message = "No listener of the stack's gateways takes this host."

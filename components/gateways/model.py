@@ -15,14 +15,15 @@ GatewayApi = Literal["istio", "gateway-api"]
 Protocol = Literal["http", "https", "tls"]
 EVERY_HOST = "*"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+HOST = re.compile(rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+"""A DNS name, one with `*.` in front, or `*`."""
 LONGEST_HOST = 180
 """The host is part of the name of an object, of at most 253 characters."""
 
 
 def _public_host(host: str) -> str:
     allowed = "a DNS name in lower case, '*.' and a DNS name, or '*'"
-    if not _HOST.fullmatch(host):
+    if not HOST.fullmatch(host):
         raise refused("MSH006", "This is not a host that callers from outside can use.", allowed)
     if host.rpartition(".")[2].isdecimal():
         raise refused("MSH006", "A gateway takes no address here, only a name.", allowed, "Use '*' for every host.")
@@ -31,7 +32,7 @@ def _public_host(host: str) -> str:
 
 PublicHost = Annotated[
     str,
-    Field(max_length=LONGEST_HOST, json_schema_extra={"pattern": f"^({_HOST.pattern})$"}),
+    Field(max_length=LONGEST_HOST, json_schema_extra={"pattern": f"^({HOST.pattern})$"}),
     AfterValidator(_public_host),
 ]
 """A host that callers from outside use. `*.` in front takes all names below it, at any depth."""

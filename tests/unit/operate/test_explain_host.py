@@ -78,3 +78,11 @@ def test_it_says_who_splits_the_requests_on_linkerd(project: Path) -> None:
     write(project, {**STACK, "meshup:mesh": "linkerd", "meshup:gateways": {"public": gateway}})
     _, text, _ = run(project, "--host", HOST)
     assert "controller of the GatewayClass eg" in text.replace("\n", " ")
+
+
+def test_a_host_is_compared_as_gateways_do(project: Path) -> None:
+    assert listeners(project, f"{HOST.upper()}:8080") == listeners(project, HOST)
+    for wrong in ("*.example.com", f"https://{HOST}", f"{HOST}/a"):
+        code, _, err = run(project, "--host", wrong)
+        assert code == 1
+        assert "MSH006" in err
