@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from .durations import duration_text
-from .grammar import TOKEN
+from .grammar import FULL_WEIGHT, TOKEN
 from .manifests import Manifest, filled, quote
 
 Form = dict[str, Any]
@@ -147,6 +147,14 @@ def cookies_of(pattern: str) -> Form | None:
         else:
             cookies[name] = unquoted(value)
     return cookies
+
+
+def percents(weights: Sequence[int]) -> list[int]:
+    """Return weights that sum to 100, if whole ones in the same proportion do."""
+    total = sum(weights)
+    if not total or any(weight * FULL_WEIGHT % total for weight in weights):
+        return list(weights)
+    return [weight * FULL_WEIGHT // total for weight in weights]
 
 
 def pattern_form(pattern: str) -> Form:

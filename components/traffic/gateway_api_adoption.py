@@ -16,6 +16,7 @@ from .adoption import (
     entries,
     mapping,
     pattern_form,
+    percents,
     port_of,
 )
 from .gateway_api import PATH_TYPES
@@ -81,6 +82,37 @@ def _rank(rule: Form) -> tuple[int, ...]:
     return max(ranks)
 
 
+def normal(item: Manifest) -> Manifest:
+    """Return a route without what the API server adds, and with weights in percent."""
+    if item["kind"] not in ("HTTPRoute", "GRPCRoute"):
+        return item
+    rules = [_normal_rule(rule) for rule in entries(mapping(item, "spec"), "rules")]
+    return {**item, "spec": {**item["spec"], "rules": rules}}
+
+
+def _normal_rule(rule: Mapping[str, Any]) -> Form:
+    references = entries(rule, "backendRefs")
+    weights = percents([int(reference.get("weight", 1)) for reference in references])
+    changed: Form = dict(rule)
+    if references:
+        changed["backendRefs"] = [
+            {**_plain(one), "weight": weight} for one, weight in zip(references, weights, strict=True)
+        ]
+    if entries(rule, "filters"):
+        changed["filters"] = [_normal_filter(entry) for entry in entries(rule, "filters")]
+    return changed
+
+
+def _normal_filter(entry: Mapping[str, Any]) -> Form:
+    mirror = mapping(entry, "requestMirror")
+    return {**entry, "requestMirror": {**mirror, "backendRef": _plain(mirror["backendRef"])}} if mirror else dict(entry)
+
+
+def _plain(reference: Mapping[str, Any]) -> Form:
+    """A reference whose group is that of Services, which is the default."""
+    return {"kind": "Service", **{key: value for key, value in reference.items() if (key, value) != ("group", "")}}
+
+
 def _annotated(annotations: Mapping[str, str]) -> Form:
     """Read timeouts and retries of Linkerd."""
     words = [word for key in ("http", "grpc") for word in annotations.get(f"{_RETRY}{key}", "").split(",") if word]
@@ -102,8 +134,6 @@ def _rule(rule: Mapping[str, Any], home: Home, port: int, reading: Reading, *, r
     shares = [
         (_destination(part, home, port, reading), int(part.get("weight", 1))) for part in entries(rule, "backendRefs")
     ]
-    if len(shares) == 1:
-        shares = [(shares[0][0], 100)]
     form: Form = {"match": [] if {} in matches else matches, **(backends(shares, home, port) if shares else {})}
     timeout = mapping(rule, "timeouts").get("request")
     form["timeout"] = {"request": duration(timeout)} if timeout else None

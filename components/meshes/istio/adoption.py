@@ -21,6 +21,7 @@ from ...traffic.adoption import (
     entries,
     mapping,
     pattern_form,
+    percents,
     port_of,
     unquoted,
 )
@@ -74,10 +75,11 @@ def _normal_rule(http: Mapping[str, Any], namespace: str, domain: str) -> Form:
     for key in ("route", "mirrors"):
         if key in rule:
             rule[key] = [_normal_part(part, namespace, domain) for part in rule[key]]
-    if len(entries(rule, "route")) == 1:
-        rule["route"] = [{**rule["route"][0], "weight": rule["route"][0].get("weight") or 100}]
-    elif "route" in rule:
-        rule["route"] = [{**part, "weight": part.get("weight") or 0} for part in rule["route"]]
+    parts = entries(rule, "route")
+    if parts:
+        given = [int(part.get("weight") or 0) for part in parts]
+        weights = [100] if len(parts) == 1 else percents(given)
+        rule["route"] = [{**part, "weight": weight} for part, weight in zip(parts, weights, strict=True)]
     matches = [_normal_match(match) for match in entries(rule, "match")]
     return {**rule, **({"match": matches} if matches else {})}
 

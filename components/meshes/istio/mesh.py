@@ -258,7 +258,7 @@ class IstioMesh(Mesh[IstioPlan]):
 
     def normal_route(self, item: Manifest, domain: str) -> Manifest:
         """Return an object as meshup would write the same, see `Mesh`."""
-        return adoption.normal(item, domain)
+        return gateway_api_adoption.normal(adoption.normal(item, domain))
 
     def join(self, args: IstioMembership) -> Membership:
         """Return the label by which a namespace joins."""

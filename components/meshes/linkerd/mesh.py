@@ -233,6 +233,11 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         """Return the settings of a stack that takes releases over, see `Mesh`."""
         return adoption.adopt(releases, mtls)
 
+    def normal_route(self, item: Manifest, domain: str) -> Manifest:
+        """Return an object as meshup would write the same, see `Mesh`."""
+        del domain
+        return gateway_api_adoption.normal(item)
+
     def read_routes(self, api: Api, objects: Sequence[Manifest], home: Home) -> Reading:
         """Read the objects of a Service, see `Mesh`."""
         if api == "service-profile":

@@ -207,3 +207,27 @@ def test_a_route_that_can_not_be_expressed_stays_with_the_reason() -> None:
     assert list(found.left.values()) == ["VirtualService.spec.http[0].corsPolicy can't be written"]
     nothing = {**virtual, "spec": {"hosts": ["reviews"], "http": []}}
     assert list(adoption.routes("istio", [nothing], [service], DOMAIN).left) == [object_ref(virtual)]
+
+
+def test_what_the_api_server_adds_to_a_route_does_not_stand_in_the_way() -> None:
+    versions = {name: {"version": name} for name in ("v1", "v2")}
+    services: list[Json] = [
+        {"metadata": {"name": name, "namespace": "shop"}, "spec": {"selector": labels, "ports": [{"port": 80}]}}
+        for name, labels in (
+            ("web", {"app": "web"}),
+            *((f"web-{version}", {"app": "web", **labels}) for version, labels in versions.items()),
+        )
+    ]
+    references = [
+        {"group": "", "kind": "Service", "name": f"web-{version}", "port": 80, "weight": weight}
+        for version, weight in (("v1", 9), ("v2", 1))
+    ]
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": references}
+    parent = {"group": "", "kind": "Service", "name": "web", "port": 80}
+    route = item("HTTPRoute", {"name": "web", "namespace": "shop"}, spec={"parentRefs": [parent], "rules": [rule]})
+    route["apiVersion"] = "gateway.networking.k8s.io/v1"
+    for mesh in MESHES:
+        found = adoption.routes(mesh, [route], services, DOMAIN)
+        assert found.left == {}
+        assert found.forms["web"]["versions"] == versions
+        assert found.forms["web"]["rules"] == [{"backends": {"v1": 90, "v2": 10}}]
