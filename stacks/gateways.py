@@ -10,7 +10,7 @@ import pulumi
 
 from components.diagnostics import Diagnostic
 from components.diagnostics.validation import join
-from components.gateways.certificates import check_certificate, check_pair
+from components.gateways.certificates import check_certificate, check_pair, is_certificate
 from components.gateways.checks import check_gateway
 from components.gateways.gateway_api import API_VERSION as GATEWAY_API
 from components.gateways.model import EVERY_HOST, Gateway, GatewayApi, Listener, Tls, url
@@ -193,6 +193,8 @@ def _check_secrets(
                 message = f"The Secret is of the type {secret.get('type')}."
                 yield Diagnostic("MSH413", path, name, message, "kubernetes.io/tls")
             certificate = base64.b64decode(data["tls.crt"])
+            if not is_certificate(certificate):
+                yield Diagnostic("MSH413", path, name, "Its tls.crt holds no certificate in PEM.", "a certificate")
             yield from check_certificate(certificate, listener.hosts, now, path)
 
 

@@ -61,6 +61,11 @@ def check_certificate(certificate: bytes, hosts: Iterable[str], now: datetime, p
         yield Diagnostic("MSH414", path, missing, message)
 
 
+def is_certificate(text: bytes) -> bool:
+    """Return whether a text holds a certificate in PEM."""
+    return bool(_chain(text))
+
+
 def _chain(certificate: bytes) -> Sequence[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(certificate)

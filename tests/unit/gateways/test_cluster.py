@@ -79,8 +79,9 @@ def test_a_missing_secret_is_refused_once_its_namespace_is_there() -> None:
         (secret(pair("other.example.com")[0]), "MSH414"),
         (secret(pair("*.com")[0]), "MSH414"),
         (secret(b"", b""), "MSH413"),
+        (secret(b"no PEM"), "MSH413"),
     ],
-    ids=["expired", "other host", "wildcard of another level", "empty"],
+    ids=["expired", "other host", "wildcard of another level", "empty", "no certificate"],
 )
 def test_a_certificate_that_clients_refuse_is_refused(live: Manifest, code: str) -> None:
     assert codes(gateway(), live) == [(code, "error")]
