@@ -67,7 +67,9 @@ def gateway_objects(
     listeners = [item for listener in gateway.listeners for item in _listeners(gateway, listener, namespaces)]
     spec: Manifest = {"gatewayClassName": gateway.class_name, "listeners": listeners}
     if addresses:
-        spec["addresses"] = [{"type": _address_type(value), "value": value} for value in addresses]
+        spec["addresses"] = [
+            {"type": "IPAddress" if is_ip_address(value) else "Hostname", "value": value} for value in addresses
+        ]
     infrastructure: Manifest = {"annotations": dict(annotations)} if annotations else {}
     if parameters:
         yield parameters
@@ -130,9 +132,10 @@ def _authority(port: int, secret: str) -> Manifest:
     return {"port": port, "tls": {"validation": {"caCertificateRefs": references}}}
 
 
-def _address_type(value: str) -> str:
+def is_ip_address(value: str) -> bool:
+    """Return whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(value)
     except ValueError:
-        return "Hostname"
-    return "IPAddress"
+        return False
+    return True

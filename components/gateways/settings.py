@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from ..arguments import Arguments, Autoscaling, Replicas, Resources, over_limit
+from ..arguments import Arguments, Autoscaling, Replicas, Resources, over_limit, repeated
 from ..diagnostics import Diagnostic
 from ..scalars import FilePath, Name, SecretName, Text
 from .gateway_api import MOST_ANNOTATIONS as MOST_IN_ALL
-from .model import EVERY_HOST, Gateway, GatewayApi, Issuer, Listener, Protocol, PublicHost, Tls
+from .gateway_api import is_ip_address
+from .model import EVERY_HOST, HOST, Gateway, GatewayApi, Issuer, Listener, Protocol, PublicHost, Tls
 
 MOST_ANNOTATIONS = MOST_IN_ALL - 2
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -123,7 +124,12 @@ class GatewaySettings(Arguments):
     """Kubernetes resource requests and limits. On Istio."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Check the resources."""
+        """Check the addresses, and the resources."""
+        yield from repeated(f"{path}.addresses[{{}}]", self.addresses)
+        for position, address in enumerate(self.addresses):
+            if not (is_ip_address(address) or (HOST.fullmatch(address) and "*" not in address)):
+                message = "This is neither an IP address nor a DNS name."
+                yield Diagnostic("MSH006", f"{path}.addresses[{position}]", address, message)
         yield from over_limit(f"{path}.resources", self.resources)
 
     def check_api(self, gateway: Gateway, *, own: bool) -> Iterator[Diagnostic]:

@@ -62,6 +62,12 @@ def test_clients_need_a_certificate_at_all_hosts_of_a_port_or_at_none() -> None:
     assert codes(https("a.b", clientCa="ca"), https("c.d", clientCa="ca"), api="gateway-api") == set()
 
 
+def test_static_addresses_are_addresses_or_names_and_each_is_there_once() -> None:
+    listed = ["192.0.2.1", "2001:db8::1", "lb.example.com", "192.0.2.1", "a b"]
+    faults = codes(HTTP, api="gateway-api", addresses=listed)
+    assert faults == {("MSH012", "addresses[3]"), ("MSH006", "addresses[4]")}
+
+
 def test_gateways_select_their_own_pods_alone() -> None:
     gateways = {name: {"listeners": [HTTP]} for name in ("public", "istio-public")}
     selectors = [item["spec"]["selector"] for item in objects(gateways, "Gateway")]
