@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
 
@@ -196,7 +197,8 @@ def discover(
     places: dict[str, Live] = {}
     for service in chosen:
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-        key = name if name not in taken and name not in routes else f"{name}-{namespace}"
+        keys = chain((name, f"{name}-{namespace}"), (f"{name}-{namespace}-{number}" for number in count(2)))
+        key = next(key for key in keys if key not in taken and key not in routes)
         live = places.setdefault(namespace, Live(view, namespace))
         candidates, reason = _candidates(key, service, live, mesh, label)
         for route in candidates:

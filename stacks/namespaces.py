@@ -395,7 +395,7 @@ def _contradicting(entry: Entry, patch: Manifest, found: Mapping[str, Any]) -> I
         kind, key, value = written[0]
         verb = "label" if kind == "labels" else "annotate"
         title = mesh.signature.title
-        why = f"{title} injects here" if is_other else f"{title} injects by that one"
+        why = f"{title} injects here" if is_other else f"{title} injects by one of both"
         message = f"The namespace has {key}={value}, which is not this stack's: {why}."
         remedy = f"Remove it, if nobody needs it:\nkubectl {verb} namespace {entry.name} {key}-"
         yield Diagnostic("MSH043", entry.path, entry.name, message, "", remedy)

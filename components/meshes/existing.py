@@ -50,9 +50,10 @@ def check(
             yield Diagnostic("MSH054", at, written, message, f"{actual}, or without this key")
 
 
-def not_found(title: str, path: str, namespaces: Sequence[str]) -> Diagnostic:
-    """Return the diagnostic for a cluster without the mesh."""
-    message = f"There is no control plane of {title} in {', '.join(namespaces)}, and no webhook leads to another one."
+def not_found(title: str, path: str, namespaces: Sequence[str], led: Sequence[str]) -> Diagnostic:
+    """Return the diagnostic for a cluster without the mesh in some namespaces; webhooks may lead to others."""
+    others = f"the webhooks lead to {', '.join(led)}" if led else "no webhook leads to another one"
+    message = f"There is no control plane of {title} in {', '.join(namespaces)}, and {others}."
     return Diagnostic("MSH050", f"{path}.install", False, message, f"a cluster with {title}, or install: true")
 
 

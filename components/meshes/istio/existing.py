@@ -37,9 +37,9 @@ def find(settings: IstioSettings, view: ClusterView) -> tuple[ExistingMesh | Non
     configured one, by name or by tag, else the only one that there is.
     """
     injectors = webhooks(view, INJECTOR)
-    namespaces = service_namespaces(injectors)
-    if "namespace" in settings.model_fields_set or not namespaces:
-        namespaces = [settings.namespace]
+    led = service_namespaces(injectors)
+    chosen = "namespace" in settings.model_fields_set or not led
+    namespaces = [settings.namespace] if chosen else led
     planes = labelled(view, namespaces, "app", "istiod")
     if len(found := sorted({item["metadata"]["namespace"] for item in planes})) > 1:
         return None, [several("Istio", _PATH, "namespace", found)]
@@ -48,7 +48,7 @@ def find(settings: IstioSettings, view: ClusterView) -> tuple[ExistingMesh | Non
     revisions = {_revision(item): item for item in (*filter(is_managed, injectors), *planes)}
     tags = {label_of(config, _TAG): _revision(config) for config in injectors if label_of(config, _TAG)}
     if not revisions:
-        return None, [not_found("Istio", _PATH, namespaces)]
+        return None, [not_found("Istio", _PATH, namespaces, led)]
     asked = settings.revision
     if asked is None and len(revisions) > 1:
         return None, [several("Istio", _PATH, "revision", sorted(revisions))]

@@ -33,15 +33,15 @@ def find(settings: LinkerdSettings, view: ClusterView) -> tuple[ExistingMesh | N
     Its namespace is the configured one, else that of the Service that answers the injector.
     """
     injectors = webhooks(view, INJECTOR)
-    namespaces = service_namespaces(injectors)
-    if "namespace" in settings.model_fields_set or not namespaces:
-        namespaces = [settings.namespace]
+    led = service_namespaces(injectors)
+    chosen = "namespace" in settings.model_fields_set or not led
+    namespaces = [settings.namespace] if chosen else led
     planes = labelled(view, namespaces, "linkerd.io/control-plane-component", "destination")
     found = sorted({item["metadata"]["namespace"] for item in planes})
     if len(found) > 1:
         return None, [several("Linkerd", _PATH, "namespace", found)]
     if not found:
-        return None, [not_found("Linkerd", _PATH, namespaces)]
+        return None, [not_found("Linkerd", _PATH, namespaces, led)]
     values = document(view, found[0], "linkerd-config", "values")
     domain = inside(values, "clusterDomain") or settings.cluster_domain
     policy = inside(values, "proxy.defaultInboundPolicy")

@@ -273,6 +273,9 @@ def test_the_same_name_in_another_namespace_gets_another_key(project: Path, monk
     (project / "routes.yaml").write_text("shop: {namespace: other, port: 80, split: {v1: 100}}\n")
     found = yaml.safe_load(run(project, "shop")[1])
     assert found["shop-shop"]["service"] == "shop"
+    taken = {key: {"namespace": "other", "port": 80, "split": {"v1": 100}} for key in ("shop", "shop-shop")}
+    (project / "routes.yaml").write_text(json.dumps(taken))
+    assert list(yaml.safe_load(run(project, "shop")[1])) == ["shop-shop-2"]
     elsewhere = item("Service", {"name": "shop", "namespace": "two"}, spec={})
     on_cluster(monkeypatch, service(), elsewhere)
     assert "shop, two" in run(project, "shop")[2]

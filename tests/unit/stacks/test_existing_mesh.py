@@ -309,3 +309,10 @@ def test_namespaces_of_ones_own_join_a_mesh_that_is_there_and_pods_of_another_ve
         assert "1 pod does not have the sidecar" in warnings["MSH046"]
         assert "pod/old" in warnings["MSH046"]
         assert [fault.code for fault in diagnostics if fault.severity == "error"] == []
+
+
+def test_a_namespace_without_the_mesh_is_refused_with_those_that_webhooks_lead_to() -> None:
+    elsewhere = {**EXISTING, "istio": {"install": False, "namespace": "x"}}
+    _, (fault,) = of({**elsewhere, "apps": [], "traffic": {}}, istiod(), injector())
+    assert fault.code == "MSH050"
+    assert fault.message.endswith("in x, and the webhooks lead to istio-system.")
