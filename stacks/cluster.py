@@ -20,6 +20,8 @@ from stacks.settings import ClusterSettings
 
 ANSWER_SECONDS = 5.0
 """Timeout of a connection to the API server; the timeout of reading an answer is four times that."""
+LONGEST_PAUSE_SECONDS = 2
+"""How long a busy API server is waited for at most, each of three times."""
 CONTEXT_PATH = "kubernetes:context"
 """Configuration key at which diagnostics about the cluster are reported."""
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -71,9 +73,16 @@ class Cluster:
 
     def _connected(self) -> Any:
         settings = client.Configuration()
-        # Without this, Retry sleeps for as long as a Retry-After header says.
+        # An API server that is busy, or that opens the storage of a new CustomResourceDefinition, says so by 429 and
+        # Retry-After. Without the limit, Retry would sleep for as long as the header says.
         cast("Any", settings).retries = urllib3.Retry(
-            total=1, redirect=False, backoff_factor=0.2, respect_retry_after_header=False
+            total=3,
+            connect=1,
+            read=1,
+            redirect=False,
+            backoff_factor=0.2,
+            retry_after_max=LONGEST_PAUSE_SECONDS,
+            raise_on_status=False,
         )
         try:
             return connection.client(self._config, settings)

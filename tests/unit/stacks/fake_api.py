@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 from collections.abc import Generator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
@@ -73,6 +74,7 @@ class Api(ThreadingHTTPServer):
         refused: Ends of paths that are answered with 403.
         accepted: The Authorization header that is asked for, "" for any.
         deleted: The paths of DELETE.
+        busy: How many times an answer of 429 is given before the cluster answers as it is; None for ever.
     """
 
     def __init__(self, *, tls: bool = True) -> None:
@@ -88,6 +90,7 @@ class Api(ThreadingHTTPServer):
         self.answers: dict[str, tuple[int, Any]] = {"/version": (200, {"gitVersion": "v1.36.3"})}
         self.refused: tuple[str, ...] = ()
         self.accepted = ""
+        self.busy: int | None = None
         self.asked: list[str] = []
         self.deleted: list[str] = []
         self.certificates: list[Any] = []
@@ -127,7 +130,11 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 200, {}
         else:
             found = empty(self.path)
-            status, body = api.answers.get(self.path, (404 if found is None else 200, found or {}))
+            usual = (404 if found is None else 200, found or {})
+            status, body = api.answers.get(self.path, usual)
+            if status == HTTPStatus.TOO_MANY_REQUESTS and api.busy is not None:
+                status, body = (status, body) if api.busy else usual
+                api.busy = max(api.busy - 1, 0)
         self.send_response(status)
         self.send_header("Retry-After", "86400")
         self.send_header("Location", "/elsewhere")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,18 @@ ANSWERS: list[tuple[int, Any, str]] = [
     (200, {"items": 5}, "MSH031"),
     (200, {"items": [{"metadata": {}}]}, "MSH031"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] # pytest calls it
+    monkeypatch.setattr(stacks_cluster, "LONGEST_PAUSE_SECONDS", 0)
+
+
+def test_a_busy_server_is_asked_again(api: Api) -> None:
+    api.answers[SECRETS] = (429, {"message": "storage is (re)initializing"})
+    api.busy = 2
+    assert Cluster(api.kubeconfig()).objects("v1", "Secret", "istio-system", metadata_only=True) == []
+    assert api.asked.count(SECRETS) == 3
 
 
 @pytest.mark.parametrize(("status", "body", "code"), ANSWERS)
@@ -308,7 +321,8 @@ def test_discovery_that_fails_is_never_an_empty_answer(api: Api, path: str, stat
         fault = caught.value.diagnostics[0]
         assert fault.code == "MSH033"
         assert re.search(rf"get {path}[: ]", fault.message)
-    assert api.asked.count(path) == 1
+    # Three times more where the server says that it is busy.
+    assert api.asked.count(path) == (4 if status == HTTPStatus.SERVICE_UNAVAILABLE else 1)
 
 
 def test_what_is_changed_is_named_by_its_verb_and_a_kind_that_is_not_served_is_a_fault(api: Api) -> None:
