@@ -149,7 +149,7 @@ def _position(entries: Sequence[Any], name: str) -> int | None:
         ]
         if len(found) == 1:
             return found[0]
-    return int(name) if name.isdecimal() and int(name) < len(entries) else None
+    return int(name) if name.isascii() and name.isdecimal() and int(name) < len(entries) else None
 
 
 def located(diagnostics: Iterable[Diagnostic], origins: Origins) -> list[Diagnostic]:

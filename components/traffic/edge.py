@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, count, groupby
 
 from ..diagnostics import Diagnostic
 from ..gateways.model import EVERY_HOST, Gateway, covers
@@ -72,7 +72,7 @@ def _edge(host: str, routes: Sequence[Route]) -> Edge:
         paths = [path for path, _ in block]
         for rule in edge_rules(owner, () if EVERY_PATH in paths else paths):
             base = rule.name if len(routes) == 1 else f"{owner.key}-{rule.name}"
-            name = next(n for n in (base, *(f"{base}-{i}" for i in range(2, len(names) + 3))) if n not in names)
+            name = next(n for n in chain((base,), (f"{base}-{i}" for i in count(2))) if n not in names)
             names.add(name)
             rules.append(replace(rule, name=name))
             owners.append(owner)
