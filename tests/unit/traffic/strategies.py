@@ -163,7 +163,7 @@ def configurations(draw: Draw) -> dict[str, Any]:
                 },
             )
         )
-        body |= draw(st.one_of(st.just({}), exposures))
+        body |= draw(st.one_of(st.just(dict[str, Any]()), exposures))
         raw[name] = body
     return raw
 
