@@ -17,6 +17,7 @@ from .diagnostics.validation import Checked, refused
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?", re.ASCII)
 _DNS_NAME = re.compile(rf"{DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*")
+_QUALIFIED_NAME = re.compile(rf"({_DNS_NAME.pattern}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
 _IMAGE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HOST_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
 _REGISTRY = re.compile(
@@ -50,6 +51,12 @@ def _dns_subdomain(value: str) -> str:
     if len(value) > _LONGEST_DNS_NAME or not _DNS_NAME.fullmatch(value):
         allowed = "DNS labels with dots, at most 253 characters"
         raise refused("MSH006", "This is not a DNS subdomain.", allowed, "Use the name of a Secret.")
+    return value
+
+
+def _annotation_key(value: str) -> str:
+    if not _QUALIFIED_NAME.fullmatch(value) or len(value.rpartition("/")[0]) > _LONGEST_DNS_NAME:
+        raise refused("MSH006", "This is not a key of an annotation.", "NAME, or DOMAIN/NAME")
     return value
 
 
@@ -254,6 +261,7 @@ def amount(quantity: str) -> Decimal:
 
 Name = Annotated[str, Checked(_dns_label, DNS_LABEL.pattern)]
 SecretName = Annotated[str, Checked(_dns_subdomain, _DNS_NAME.pattern, _LONGEST_DNS_NAME)]
+AnnotationKey = Annotated[str, Checked(_annotation_key, _QUALIFIED_NAME.pattern)]
 ReleaseName = Annotated[str, Checked(_release, DNS_LABEL.pattern, _LONGEST_RELEASE)]
 Revision = Annotated[str, Checked(_revision, DNS_LABEL.pattern, _LONGEST_RELEASE - len("istiod-"))]
 Version = Annotated[str, Checked(_exact_version, EXACT_VERSION.pattern)]

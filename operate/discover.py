@@ -66,8 +66,11 @@ def look_up(
         only_new: Whether a Service that has a route already is refused, or left out where none is named.
 
     Raises:
-        ConfigurationError: The cluster can't be read, there is no such Service, or none that can be described.
+        ConfigurationError: The cluster can't be read, there is no such Service, or none that can be described; or the
+            configuration has errors in other keys than routes, such as the mesh, by which Services are described.
     """
+    if asked.settings_faults:
+        raise ConfigurationError(asked.settings_faults)
     view, diagnostics = asked.view, list[Diagnostic]()
     if view is None:
         raise ConfigurationError(asked.unreachable)

@@ -27,6 +27,7 @@ class Compiled:
         compilation: Its routes, compiled.
         proxy: How the proxies of the mesh read requests.
         faults: The errors of its traffic, and of what its traffic rests on.
+        settings_faults: Those of its own keys, routes aside.
         view: Its cluster; None if it was not asked for, or does not answer.
         unreachable: Why the cluster does not answer.
     """
@@ -36,6 +37,7 @@ class Compiled:
     compilation: Compilation
     proxy: Proxy
     faults: list[Diagnostic]
+    settings_faults: list[Diagnostic]
     view: ClusterView | None
     unreachable: list[Diagnostic]
 
@@ -53,6 +55,7 @@ def compiled(
         with_cluster: Whether the cluster is read; else this reads files only.
     """
     chosen, found = settings.load(raw, stack)
+    settings_faults = errors(found)
     chosen, more = traffic_file.with_file(chosen, directory)
     found += more
     view, unreachable = None, list[Diagnostic]()
@@ -69,7 +72,7 @@ def compiled(
     faults = located([*errors(found), *errors(said)], chosen.origins)
     proxy = target.data_plane.proxy(planned.version)
     compilation = replace(compilation, diagnostics=diagnostics)
-    return Compiled(chosen, planned, compilation, proxy, faults, view, unreachable)
+    return Compiled(chosen, planned, compilation, proxy, faults, settings_faults, view, unreachable)
 
 
 def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:

@@ -10,7 +10,7 @@ import pulumi
 
 from components.diagnostics import Diagnostic
 from components.diagnostics.validation import join
-from components.gateways.certificates import check_certificate, check_pair, is_certificate
+from components.gateways.certificates import check_certificate, check_pair
 from components.gateways.checks import check_gateway
 from components.gateways.gateway_api import API_VERSION as GATEWAY_API
 from components.gateways.model import EVERY_HOST, Gateway, GatewayApi, Listener, Tls, url
@@ -123,7 +123,10 @@ def check_files(
                 message = f"The file can't be read: {error}."
                 diagnostics.append(Diagnostic("MSH412", f"{listener.tls.where}.{key}", path, message))
         if "certificate" in texts and "key" in texts:
-            diagnostics += check_pair(texts["certificate"], texts["key"], listener.tls.where)
+            diagnostics += [
+                Diagnostic("MSH412", f"{listener.tls.where}.{part}", None, f"The file {fault}.")
+                for part, fault in check_pair(texts["certificate"], texts["key"])
+            ]
         certificate = texts.get("certificate", b"")
         diagnostics += check_certificate(certificate, listener.hosts, _now(environ), listener.tls.where)
     return diagnostics
@@ -193,8 +196,9 @@ def _check_secrets(
                 message = f"The Secret is of the type {secret.get('type')}."
                 yield Diagnostic("MSH413", path, name, message, "kubernetes.io/tls")
             certificate = base64.b64decode(data["tls.crt"])
-            if not is_certificate(certificate):
-                yield Diagnostic("MSH413", path, name, "Its tls.crt holds no certificate in PEM.", "a certificate")
+            for part, fault in check_pair(certificate, base64.b64decode(data["tls.key"])):
+                entry = "tls.crt" if part == "certificate" else "tls.key"
+                yield Diagnostic("MSH413", path, name, f"Its {entry} {fault}.", "a certificate and its private key")
             yield from check_certificate(certificate, listener.hosts, now, path)
 
 

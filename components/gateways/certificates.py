@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,28 +15,28 @@ from ..diagnostics import Diagnostic
 from .model import EVERY_HOST
 
 
-def check_pair(certificate: bytes, key: bytes, path: str) -> Iterator[Diagnostic]:
-    """Check that a certificate and a key are PEM and belong together. No report shows anything of the key.
+def check_pair(certificate: bytes, key: bytes) -> Iterator[tuple[Literal["certificate", "key"], str]]:
+    """Find what is wrong with a certificate and a key, which must be PEM and belong together.
 
     Args:
         certificate: The certificate and its chain.
-        key: The private key.
-        path: The path of the listener's TLS, for reports.
+        key: The private key. Nothing of it is shown.
+
+    Returns:
+        Of which of both it is, and what it does, as the end of a sentence.
     """
     chain = _chain(certificate)
     private = None
     try:
         private = serialization.load_pem_private_key(key, None)
     except (ValueError, TypeError):
-        message = "The file holds no private key in PEM, or an encrypted one."
-        yield Diagnostic("MSH412", f"{path}.key", None, message)
+        yield "key", "holds no private key in PEM, or an encrypted one"
     except UnsupportedAlgorithm:
-        yield Diagnostic("MSH412", f"{path}.key", None, "The kind of the private key is not supported.")
+        yield "key", "holds a private key of a kind that is not supported"
     if not chain:
-        yield Diagnostic("MSH412", f"{path}.certificate", None, "The file holds no certificate in PEM.")
+        yield "certificate", "holds no certificate in PEM"
     elif private is not None and _public(chain[0].public_key()) != _public(private.public_key()):
-        message = "The key is not that of the first certificate in the file."
-        yield Diagnostic("MSH412", f"{path}.key", None, message)
+        yield "key", "holds another key than that of the first certificate"
 
 
 def check_certificate(certificate: bytes, hosts: Iterable[str], now: datetime, path: str) -> Iterator[Diagnostic]:
@@ -59,11 +60,6 @@ def check_certificate(certificate: bytes, hosts: Iterable[str], now: datetime, p
     if missing:
         message = f"The certificate is for {', '.join(names) or 'no host'}, and not for {', '.join(missing)}."
         yield Diagnostic("MSH414", path, missing, message)
-
-
-def is_certificate(text: bytes) -> bool:
-    """Return whether a text holds a certificate in PEM."""
-    return bool(_chain(text))
 
 
 def _chain(certificate: bytes) -> Sequence[x509.Certificate]:

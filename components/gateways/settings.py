@@ -7,7 +7,7 @@ from pydantic import Field, Strict
 
 from ..arguments import Arguments, Autoscaling, Replicas, Resources, over_limit, repeated
 from ..diagnostics import Diagnostic
-from ..scalars import FilePath, Name, SecretName, Text
+from ..scalars import AnnotationKey, FilePath, Name, SecretName, Text
 from .gateway_api import MOST_ANNOTATIONS as MOST_IN_ALL
 from .gateway_api import is_ip_address
 from .model import EVERY_HOST, HOST, Gateway, GatewayApi, Issuer, Listener, Protocol, PublicHost, Tls
@@ -110,7 +110,7 @@ class GatewaySettings(Arguments):
     """Type of the Service. Where nothing gives out addresses, a `LoadBalancer` never becomes ready."""
     addresses: Annotated[tuple[Text, ...], Strict(False), Field(max_length=16)] = ()
     """Static addresses that the load balancer is asked for. With `api: istio`, one."""
-    annotations: dict[Annotated[str, Field(min_length=1)], str] = Field(default_factory=dict[str, str])
+    annotations: dict[AnnotationKey, str] = Field(default_factory=dict[str, str])
     """Annotations of the Service, which cloud providers read."""
     proxy_protocol: bool = False
     """Whether the load balancer sends the PROXY protocol. On Istio."""

@@ -138,7 +138,8 @@ def check_exposure(route: Route) -> Iterator[Diagnostic]:
         passed_on |= any(one.protocol == "tls" for one in serving)
         if any(one.protocol == "tls" for one in serving) and host == EVERY_HOST:
             message = "TLS that is passed on is told apart by the host that the client names, so each must be named."
-            yield Diagnostic("MSH408", where, host, message, "hosts by name")
+            remedy = "Write 'hosts' of the route."
+            yield Diagnostic("MSH408", where, host, message, "hosts by name", remedy)
     if passed_on and (route.rules or exposure.paths):
         message = f"The gateway '{gateway.name}' passes TLS on unread, so it sees no requests to match."
         remedy = "Remove rules and paths, or end TLS at the gateway with protocol https."

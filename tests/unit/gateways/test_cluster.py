@@ -63,8 +63,8 @@ def codes(*args: Any, **keys: Any) -> list[tuple[str, str]]:
 
 
 def test_a_certificate_that_fits_is_nothing_to_report() -> None:
-    assert codes(gateway(), secret(pair(HOST)[0])) == []
-    assert codes(gateway(), secret(pair("*.example.com")[0])) == []
+    assert codes(gateway(), secret(*pair(HOST))) == []
+    assert codes(gateway(), secret(*pair("*.example.com"))) == []
 
 
 def test_a_missing_secret_is_refused_once_its_namespace_is_there() -> None:
@@ -75,13 +75,15 @@ def test_a_missing_secret_is_refused_once_its_namespace_is_there() -> None:
 @pytest.mark.parametrize(
     ("live", "code"),
     [
-        (secret(pair(HOST, days=-1)[0]), "MSH414"),
-        (secret(pair("other.example.com")[0]), "MSH414"),
-        (secret(pair("*.com")[0]), "MSH414"),
+        (secret(*pair(HOST, days=-1)), "MSH414"),
+        (secret(*pair("other.example.com")), "MSH414"),
+        (secret(*pair("*.com")), "MSH414"),
         (secret(b"", b""), "MSH413"),
-        (secret(b"no PEM"), "MSH413"),
+        (secret(b"no PEM", pair(HOST)[1]), "MSH413"),
+        (secret(pair(HOST)[0], b"no PEM"), "MSH413"),
+        (secret(*pair(HOST, key=ec.generate_private_key(ec.SECP256R1()))), "MSH413"),
     ],
-    ids=["expired", "other host", "wildcard of another level", "empty", "no certificate"],
+    ids=["expired", "other host", "wildcard of another level", "empty", "no certificate", "no key", "another key"],
 )
 def test_a_certificate_that_clients_refuse_is_refused(live: Manifest, code: str) -> None:
     assert codes(gateway(), live) == [(code, "error")]
@@ -96,16 +98,22 @@ def test_no_report_shows_anything_of_a_secret() -> None:
 
 
 def test_the_gateway_api_wants_a_secret_of_the_type_for_tls() -> None:
-    live = secret(pair(HOST)[0], kind="Opaque")
+    live = secret(*pair(HOST), kind="Opaque")
     assert codes(gateway(), live) == []
     assert codes(gateway(api="gateway-api"), live) == [("MSH413", "error")]
 
 
+def test_a_key_that_no_annotation_can_have_is_refused() -> None:
+    wrong = build(raw(gateways=gateway(annotations={"foo bar/x": "1"})), stack_of(environ=ENVIRON), view_of())[1]
+    assert [fault.code for fault in wrong] == ["MSH006"]
+    assert codes(gateway(annotations={"a.example.com/X_1": "1"}), secret(*pair(HOST))) == []
+
+
 def test_the_authority_of_clients_has_to_be_there() -> None:
     own = gateway({"secret": "shop-tls", "clientCa": "ca"})
-    assert codes(own, secret(pair(HOST)[0])) == [("MSH413", "error")]
+    assert codes(own, secret(*pair(HOST))) == [("MSH413", "error")]
     authority = item("Secret", {"name": "ca", "namespace": "istio-ingress"}, data={"ca.crt": "eA=="})
-    assert codes(own, secret(pair(HOST)[0]), authority) == []
+    assert codes(own, secret(*pair(HOST)), authority) == []
 
 
 def test_an_issuer_needs_cert_manager() -> None:
@@ -115,7 +123,7 @@ def test_an_issuer_needs_cert_manager() -> None:
 
 
 def test_hosts_of_others_at_the_gateway_are_refused() -> None:
-    live = secret(pair(HOST)[0])
+    live = secret(*pair(HOST))
     taken = {"hosts": [HOST], "gateways": ["istio-ingress/public"]}
     theirs = item("VirtualService", {"name": "a", "namespace": "istio-ingress"}, spec=taken)
     assert codes(gateway(), live, theirs) == [("MSH416", "error")]
@@ -132,11 +140,11 @@ def test_a_gateway_of_others_on_the_same_pods_and_port_is_refused() -> None:
     server = {"port": {"number": 443}, "hosts": ["*"]}
     spec = {"selector": {"istio": "public"}, "servers": [server]}
     theirs = item("Gateway", {"name": "theirs", "namespace": "default"}, spec=spec)
-    assert codes(gateway(), secret(pair(HOST)[0]), theirs) == [("MSH420", "error")]
+    assert codes(gateway(), secret(*pair(HOST)), theirs) == [("MSH420", "error")]
 
 
 def test_a_gateway_that_got_no_address_is_said() -> None:
-    live = secret(pair(HOST)[0])
+    live = secret(*pair(HOST))
     service = item("Service", {"name": "public", "namespace": "istio-ingress"}, spec={"type": "LoadBalancer"})
     assert codes(gateway(), live, service) == [("MSH417", "warning")]
     status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
@@ -145,7 +153,7 @@ def test_a_gateway_that_got_no_address_is_said() -> None:
 
 def test_the_class_of_another_controller_has_to_be_there() -> None:
     own = {"public": {**gateway()["public"], "class": "eg"}}
-    live = {**secret(pair(HOST)[0]), "metadata": {"name": "shop-tls", "namespace": "linkerd-ingress"}}
+    live = {**secret(*pair(HOST)), "metadata": {"name": "shop-tls", "namespace": "linkerd-ingress"}}
     space = item("Namespace", {"name": "linkerd-ingress", "annotations": {"meshup/stack": OWNER}})
     known = item("GatewayClass", {"name": "eg"}, status={"conditions": [{"type": "Accepted", "status": "True"}]})
     refused = item("GatewayClass", {"name": "eg"}, status={"conditions": [{"type": "Accepted", "status": "False"}]})
@@ -181,5 +189,5 @@ def test_files_have_to_be_a_certificate_with_its_key(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_exception(certificate: bytes, key: bytes) -> None:
-    assert {fault.code for fault in check_pair(certificate, key, "x")} <= {"MSH412"}
+    assert {part for part, _ in check_pair(certificate, key)} <= {"certificate", "key"}
     assert list(check_certificate(certificate, [HOST], NOW, "x")) == []

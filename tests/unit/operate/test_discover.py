@@ -269,6 +269,13 @@ def test_write_without_a_file_says_how_to_name_one(project: Path) -> None:
     assert "pulumi config set meshup:trafficFile" in err
 
 
+def test_a_configuration_that_says_another_mesh_than_meant_is_refused(project: Path) -> None:
+    (project / "Pulumi.dev.yaml").write_text('{"config": {"meshup:environment": "dev", "meshup:mesh": "linkrd"}}')
+    code, out, err = run(project, "shop")
+    assert (code, out) == (1, "")
+    assert "MSH004" in err
+
+
 def test_the_same_name_in_another_namespace_gets_another_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "routes.yaml").write_text("shop: {namespace: other, port: 80, split: {v1: 100}}\n")
     found = yaml.safe_load(run(project, "shop")[1])
