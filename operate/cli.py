@@ -64,8 +64,9 @@ def explain(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what the routes of a stack do: rule by rule, backends, policies, objects; and which rule takes a
-    request. Or print what a code of a report means.
+    """Print what the routes of a stack do, or what a code of a report means.
+
+    Of routes: rule by rule, backends, policies, objects; and with a request, which rule takes it.
     """
     words = names or []
     if any(map(explaining.is_code, words)):
@@ -129,8 +130,10 @@ def discover(
     write: Annotated[bool, typer.Option("--write", help="Add the routes to the stack's meshup:trafficFile.")] = False,
     output: Annotated[str, typer.Option(help="yaml or json.")] = "yaml",
 ) -> None:
-    """Print routes for Services of the cluster, with their ports, selectors, and versions by the labels of their
-    pods. The split is today's, so that the routes change nothing.
+    """Print routes that say what Services of the cluster are and do today.
+
+    They have the ports, selectors, and versions by the labels of the pods.
+    The split is today's, so that the routes change nothing.
     """
     if not (names or namespace):
         _fail("Name Services, or a namespace: meshup discover [SERVICE]... [--namespace NAMESPACE].", USAGE)
@@ -168,8 +171,10 @@ def adopt(
     mesh: Annotated[str, typer.Option(help=f"The mesh, where both are there: {' or '.join(MESHES)}.")] = "",
     write: Annotated[bool, typer.Option("--write", help="Write the files of the stack.")] = False,
 ) -> None:
-    """Print what makes a mesh that Helm has installed, and its routes, those of a stack: its configuration, its
-    routes, and the commands that hand the objects over. What stays as it is, is said with the reason.
+    """Print how a stack takes over a mesh that Helm has installed, and its routes.
+
+    That is the configuration, the routes, and the commands that hand the objects over.
+    What stays as it is, is said with the reason.
     """
     if mesh and mesh not in MESHES:
         _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
