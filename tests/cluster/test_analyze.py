@@ -3,15 +3,19 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.apps import bookinfo
+from components.gateways.settings import GatewaySettings
+from components.meshes import MESHES
 from devcluster.toolchain import Toolbox
 from tests.dataplane.traffic import examples
 from tests.dataplane.traffic.examples import Example, Manifest
+from tests.unit.traffic.helpers import GATEWAYS
 
 pytestmark = pytest.mark.cluster
 
@@ -62,7 +66,9 @@ def test_nothing_is_reported_on_the_strategies_of_the_docs(istioctl: Path, tmp_p
 
 
 def test_nothing_is_reported_on_the_cells_of_the_capability_matrix(istioctl: Path, tmp_path: Path) -> None:
-    assert by_message(istioctl, tmp_path, list(examples.cells("istio"))) == []
+    gateways = [item for one in GATEWAYS for item in MESHES["istio"].gateway_objects(one, GatewaySettings(), [])]
+    chosen = [replace(example, objects=(*gateways, *example.objects)) for example in examples.cells("istio")]
+    assert by_message(istioctl, tmp_path, chosen) == []
 
 
 def test_a_subset_that_is_missing_is_reported(istioctl: Path, tmp_path: Path) -> None:

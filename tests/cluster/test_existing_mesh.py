@@ -100,6 +100,10 @@ def estate(embedded: Embedded, tmp_path: Path) -> Iterator[Estate]:
 @pytest.fixture
 def istio(estate: Estate) -> Iterator[Estate]:
     charts = estate.embedded.toolbox.path("istio-charts")
+    # Other stacks have left theirs, with the namespace of their release.
+    crds = estate.run("kubectl", "get", "customresourcedefinitions", "-o", "name").split()
+    if left := [name for name in crds if name.endswith(".istio.io")]:
+        estate.run("kubectl", "delete", *left)
     estate.run("kubectl", "create", "namespace", "mesh")
     estate.run("helm", "install", "base", str(charts / "base"), "-n", "mesh", "--set", "global.istioNamespace=mesh")
     estate.run(
