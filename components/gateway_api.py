@@ -19,8 +19,9 @@ from pydantic import Strict
 
 from .arguments import Arguments
 from .diagnostics import Diagnostic
-from .manifests import Manifest, register
+from .manifests import Manifest
 from .meshes.interface import GatewayApiRange
+from .resources import register
 from .scalars import FilePath
 
 # renovate: datasource=github-releases depName=kubernetes-sigs/gateway-api

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pulumi
 
-from .manifests import Manifest, register, register_patch
+from .manifests import Manifest
+from .resources import register, register_patch
 
 PodSecurity = Literal["privileged", "baseline", "restricted"]
 """The Pod Security Standards, from the one that forbids nothing on."""

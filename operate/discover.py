@@ -15,12 +15,11 @@ from typing import Any, cast
 import yaml
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, nearest, one_of
-from components.manifests import Manifest, object_ref
+from components.manifests import MANAGED_BY, Manifest, object_ref
 from components.meshes import MESHES, TARGETS
 from components.meshes.interface import MeshPlan
 from components.traffic import Compilation, compile_routes, parse
 from components.traffic.grammar import FULL_WEIGHT, MOST_BACKENDS
-from components.traffic.manifests import MANAGED_BY
 from operate.traffic import Compiled
 from stacks import files, traffic_file
 from stacks.cluster import ClusterView

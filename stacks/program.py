@@ -15,10 +15,11 @@ from components.diagnostics import ConfigurationError, errors, render
 from components.gateway_api import GatewayApi
 from components.gateways.component import Gateways, GatewaysArgs, TlsSecretArgs
 from components.gateways.model import Gateway
-from components.manifests import PLUGIN_VERSION, Manifest
+from components.manifests import Manifest
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, Registered
 from components.namespace import Joined, JoinedNamespace, Namespace
+from components.resources import PLUGIN_VERSION
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, gateways, plan, settings, state, traffic_file

@@ -6,7 +6,8 @@ from typing import Any
 
 import pulumi
 
-from ..manifests import Manifest, register, with_pod_annotations, with_service_annotations
+from ..manifests import Manifest
+from ..resources import register
 from ..traffic import Port, Service, Version
 from .interface import AppArgs
 
@@ -42,7 +43,7 @@ class Workloads:
         ]
         manifest = self._object("v1", "Service", service.name, labels)
         manifest["spec"] = {"ports": ports, "selector": dict(service.selector)}
-        return with_service_annotations(manifest, self.args.service_annotations)
+        return _with_service_annotations(manifest, self.args.service_annotations)
 
     def container(
         self,
@@ -128,6 +129,28 @@ def versioned_service(name: str, namespace: str, ports: Iterable[Port], versions
     return Service(name=name, namespace=namespace, ports=tuple(ports), versions=labelled, selector=(("app", name),))
 
 
+def _with_pod_annotations(manifest: Manifest, annotations: Mapping[str, pulumi.Input[str]]) -> Manifest:
+    """Add annotations to the pod template of a Deployment; return any other manifest unchanged."""
+    if manifest["kind"] != "Deployment" or not annotations:
+        return manifest
+    spec = manifest["spec"]
+    metadata = spec["template"]["metadata"]
+    merged = {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations}}
+    return {**manifest, "spec": {**spec, "template": {**spec["template"], "metadata": merged}}}
+
+
+def _with_service_annotations(manifest: Manifest, annotations: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """Add the annotations for its name to a Service; return any other manifest unchanged."""
+    name = manifest["metadata"]["name"]
+    if manifest["kind"] != "Service" or name not in annotations:
+        return manifest
+    metadata = manifest["metadata"]
+    return {
+        **manifest,
+        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations[name]}},
+    }
+
+
 def register_all(
     parent: pulumi.ComponentResource,
     name: str,
@@ -142,7 +165,7 @@ def register_all(
             account = item["spec"]["template"]["spec"].get("serviceAccountName", "")
         resource = register(
             f"{name}-{item['metadata']['name']}-{item['kind'].lower()}",
-            with_pod_annotations(item, pod_annotations),
+            _with_pod_annotations(item, pod_annotations),
             pulumi.ResourceOptions(parent=parent, depends_on=[accounts[account]] if account else []),
         )
         if item["kind"] == "ServiceAccount":

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from ..arguments import repeated
 from ..diagnostics import Diagnostic, one_of
 from .gateway_api import MOST_LISTENERS, MOST_PARENTS
-from .model import Gateway, Listener, covers
+from .model import Gateway, Listener
 
 HTTPS_PORT = 443
 
@@ -85,8 +85,3 @@ def _check_listeners(gateway: Gateway) -> Iterator[Diagnostic]:
             if other is not listener:
                 message = f"{other.where} takes this host on port {listener.port} already."
                 yield Diagnostic("MSH404", f"{listener.where}.hosts", host, message, "one listener for a host and port")
-
-
-def overlapping_wildcards(hosts: Sequence[str], host: str) -> list[str]:
-    """Return the wildcards among hosts that take a host too; the more specific one wins."""
-    return [wide for wide in hosts if wide != host and covers(wide, host)]

@@ -8,7 +8,7 @@ import pulumi
 from pydantic import Field
 
 from ..arguments import Arguments, Deferred
-from ..manifests import register
+from ..resources import register
 from ..scalars import Name, SecretName
 
 

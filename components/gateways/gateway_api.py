@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
+from ..manifests import Manifest, manifest
 from .model import EVERY_HOST, Gateway, Listener, covers
 
 GROUP = "gateway.networking.k8s.io"
@@ -15,10 +15,7 @@ MOST_ANNOTATIONS = 8
 MOST_LISTENERS = 64
 MOST_PARENTS = 32
 """Gateway API v1.5.1: listeners of a Gateway, each with one host, and parents of a route."""
-MANAGED_BY = {"app.kubernetes.io/managed-by": "meshup"}
 _PROTOCOLS = {"http": "HTTP", "https": "HTTPS", "tls": "TLS"}
-
-Manifest = dict[str, Any]
 
 
 def sections(listener: Listener) -> list[tuple[str, str]]:
@@ -80,18 +77,14 @@ def gateway_objects(
     mutual = [_authority(port, secret) for port, secret in authorities.items() if secret]
     if mutual:
         spec["tls"] = {"frontend": {"default": {}, "perPort": mutual}}
-    yield written("Gateway", gateway.name, gateway.namespace, spec)
+    yield manifest(API_VERSION, "Gateway", gateway.name, gateway.namespace, spec)
     for listener in gateway.listeners:
         if listener.redirect:
             away = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
             rules: Manifest = {"parentRefs": parents(gateway, listener), "rules": [{"filters": [away]}]}
-            yield written("HTTPRoute", f"{gateway.name}-{listener.name}-redirect", gateway.namespace, rules)
-
-
-def written(kind: str, name: str, namespace: str, spec: Manifest, api_version: str = API_VERSION) -> Manifest:
-    """Return an object of a gateway, with meshup's label."""
-    metadata = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+            yield manifest(
+                API_VERSION, "HTTPRoute", f"{gateway.name}-{listener.name}-redirect", gateway.namespace, rules
+            )
 
 
 def certificates(gateway: Gateway) -> Iterator[Manifest]:
@@ -104,7 +97,7 @@ def certificates(gateway: Gateway) -> Iterator[Manifest]:
                 "dnsNames": list(listener.hosts),
                 "issuerRef": {"group": "cert-manager.io", "kind": issuer.kind, "name": issuer.name},
             }
-            yield written("Certificate", listener.tls.secret, gateway.namespace, spec, "cert-manager.io/v1")
+            yield manifest("cert-manager.io/v1", "Certificate", listener.tls.secret, gateway.namespace, spec)
 
 
 def _listeners(gateway: Gateway, listener: Listener, namespaces: Sequence[str]) -> Iterator[Manifest]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..traffic.manifests import Manifest
+from ..manifests import Manifest
 from ..traffic.objects import TrafficObject
 from ..traffic.targets import Target, readers
 from .interface import Mesh

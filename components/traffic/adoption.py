@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from ..manifests import Manifest
 from .durations import duration_text
 from .grammar import FULL_WEIGHT, TOKEN
-from .manifests import Manifest, filled, quote
+from .manifests import filled, quote
 
 Form = dict[str, Any]
 """A part of a route, as it is written."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .manifests import Manifest
+from ..manifests import Manifest
 
 _CORE = ("", "core")
 

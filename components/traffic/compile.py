@@ -20,11 +20,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..diagnostics import ConfigurationError, Diagnostic, errors, ordered
+from ..manifests import Manifest
 from . import patterns
 from .checks import check_order, check_route, check_routes, check_target
 from .edge import Edge, edges
 from .gateway_api import version_services
-from .manifests import Manifest, match_text
+from .manifests import match_text
 from .model import Backend, Destination, Exposure, Match, Mtls, Route, Rule, Service
 from .objects import Objects, Reader, TrafficObject
 from .overlap import covers

@@ -18,7 +18,8 @@ from .. import charts, helm
 from ..arguments import Arguments
 from ..diagnostics import Diagnostic
 from ..helm import HelmRelease
-from ..manifests import Manifest, register, register_patch
+from ..manifests import Manifest
+from ..resources import register, register_patch
 
 RELEASE_TIMEOUT = 600
 """Seconds. Helm reads every object before it writes it, one after the other."""

@@ -14,13 +14,14 @@ from typing import Any, Literal
 from ..diagnostics import Diagnostic
 from ..gateways.gateway_api import API_VERSION, GROUP, MOST_PARENTS, parents
 from ..gateways.model import EVERY_HOST
+from ..manifests import Manifest, manifest
 from . import patterns
 from .capability import GRPC_RETRY
 from .claims import ClaimReader, of_route
 from .durations import duration_text
 from .edge import Edge, edge_rules
 from .grammar import DNS_LABEL
-from .manifests import Manifest, all_headers, filled, manifest, version_service_name, written_as
+from .manifests import all_headers, filled, version_service_name, written_as
 from .model import (
     Backend,
     Destination,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..manifests import Manifest
 from .adoption import (
     Form,
     Home,
@@ -20,7 +21,7 @@ from .adoption import (
     port_of,
 )
 from .gateway_api import PATH_TYPES
-from .manifests import Manifest, filled
+from .manifests import filled
 
 _EVERY_PATH = ({"type": "PathPrefix", "value": "/"}, {"type": "RegularExpression", "value": ".*"})
 _LONGEST_PATH = 10_000

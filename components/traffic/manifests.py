@@ -1,33 +1,14 @@
-"""What the compilers share: the frame of a manifest, names, patterns."""
+"""What the compilers share: names, patterns."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import permutations
-from typing import Any
 
+from ..manifests import Manifest
 from .model import Destination, Match, TextMatch, TextMatchKind
 
-Manifest = dict[str, Any]
-
-MANAGED_BY = {"app.kubernetes.io/managed-by": "meshup"}
 _META = frozenset("\\.+*?()|[]{}^$")
-
-
-def manifest(
-    api_version: str,
-    kind: str,
-    name: str,
-    namespace: str,
-    spec: Manifest,
-    *,
-    annotations: Mapping[str, str] | None = None,
-) -> Manifest:
-    """Write a Kubernetes object with meshup's label."""
-    metadata: Manifest = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
-    if annotations:
-        metadata["annotations"] = dict(sorted(annotations.items()))
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def filled(entries: Manifest) -> Manifest:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
-from .manifests import Manifest, reference
+from ..manifests import Manifest
+from .manifests import reference
 
 Subset = tuple[str, str]
 """A host and a subset of it, "" for the host itself. An HTTPRoute names a Service, whose host is `name.namespace`."""

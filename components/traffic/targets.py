@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
+from ..manifests import Manifest
 from .claims import ClaimReader
 from .edge import Edge
-from .manifests import Manifest
 from .model import Api, Egress, Match, Mtls, Route, Rule, Service, TextMatch, TextMatchKind
 from .objects import Objects, Reader
 from .overlap import EVERY_PATH

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...manifests import Manifest
 from ...traffic.adoption import (
     Form,
     Home,
@@ -25,7 +26,7 @@ from ...traffic.adoption import (
     port_of,
     unquoted,
 )
-from ...traffic.manifests import Manifest, filled, quote
+from ...traffic.manifests import filled, quote
 from ..adoption import Adopted, HelmRecord, notes, settings_of, without
 from .component import releases as made_releases
 from .destination_rule import LOAD_BALANCER, full_host

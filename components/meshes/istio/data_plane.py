@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...diagnostics import Diagnostic
-from ...traffic.manifests import Manifest, egress_name, manifest, version_service_name
+from ...manifests import Manifest, manifest
+from ...traffic.manifests import egress_name, version_service_name
 from ...traffic.model import Destination, Egress, Mtls, RateLimit, Route, Service
 from ...traffic.objects import Objects, TrafficObject
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace, place, versioned

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ...manifests import Manifest, manifest
 from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
-from ...traffic.manifests import Manifest, filled, manifest
+from ...traffic.manifests import filled
 from ...traffic.model import CircuitBreaker, Route, Service
 from ...traffic.objects import WHOLE_HOST, TrafficObject
 

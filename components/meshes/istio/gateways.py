@@ -10,10 +10,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ...gateways.gateway_api import certificates, gateway_objects, written
+from ...gateways.gateway_api import certificates, gateway_objects
 from ...gateways.model import Gateway, Listener
 from ...gateways.settings import GatewaySettings
-from ...manifests import Manifest
+from ...manifests import Manifest, manifest
 from .destination_rule import API_VERSION
 from .settings import GatewayPods, ServicePort
 
@@ -76,7 +76,7 @@ def objects(gateway: Gateway, settings: GatewaySettings, namespaces: Sequence[st
     # The chart labels the pods so (templates/_helpers.tpl, gateway.selectorLabels): `x` and `istio-x` share the second.
     selector = {"app": gateway.name, "istio": gateway.name.removeprefix("istio-")}
     spec: Manifest = {"selector": selector, "servers": servers}
-    return [*made, *([written("Gateway", gateway.name, gateway.namespace, spec, API_VERSION)] if servers else [])]
+    return [*made, *([manifest(API_VERSION, "Gateway", gateway.name, gateway.namespace, spec)] if servers else [])]
 
 
 def _server(listener: Listener) -> Manifest:
@@ -122,7 +122,7 @@ def _parameters(gateway: Gateway, settings: GatewaySettings) -> Manifest | None:
         laid["podDisruptionBudget"] = {"spec": {"minAvailable": 1}}
     if not laid:
         return None
-    made = written("ConfigMap", f"{gateway.name}-parameters", gateway.namespace, {}, "v1")
+    made = manifest("v1", "ConfigMap", f"{gateway.name}-parameters", gateway.namespace, {})
     del made["spec"]
     # JSON is YAML.
     return {**made, "data": {key: json.dumps(value) for key, value in laid.items()}}

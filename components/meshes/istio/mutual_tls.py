@@ -6,7 +6,8 @@ from typing import Any
 import pulumi
 
 from ...arguments import Arguments
-from ...manifests import Manifest, register
+from ...manifests import Manifest
+from ...resources import register
 from ...scalars import Name
 from ..interface import Mtls
 

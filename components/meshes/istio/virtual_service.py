@@ -6,10 +6,11 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...gateways.model import host_name
+from ...manifests import Manifest, manifest
 from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
 from ...traffic.edge import Edge
-from ...traffic.manifests import Manifest, all_headers, filled, manifest, quote, written_as
+from ...traffic.manifests import all_headers, filled, quote, written_as
 from ...traffic.model import (
     Backend,
     Destination,

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...manifests import Manifest
 from ...traffic.adoption import Form, Home, Reading, duration, entries, mapping, unquoted
-from ...traffic.manifests import Manifest, filled, quote
+from ...traffic.manifests import filled, quote
 from ..adoption import Adopted, HelmRecord, notes, settings_of, without
 from .component import releases as made_releases
 from .identity.component import CONTROL_PLANE_WEBHOOKS

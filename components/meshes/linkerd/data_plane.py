@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...diagnostics import Diagnostic
+from ...manifests import Manifest, manifest
 from ...traffic.claims import of_route
 from ...traffic.durations import duration_text
 from ...traffic.gateway_api import API_VERSION as GATEWAY_API_VERSION
-from ...traffic.manifests import Manifest, egress_name, manifest
+from ...traffic.manifests import egress_name
 from ...traffic.model import CircuitBreaker, Egress, Mtls, RateLimit, Route, Service
 from ...traffic.objects import Objects
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...diagnostics import Diagnostic
-from ...traffic.manifests import Manifest, manifest
+from ...manifests import Manifest, manifest
 from ...traffic.model import Mtls, Port, Service
 
 API_VERSION = "policy.linkerd.io/v1beta3"

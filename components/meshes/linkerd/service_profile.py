@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...diagnostics import Diagnostic
+from ...manifests import Manifest, manifest
 from ...traffic import patterns
 from ...traffic.claims import Claim
 from ...traffic.durations import duration_text
-from ...traffic.manifests import Manifest, manifest, quote
+from ...traffic.manifests import quote
 from ...traffic.model import Match, Route
 from ...traffic.overlap import path_of
 from ...traffic.targets import Target
