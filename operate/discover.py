@@ -17,14 +17,14 @@ import yaml
 from components.diagnostics import ConfigurationError, Diagnostic, errors, nearest, one_of
 from components.manifests import MANAGED_BY, Manifest, object_ref
 from components.meshes import MESHES, TARGETS
-from components.meshes.interface import MeshPlan
+from components.meshes.interface import MeshPlan, labels_of
 from components.traffic import Compilation, compile_routes, parse
 from components.traffic.grammar import FULL_WEIGHT, MOST_BACKENDS
 from operate.traffic import Compiled
 from stacks import files, traffic_file
 from stacks.cluster import ClusterView
 from stacks.plan import own_parts
-from stacks.services import Live, OwnParts, check, is_ready, labels_of, ports_of, protocol_of, targets_of
+from stacks.services import Live, OwnParts, check, is_ready, place_of, ports_of, protocol_of, targets_of
 
 Route = dict[str, Any]
 
@@ -88,9 +88,9 @@ def look_up(
     routed = _routed(asked.chosen.traffic)
     if only_new:
         diagnostics += [
-            _has_route(service, routed, refused=bool(names)) for service in chosen if _place(service) in routed
+            _has_route(service, routed, refused=bool(names)) for service in chosen if place_of(service) in routed
         ]
-        chosen = [service for service in chosen if _place(service) not in routed]
+        chosen = [service for service in chosen if place_of(service) not in routed]
     routes, notes = discover(chosen, view, asked.mesh, own, label=label, taken=asked.chosen.traffic)
     notes += _decided(chosen, asked, view)
     if names and not routes:
@@ -123,10 +123,6 @@ def write(asked: Compiled, folder: Path, routes: Mapping[str, Route]) -> Path:
     return path
 
 
-def _place(service: Manifest) -> tuple[str, str]:
-    return service["metadata"]["namespace"], service["metadata"]["name"]
-
-
 def _routed(traffic: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     """Return the routes by the namespace and the Service that they name."""
     named = {key: cast("dict[str, Any]", route) for key, route in traffic.items() if isinstance(route, dict)}
@@ -134,9 +130,9 @@ def _routed(traffic: Mapping[str, Any]) -> dict[tuple[str, str], str]:
 
 
 def _has_route(service: Manifest, routed: Mapping[tuple[str, str], str], *, refused: bool) -> Diagnostic:
-    key = routed[_place(service)]
+    key = routed[place_of(service)]
     message = f"The route '{key}' is for this Service."
-    path = "/".join(_place(service))
+    path = "/".join(place_of(service))
     return Diagnostic("MSH182", path, None, message, severity="error" if refused else "info")
 
 
@@ -144,7 +140,7 @@ def _decided(chosen: Sequence[Manifest], asked: Compiled, view: ClusterView) -> 
     """Find Services whose requests go by an object that is there, so that the pods do not tell today's shares."""
     kind, existing = MESHES[asked.mesh.name], asked.mesh.existing
     domain = existing.cluster_domain if existing else kind.cluster_domain(asked.chosen)
-    hosts = {f"{name}.{namespace}.svc.{domain}": f"{namespace}/{name}" for namespace, name in map(_place, chosen)}
+    hosts = {f"{name}.{namespace}.svc.{domain}": f"{namespace}/{name}" for namespace, name in map(place_of, chosen)}
     for (api_version, what), read in kind.claim_readers.items():
         for listed in view.objects(api_version, what) if hosts else ():
             # Items of a list lack apiVersion and kind.
@@ -223,7 +219,7 @@ def discover(
 def of_the_stack(service: Manifest, own: OwnParts) -> bool:
     """Return True for a Service that meshup makes: one of an application, or of a version."""
     metadata = service["metadata"]
-    made = MANAGED_BY.items() <= labels_of(service).items()
+    made = MANAGED_BY.items() <= labels_of(service["metadata"]).items()
     return made or (metadata["namespace"], metadata["name"]) in own.services
 
 
@@ -286,14 +282,14 @@ def _service(key: str, service: Manifest, behind: Sequence[Manifest], mesh: Mesh
 def _versions(name: str, pods: Sequence[Manifest], label: str) -> tuple[dict[str, tuple[dict[str, str], int]], str]:
     """Return versions with their labels and shares, or why there are none, "" where no pod tells one."""
     keys = (label,) if label else VERSION_LABELS
-    key = next((key for key in keys if pods and all(key in labels_of(pod) for pod in pods)), None)
+    key = next((key for key in keys if pods and all(key in labels_of(pod["metadata"]) for pod in pods)), None)
     if key is None:
-        some = next((key for key in keys if any(key in labels_of(pod) for pod in pods)), "")
+        some = next((key for key in keys if any(key in labels_of(pod["metadata"]) for pod in pods)), "")
         return {}, f"Some pods have the label '{some}' and others do not, so the Service is not split." if some else ""
     counts: dict[str, int] = {}
     any_ready = any(map(is_ready, pods))
-    for pod in sorted(pods, key=lambda pod: labels_of(pod)[key]):
-        value = labels_of(pod)[key]
+    for pod in sorted(pods, key=lambda pod: labels_of(pod["metadata"])[key]):
+        value = labels_of(pod["metadata"])[key]
         counts[value] = counts.get(value, 0) + (1 if is_ready(pod) or not any_ready else 0)
     if len(counts) > MOST_BACKENDS:
         return {}, f"Its pods have {len(counts)} values of '{key}', and a rule takes {MOST_BACKENDS} backends."

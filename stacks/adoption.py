@@ -16,7 +16,7 @@ from stacks import ownership, plan, settings
 from stacks.charts import Charts
 from stacks.cluster import ClusterView
 from stacks.environments import PLAIN
-from stacks.services import ports_of, protocol_of
+from stacks.services import place_of, ports_of, protocol_of
 from stacks.settings import MODEL, RawConfig
 
 _PATH = "meshup:traffic"
@@ -143,7 +143,7 @@ def routes(mesh: str, objects: Sequence[Manifest], services: Sequence[Manifest],
     """
     kind = MESHES[mesh]
     readers = kind.claim_readers
-    selectors = {_place(item): cast("dict[str, str]", item["spec"].get("selector") or {}) for item in services}
+    selectors = {place_of(item): cast("dict[str, str]", item["spec"].get("selector") or {}) for item in services}
     homes = {
         f"{item['metadata']['name']}.{item['metadata']['namespace']}.svc.{domain}": Home(
             item["metadata"]["name"],
@@ -155,7 +155,7 @@ def routes(mesh: str, objects: Sequence[Manifest], services: Sequence[Manifest],
         )
         for item in services
     }
-    specs = {_place(item): item for item in services}
+    specs = {place_of(item): item for item in services}
     left: dict[ObjectRef, str] = {}
     by_host: dict[str, list[Manifest]] = {}
     for item in objects:
@@ -189,10 +189,6 @@ def routes(mesh: str, objects: Sequence[Manifest], services: Sequence[Manifest],
     forms = _with_keys(candidates)
     adopted = tuple(object_ref(item) for host in candidates for item in by_host[host])
     return Routes(forms, adopted, left)
-
-
-def _place(item: Manifest) -> tuple[str, str]:
-    return item["metadata"]["namespace"], item["metadata"]["name"]
 
 
 def _kind(item: Manifest) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from components.diagnostics.validation import join
 from components.manifests import Manifest
 from components.mesh_namespace import MeshNamespaceArgs, NamespaceSettings, metadata
 from components.meshes import MESHES
-from components.meshes.interface import Mesh, MeshPlan, Sidecar, annotations_of, labels_of
+from components.meshes.interface import Mesh, MeshPlan, Sidecar, annotations_of, is_running, labels_of
 from components.namespace import POD_SECURITY_ENFORCE, Joined, PodSecurity
 from stacks import patches
 from stacks.cluster import ClusterView
@@ -163,8 +163,7 @@ def _faults(entry: Entry, view: ClusterView) -> dict[Controller, list[str]]:
     }
     faults: dict[Controller, list[str]] = {}
     for pod in view.objects("v1", "Pod", entry.name):
-        status: Mapping[str, Any] = pod.get("status") or {}
-        if status.get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]:
+        if not is_running(pod):
             continue
         sidecar, choice = entry.kind.sidecar(pod), entry.kind.choice(pod)
         if fault := _fault(sidecar, choice, wanted, injected=entry.settings.inject):

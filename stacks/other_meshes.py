@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from components.diagnostics import Diagnostic
 from components.meshes import MESHES
-from components.meshes.interface import Signature
+from components.meshes.interface import Signature, annotations_of, labels_of
 from stacks.cluster import ClusterView
 from stacks.plan import Plan
 
@@ -73,8 +73,7 @@ def check(plan: Plan, view: ClusterView, own: Collection[str]) -> list[Diagnosti
 
 def helm_release(item: Object) -> Release | None:
     """Return the Helm release that an object belongs to, by its metadata (Helm 3, pkg/action/validate.go)."""
-    annotations = cast("Mapping[str, str]", item.get("annotations") or {})
-    labels = _labels(item)
+    annotations, labels = annotations_of(item), labels_of(item)
     name, namespace = (annotations.get(f"meta.helm.sh/release-{key}", "") for key in ("name", "namespace"))
     is_helms = labels.get("app.kubernetes.io/managed-by") == "Helm"
     return (name, namespace) if is_helms and name else None
@@ -82,10 +81,6 @@ def helm_release(item: Object) -> Release | None:
 
 def _helm_releases(items: Iterable[Object]) -> set[Release]:
     return {release for item in items if (release := helm_release(item)) is not None}
-
-
-def _labels(item: Object) -> Mapping[str, str]:
-    return cast("Mapping[str, str]", item.get("labels") or {})
 
 
 def selects(selector: Object | None, labels: Mapping[str, str]) -> bool:
@@ -271,7 +266,7 @@ def _running(plan: Plan, deployments: Sequence[Object]) -> list[Diagnostic]:
         label, value = known.control_plane
         if not label:
             continue
-        control_planes = [item for item in deployments if _labels(item).get(label) == value]
+        control_planes = [item for item in deployments if labels_of(item).get(label) == value]
         running = _helm_releases(control_planes)
         if not running:
             continue

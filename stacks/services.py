@@ -13,7 +13,7 @@ from components.diagnostics import Diagnostic, nearest, one_of
 from components.diagnostics.validation import MOST_HINTS
 from components.manifests import Manifest
 from components.meshes import MESHES
-from components.meshes.interface import MeshPlan
+from components.meshes.interface import MeshPlan, is_running, labels_of
 from components.traffic import Compilation, Port, Service
 from components.traffic.model import Version
 from components.traffic.targets import Planned
@@ -89,7 +89,7 @@ class Live:
     def _by_label(self) -> dict[tuple[str, str], list[Manifest]]:
         index: dict[tuple[str, str], list[Manifest]] = {}
         for pod in self.pods:
-            for label in labels_of(pod).items():
+            for label in labels_of(pod["metadata"]).items():
                 index.setdefault(label, []).append(pod)
         return index
 
@@ -321,7 +321,7 @@ def _unknown_versions(use: _Use, behind: Sequence[Manifest]) -> Iterator[Diagnos
     others: dict[str, int] = {}
     for pod in behind:
         if not any(matches(labels, pod) for labels in versions):
-            carried = labels_text({key: value for key, value in labels_of(pod).items() if key in keys})
+            carried = labels_text({key: value for key, value in labels_of(pod["metadata"]).items() if key in keys})
             others[carried] = others.get(carried, 0) + 1
     for carried, count in sorted(others.items()):
         pods = "1 pod" if count == 1 else f"{count} pods"
@@ -381,20 +381,14 @@ def _part(item: Manifest, key: str) -> dict[str, Any]:
     return cast("dict[str, Any]", item.get(key) or {})
 
 
-def labels_of(item: Manifest) -> Mapping[str, str]:
-    """Return the labels of an object."""
-    return cast("Mapping[str, str]", item["metadata"].get("labels") or {})
+def place_of(item: Manifest) -> tuple[str, str]:
+    """Return namespace and name of an object."""
+    return item["metadata"]["namespace"], item["metadata"]["name"]
 
 
 def matches(labels: Mapping[str, str], pod: Manifest) -> bool:
     """Return True if a pod has these labels."""
-    return labels.items() <= labels_of(pod).items()
-
-
-def is_running(pod: Manifest) -> bool:
-    """Return True unless a pod has ended or is being deleted."""
-    phase = _part(pod, "status").get("phase")
-    return phase not in ("Succeeded", "Failed") and "deletionTimestamp" not in pod["metadata"]
+    return labels.items() <= labels_of(pod["metadata"]).items()
 
 
 def is_ready(pod: Manifest) -> bool:

@@ -9,7 +9,7 @@ How a stack uses an application::
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import pulumi
 from pydantic import BeforeValidator, Field
@@ -132,8 +132,7 @@ class App(Generic[Args]):
     ) -> AppPlan[Args]:
         """Plan the application."""
         chosen = settings.section(self.section)
-        fields: dict[str, Any] = {name: value for name, value in chosen if name != "expose"}
-        args = self.args(**fields, service_annotations=dict[str, Any](service_annotations or {}))
+        args = chosen.extended(self.args, service_annotations=service_annotations or {})
         return AppPlan(self.name, args, tuple(self.manifests(args)), tuple(self.services(args)), self.entry)
 
     def register(

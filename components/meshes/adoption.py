@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 
 from ..arguments import Arguments, HelmValue, helm_values
 from ..diagnostics.validation import validate
+from ..helm import merged
 from ..manifests import Manifest
 from ..traffic.adoption import differences
 
@@ -90,7 +91,7 @@ def settings_of(kind: type[Arguments], values: Mapping[str, Any], chart: str = "
     A setting is taken if it gives exactly the values that are there.
     """
     settings: Values = {}
-    rest = _copy(values)
+    rest = merged(values)
     for name, info in kind.model_fields.items():
         items = [item for item in info.metadata if isinstance(item, HelmValue) and item.chart == chart]
         if not items:
@@ -134,13 +135,9 @@ def _remove(values: Values, path: str) -> None:
         del values[key]
 
 
-def _copy(values: Mapping[str, Any]) -> Values:
-    return {key: _copy(cast("Values", value)) if isinstance(value, dict) else value for key, value in values.items()}
-
-
 def without(values: Mapping[str, Any], *paths: str) -> Values:
     """Return values without some of them."""
-    rest = _copy(values)
+    rest = merged(values)
     for path in paths:
         if _at(rest, path) is not None:
             _remove(rest, path)

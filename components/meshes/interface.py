@@ -337,6 +337,12 @@ def labels_of(metadata: Mapping[str, Any]) -> Mapping[str, str]:
     return metadata.get("labels") or {}
 
 
+def is_running(pod: Manifest) -> bool:
+    """Return True unless a pod has ended or is being deleted."""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    return status.get("phase") not in ("Succeeded", "Failed") and "deletionTimestamp" not in pod["metadata"]
+
+
 def image_tag(pod: Manifest, container: str) -> str | None:
     """Return the image tag of a container, "" for a digest; None if the pod has no such container.
 
@@ -414,6 +420,8 @@ class Mesh(ABC, Generic[Planned]):
     """The GatewayClass that it serves itself, "" for none."""
     reserved_ports: ClassVar[frozenset[int]] = frozenset()
     """Ports that the pods of its own gateways use for themselves."""
+    adopted_charts: ClassVar[tuple[str, ...]]
+    """The charts whose releases `adopt` takes over; that of the control plane first."""
     joined_by: ClassVar[frozenset[str]]
     """Keys of labels and annotations by which a namespace joins."""
     opt_outs: ClassVar[frozenset[str]] = frozenset()
@@ -551,15 +559,11 @@ class Mesh(ABC, Generic[Planned]):
         del domain
         return item
 
-    @property
-    def adopted_charts(self) -> tuple[str, ...]:
-        """The charts whose releases `adopt` takes over; that of the control plane first."""
-        return ()
-
+    @abstractmethod
     def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
         """Find a mesh that somebody else has installed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def adopt(self, releases: Mapping[str, HelmRecord], mtls: Mtls) -> Adopted:
         """Return the settings with which a stack has releases of somebody else as they run.
 
@@ -567,7 +571,6 @@ class Mesh(ABC, Generic[Planned]):
             releases: The releases by the name of their chart, that of the control plane among them.
             mtls: The mode of the mesh.
         """
-        raise NotImplementedError
 
     def check_cluster(self, plan: Planned, view: ClusterView) -> list[Diagnostic]:
         """Report what the cluster lacks for the plan."""

@@ -109,6 +109,7 @@ class IstioMesh(Mesh[IstioPlan]):
     gateway_apis = ("istio", "gateway-api")
     gateway_class = "istio"
     reserved_ports = RESERVED_PORTS
+    adopted_charts = ("istiod", "base")
     joined_by = frozenset({INJECTION, REVISION})
     opt_outs = frozenset({"disabled"})
     unsupported_settings: ClassVar[Mapping[str, str]] = {
@@ -234,11 +235,6 @@ class IstioMesh(Mesh[IstioPlan]):
     ) -> Sequence[Manifest]:
         """Return the objects of a gateway, see `Mesh`."""
         return objects(gateway, settings, namespaces)
-
-    @property
-    def adopted_charts(self) -> tuple[str, ...]:
-        """The charts whose releases `adopt` takes over, see `Mesh`."""
-        return ("istiod", "base")
 
     def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
         """Find a mesh that somebody else has installed, see `Mesh`."""

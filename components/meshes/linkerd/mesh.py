@@ -83,6 +83,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         "prod": {"highAvailability": True, "webhookFailurePolicy": "Fail", "logFormat": "json"},
     }
     gateway_apis = ("gateway-api",)
+    adopted_charts = ("linkerd-control-plane", "linkerd-crds")
     joined_by = frozenset({INJECT})
     opt_outs = frozenset({"disabled"})
     unsupported_settings: ClassVar[Mapping[str, str]] = {
@@ -219,11 +220,6 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         if any(_in_range(int(port["port"]), part) for part in opaque.split(",")):
             return PortReading("connections", where)
         return PortReading("requests", "Linkerd detects HTTP on it")
-
-    @property
-    def adopted_charts(self) -> tuple[str, ...]:
-        """The charts whose releases `adopt` takes over, see `Mesh`."""
-        return ("linkerd-control-plane", "linkerd-crds")
 
     def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
         """Find a mesh that somebody else has installed, see `Mesh`."""
