@@ -33,6 +33,7 @@ AREAS = {
     "MSH2": "Identity and certificates",
     "MSH3": "Mesh installation",
     "MSH4": "Gateways",
+    "MSH5": "Security",
 }
 """The title of each area, by the beginning of its codes."""
 

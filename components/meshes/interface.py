@@ -35,6 +35,8 @@ from ..gateways.settings import GatewaySettings
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
 from ..scalars import EXACT_VERSION, Version
+from ..security.model import Account
+from ..security.plane import SecurityPlane
 from ..traffic.adoption import Home, Reading
 from ..traffic.claims import ClaimReader
 from ..traffic.model import Api
@@ -410,6 +412,8 @@ class Mesh(ABC, Generic[Planned]):
     gateway_api: ClassVar[GatewayApiRange]
     targets: ClassVar[tuple[Target, ...]]
     """What routes can be compiled to, in the order in which `api: auto` tries them."""
+    security: ClassVar[SecurityPlane]
+    """What policies are compiled to."""
     addons: ClassVar[tuple[Addon[Any], ...]] = ()
     """Add-ons that only this mesh has."""
     presets: ClassVar[Presets] = {}
@@ -542,6 +546,11 @@ class Mesh(ABC, Generic[Planned]):
             plan: What `plan` returned.
             options: Makes the options of a component from the resources that it depends on.
         """
+
+    def gateway_account(self, gateway: Gateway) -> Account | None:
+        """Return the account of the pods of a gateway, which is their identity; None if it is not known."""
+        del gateway
+        return None
 
     def read_routes(self, api: Api, objects: Sequence[Manifest], home: Home) -> Reading:
         """Read the objects that decide on a Service, to write them as a route.

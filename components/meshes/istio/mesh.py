@@ -48,6 +48,7 @@ from .membership import (
     sidecar,
 )
 from .mutual_tls import peer_authentication
+from .security import ISTIO_SECURITY
 from .settings import IstioArgs, IstioSettings
 from .versions import GATEWAY_API, VERSIONS
 from .virtual_service import VIRTUAL_SERVICE
@@ -80,6 +81,7 @@ class IstioMesh(Mesh[IstioPlan]):
     )
     gateway_api = GATEWAY_API
     targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
+    security = ISTIO_SECURITY
     presets: ClassVar[Presets] = {
         "dev": {
             "replicas": 1,
