@@ -142,6 +142,8 @@ class SecurityPlane(ABC):
         name: Name of the mesh.
         title: For people.
         refusals: What it can't do: name of the feature (capability.py) -> reason.
+        kinds: apiVersion and kind of the objects by which `verdict` decides; a namespace's annotations are in its
+            `("v1", "Namespace")`.
         mesh_ports: Ports of a meshed pod that stay open in a NetworkPolicy, with what they are for.
         inbound_port: The port on which all meshed traffic arrives at a pod; 0 if the application's own.
     """
@@ -149,6 +151,7 @@ class SecurityPlane(ABC):
     name: str
     title: str
     refusals: Mapping[str, str]
+    kinds: Sequence[tuple[str, str]] = ()
     mesh_ports: Mapping[int, str] = {}
     inbound_port: int = 0
 
