@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..diagnostics import Diagnostic
 from ..manifests import Manifest
-from ..traffic.model import Pairs, Port, Service
+from ..traffic.model import Guard, Pairs, Port, Service
 from .model import Account, Mode, Policy
 from .world import World
 
@@ -33,25 +33,6 @@ class SecurityObject:
     manifest: Manifest
     phase: int
     keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """A port of some pods that a policy closes. Linkerd's Server is written from it, together with what routes want.
-
-    Attributes:
-        service: The Service that selects the pods.
-        port: The port of that Service, or of its pods.
-        access: The accessPolicy of the Server.
-        key: What asks for it.
-        where: Path in the configuration.
-    """
-
-    service: Service
-    port: Port
-    access: str
-    key: str
-    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Interface::
 
-    compile_routes(routes, mesh, targets, services=(), mtls="strict" | "permissive") -> Compilation
+    compile_routes(routes, mesh, targets, services=(), mtls="strict" | "permissive", guards=()) -> Compilation
 
 `Compilation.objects` are manifests (camelCase, explicit namespace, label `app.kubernetes.io/managed-by: meshup`) in the
 order in which they are to be created: what others refer to first, so destinations before the routes that name them;
@@ -26,10 +26,10 @@ from .checks import check_order, check_route, check_routes, check_target
 from .edge import Edge, edges
 from .gateway_api import version_services
 from .manifests import match_text
-from .model import Backend, Destination, Exposure, Match, Mtls, Route, Rule, Service
+from .model import Backend, Destination, Exposure, Guard, Match, Mtls, Route, Rule, Service
 from .objects import Objects, Reader, TrafficObject
 from .overlap import covers
-from .targets import Planned, Target, by_service, place, readers, versioned
+from .targets import DataPlane, Planned, Target, by_service, place, readers, versioned
 
 DEFAULT_RULE = "default"
 
@@ -71,6 +71,8 @@ def compile_routes(
     targets: Sequence[Target],
     services: Iterable[Service] = (),
     mtls: Mtls = "strict",
+    *,
+    guards: Sequence[Guard] = (),
 ) -> Compilation:
     """Compile routes for a mesh. Raise nothing; faults are in the result's diagnostics.
 
@@ -80,7 +82,9 @@ def compile_routes(
         targets: All targets that there are (components.meshes.TARGETS); a refusal names those that can.
         services: The Services that the stack brings; a per-version Service that is among them is not made again.
         mtls: Whether the mesh admits callers without mutual TLS; Linkerd's rate limits must say it again.
+        guards: Ports that the policy of security closes. They may make objects where there is no route.
     """
+    plane = next(target.plane for target in targets if target.mesh == mesh)
     known = tuple(services)
     found: list[Diagnostic] = []
     planned: list[Planned] = []
@@ -104,11 +108,10 @@ def compile_routes(
     found.extend(_mixed_targets(planned))
     edged, faults = ([], []) if errors(found) else _edges(planned)
     found.extend(faults)
-    for plane in {plan.target.plane for plan in planned}:
-        found.extend(plane.check_all([plan.route for plan in planned]))
+    found.extend(plane.check_all([plan.route for plan in planned]))
     if errors(found):
         return Compilation(diagnostics=ordered(found))
-    objects = _write(planned, edged, readers(targets), known, mtls)
+    objects = _write(planned, edged, readers(targets), plane, known=known, mtls=mtls, guards=guards)
     found.extend(objects.diagnostics)
     if errors(found):
         return Compilation(diagnostics=ordered(found))
@@ -227,14 +230,17 @@ def _write(
     planned: Sequence[Planned],
     edged: Sequence[tuple[Edge, Planned]],
     read: Mapping[str, Reader],
+    plane: DataPlane,
+    *,
     known: Sequence[Service],
     mtls: Mtls,
+    guards: Sequence[Guard],
 ) -> Objects:
     """Make the objects of all routes, in order of creation."""
-    objects = Objects({plan.route.key: plan.route.where for plan in planned}, read)
+    where = {guard.key: guard.where for guard in guards} | {plan.route.key: plan.route.where for plan in planned}
+    objects = Objects(where, read)
     _write_version_services(planned, known, objects)
-    for plane in {plan.target.plane for plan in planned}:
-        plane.write(planned, objects, mtls)
+    plane.write(planned, objects, mtls, guards)
     together: dict[Hashable, list[Route]] = {}
     for plan in planned:
         if plan.route.rules:

@@ -486,3 +486,22 @@ class Route:
     egress: tuple[Egress, ...] = ()
     exposure: Exposure | None = None
     where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A port of some pods that a policy closes. Linkerd's Server is written from it, together with what routes want.
+
+    Attributes:
+        service: The Service that selects the pods.
+        port: The port of that Service, or of its pods.
+        access: The accessPolicy of the Server.
+        key: What asks for it.
+        where: Path in the configuration.
+    """
+
+    service: Service
+    port: Port
+    access: str
+    key: str
+    where: str = ""

@@ -13,7 +13,7 @@ from ...traffic.claims import of_route
 from ...traffic.durations import duration_text
 from ...traffic.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from ...traffic.manifests import egress_name
-from ...traffic.model import CircuitBreaker, Egress, Mtls, RateLimit, Route, Service
+from ...traffic.model import CircuitBreaker, Egress, Guard, Mtls, RateLimit, Route, Service
 from ...traffic.objects import Objects
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace
 from .proxies import LINKERD_PROXY, PROXIES
@@ -76,19 +76,23 @@ class Linkerd(DataPlane):
                             severity="warning",
                         )
 
-    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls) -> None:
-        """Add annotations of Services, rate limits and hosts outside the mesh."""
+    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[Guard]) -> None:
+        """Add annotations of Services, Servers of guarded and limited ports, rate limits and hosts outside the mesh."""
         for plans in by_service(planned).values():
             for route in (plan.route for plan in plans):
                 if route.circuit_breaker:
                     objects.patch(_service_patch(route.service, route.circuit_breaker), [route.key])
         servers = Servers(mtls)
+        # A Server has the name of the Service that asks first: the guards, so that policies know it.
+        guarded = [servers.want(one.service, one.port, one.key, one.where, one.access) for one in guards]
         limited = [
             (plan.route, limit, servers.want(plan.route.service, plan.route.port, plan.route.key, limit.where))
             for plan in planned
             if (limit := plan.route.rate_limit)
         ]
         objects.diagnostics += servers.diagnostics
+        for server in guarded:
+            objects.add(servers.write(server), server.keys)
         for route, limit, server in limited:
             objects.add(servers.write(server), server.keys)
             objects.add(_rate_limit(route, limit, server), [route.key])

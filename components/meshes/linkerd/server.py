@@ -23,7 +23,7 @@ class Server:
 
     Attributes:
         service: The Service that selects the pods, of those which asked for it the first one.
-        port: The port of that Service.
+        port: The port of that Service, or one of the pods only.
         access: Whom it admits; "" for those whom the mesh admits.
         keys: What asked for it.
     """
@@ -35,8 +35,9 @@ class Server:
 
     @property
     def name(self) -> str:
-        """Name of the object."""
-        return f"{self.service.name}-{self.port.number}"
+        """Name of the object. A port of the pods that is none of the Service may have the number of one that is."""
+        declared = self.port in self.service.ports
+        return f"{self.service.name}-{self.port.number}" + ("" if declared else "-pod")
 
 
 class Servers:
@@ -56,7 +57,7 @@ class Servers:
 
         Args:
             service: The Service that selects the pods.
-            port: The port of it.
+            port: The port of it, or one of the pods only.
             key: The route, or whatever asks for it.
             where: Path in the configuration of what asks for it.
             access: Whom it must admit; "" for no wish.

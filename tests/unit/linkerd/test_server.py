@@ -1,5 +1,11 @@
 from components.meshes.linkerd.server import Servers
-from tests.unit.traffic.helpers import RATINGS, REVIEWS, service
+from components.traffic import Port
+from components.traffic.manifests import reference
+from components.traffic.model import Guard
+from tests.unit.traffic.helpers import RATINGS, REVIEWS, compile_routes, routes_of, service
+
+GUARD = Guard(REVIEWS, REVIEWS.ports[0], "deny", "allow.reviews[0]", "security.allow.reviews[0]")
+LIMITED = {"reviews": {"namespace": "bookinfo", "rateLimit": {"requests": 10}}}
 
 
 def test_whatever_wants_the_same_port_of_the_same_pods_gets_one_server() -> None:
@@ -25,3 +31,41 @@ def test_wishes_that_exclude_each_other_are_refused_at_the_later_one() -> None:
     (fault,) = servers.diagnostics
     assert (fault.code, fault.path, fault.value) == ("MSH127", "security.b", "all-authenticated")
     assert "'a' admits deny" in fault.message
+
+
+def test_guards_get_servers_without_any_route() -> None:
+    ratings = Guard(RATINGS, RATINGS.ports[0], "audit", "b", "security.b")
+    compilation = compile_routes([], "linkerd", guards=[GUARD, ratings])
+    servers = {reference(item): item["spec"]["accessPolicy"] for item in compilation.manifests}
+    assert servers == {"Server/bookinfo/reviews-9080": "deny", "Server/bookinfo/ratings-9080": "audit"}
+    assert (compilation.summaries, compilation.diagnostics) == ({}, ())
+
+
+def test_a_guard_and_a_rate_limit_of_one_port_get_one_server() -> None:
+    compilation = compile_routes(routes_of(LIMITED), "linkerd", guards=[GUARD])
+    (server,) = (item for item in compilation.manifests if item["kind"] == "Server")
+    (limit,) = (item for item in compilation.manifests if item["kind"] == "HTTPLocalRateLimitPolicy")
+    assert server["spec"]["accessPolicy"] == "deny"
+    assert limit["spec"]["targetRef"]["name"] == server["metadata"]["name"]
+    assert "Server/bookinfo/reviews-9080" in compilation.summaries["reviews"]["objects"]
+
+
+def test_guards_that_exclude_each_other_are_refused() -> None:
+    other = Guard(REVIEWS, REVIEWS.ports[0], "audit", "b", "security.b")
+    compilation = compile_routes([], "linkerd", guards=[GUARD, other])
+    assert [(fault.code, fault.path) for fault in compilation.diagnostics] == [("MSH127", "security.b")]
+    assert not compilation.objects
+
+
+def test_a_port_of_the_pods_never_has_the_server_name_of_a_port_of_the_service() -> None:
+    mapped = service("web", ports=(Port(80, "http", target=8080),))
+    guards = [Guard(mapped, port, "deny", "a", "x") for port in (mapped.ports[0], Port(80))]
+    made = {
+        item["metadata"]["name"]: item["spec"]["port"]
+        for item in compile_routes([], "linkerd", guards=guards).manifests
+    }
+    assert made == {"web-80": 8080, "web-80-pod": 80}
+
+
+def test_istio_closes_ports_without_servers() -> None:
+    assert compile_routes([], "istio", guards=[GUARD]).manifests == ()

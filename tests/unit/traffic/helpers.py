@@ -9,7 +9,7 @@ from components.diagnostics import Diagnostic, render
 from components.gateways.model import Gateway, Listener, Tls
 from components.meshes import TARGETS
 from components.traffic import Compilation, Port, Route, Service, Version, parse
-from components.traffic.model import Mtls
+from components.traffic.model import Guard, Mtls
 
 PATH = "meshup:traffic"
 
@@ -59,10 +59,14 @@ def routes_of(raw: object) -> list[Route]:
 
 
 def compile_routes(
-    routes: Sequence[Route], mesh: str, services: Iterable[Service] = (), mtls: Mtls = "strict"
+    routes: Sequence[Route],
+    mesh: str,
+    services: Iterable[Service] = (),
+    mtls: Mtls = "strict",
+    guards: Sequence[Guard] = (),
 ) -> Compilation:
     """What routes compile to, with all targets that there are."""
-    return traffic.compile_routes(routes, mesh, TARGETS, services, mtls)
+    return traffic.compile_routes(routes, mesh, TARGETS, services, mtls, guards=guards)
 
 
 def faults_of(raw: object) -> list[Diagnostic]:
