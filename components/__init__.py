@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .meshes.istio.mutual_tls import MutualTls, MutualTlsArgs
     from .meshes.linkerd.component import Linkerd, LinkerdArgs
     from .meshes.linkerd.viz import Viz, VizArgs
+    from .security.component import Security, SecurityArgs
     from .traffic.component import Traffic, TrafficArgs
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "MeshNamespaceArgs",
     "MutualTls",
     "MutualTlsArgs",
+    "Security",
+    "SecurityArgs",
     "Traffic",
     "TrafficArgs",
     "Viz",
@@ -53,6 +56,7 @@ _MODULES = {
     "Linkerd": "meshes.linkerd.component",
     "MeshNamespace": "mesh_namespace",
     "MutualTls": "meshes.istio.mutual_tls",
+    "Security": "security.component",
     "Traffic": "traffic.component",
     "Viz": "meshes.linkerd.viz",
 }

@@ -219,6 +219,24 @@ def repeated(path: str, names: Sequence[str]) -> Iterator[Diagnostic]:
             yield Diagnostic("MSH012", where, name, "This is in the list already.", "each name once")
 
 
+def check_order(path: str, after: Sequence[Sequence[int]], count: int) -> Iterator[Diagnostic]:
+    """Refuse an order in which objects can't be registered.
+
+    Args:
+        path: Its path in the arguments.
+        after: For each object, the positions of those that it waits for; empty for no order.
+        count: How many objects there are.
+    """
+    if after and len(after) != count:
+        allowed = f"{count} lists, one for each object"
+        yield Diagnostic("MSH005", path, len(after), "Not every object has its list.", allowed)
+    for number, positions in enumerate(after):
+        for position in positions:
+            if not 0 <= position < number:
+                message = "An object can wait only for objects that stand before it."
+                yield Diagnostic("MSH005", f"{path}[{number}]", position, message, f"0 to {number - 1}")
+
+
 def over_limit(
     path: str, resources: Resources | None, chart: Mapping[str, Mapping[str, str]] | None = None
 ) -> Iterator[Diagnostic]:

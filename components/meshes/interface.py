@@ -547,9 +547,17 @@ class Mesh(ABC, Generic[Planned]):
             options: Makes the options of a component from the resources that it depends on.
         """
 
-    def gateway_account(self, gateway: Gateway) -> Account | None:
-        """Return the account of the pods of a gateway, which is their identity; None if it is not known."""
-        del gateway
+    def gateway_account(self, gateway: Gateway, settings: Sections) -> Account | None:
+        """Return the account of the pods of a gateway, which is their identity in the mesh.
+
+        Args:
+            gateway: A gateway of `meshup:gateways`.
+            settings: The configuration.
+
+        Returns:
+            The account; None if another controller makes the pods, so that it is not known.
+        """
+        del gateway, settings
         return None
 
     def read_routes(self, api: Api, objects: Sequence[Manifest], home: Home) -> Reading:

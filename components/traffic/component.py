@@ -15,7 +15,7 @@ import pulumi
 from pydantic import Field
 
 from .. import charts, helm
-from ..arguments import Arguments
+from ..arguments import Arguments, check_order
 from ..diagnostics import Diagnostic
 from ..helm import HelmRelease
 from ..manifests import Manifest
@@ -50,14 +50,7 @@ class TrafficArgs(Arguments):
 
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Refuse an order that no registration can follow."""
-        if self.after and len(self.after) != len(self.objects):
-            allowed = f"{len(self.objects)} lists, one for each object"
-            yield Diagnostic("MSH005", f"{path}.after", len(self.after), "Not every object has its list.", allowed)
-        for number, positions in enumerate(self.after):
-            for position in positions:
-                if not 0 <= position < number:
-                    message = "An object can wait only for objects that stand before it."
-                    yield Diagnostic("MSH005", f"{path}.after[{number}]", position, message, f"0 to {number - 1}")
+        yield from check_order(f"{path}.after", self.after, len(self.objects))
 
 
 def release_of(item: Manifest, prefix: str) -> str:

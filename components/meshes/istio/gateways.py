@@ -7,7 +7,7 @@ Gateway API (pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...gateways.gateway_api import certificates, gateway_objects
@@ -52,6 +52,23 @@ def proxy_config(settings: GatewaySettings) -> str | None:
     if settings.proxy_protocol:
         topology["proxyProtocol"] = {}
     return json.dumps({"gatewayTopology": topology}) if topology else None
+
+
+def account(gateway: Gateway, values: Mapping[str, Any]) -> str:
+    """Return the name of the service account of the pods of a gateway, "" if Istio does not make them.
+
+    The chart names it after the release (templates/_helpers.tpl, gateway.serviceAccountName), istiod after the Gateway
+    and its class (Istio 1.31, pilot/pkg/config/kube/gatewaycommon, GetDefaultName and configureIstioGateway).
+
+    Args:
+        gateway: The gateway.
+        values: Raw values of its chart.
+    """
+    if gateway.api == "gateway-api":
+        return gateway.service
+    chosen: Mapping[str, Any] = values.get("serviceAccount") or {}
+    made = str(values.get("name") or gateway.name) if chosen.get("create", True) else "default"
+    return str(chosen.get("name") or made)
 
 
 def objects(gateway: Gateway, settings: GatewaySettings, namespaces: Sequence[str]) -> list[Manifest]:

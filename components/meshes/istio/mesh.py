@@ -9,8 +9,10 @@ import pulumi
 from ...diagnostics import Diagnostic
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
+from ...helm import merged
 from ...manifests import Manifest
 from ...namespace import namespace_metadata
+from ...security.model import Account
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
 from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
@@ -34,7 +36,7 @@ from ..interface import (
 )
 from . import adoption, existing
 from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
-from .gateways import RESERVED_PORTS, objects, pods
+from .gateways import RESERVED_PORTS, account, objects, pods
 from .http_route import ISTIO_ROUTE
 from .membership import (
     INJECTION,
@@ -237,6 +239,12 @@ class IstioMesh(Mesh[IstioPlan]):
     ) -> Sequence[Manifest]:
         """Return the objects of a gateway, see `Mesh`."""
         return objects(gateway, settings, namespaces)
+
+    def gateway_account(self, gateway: Gateway, settings: Sections) -> Account | None:
+        """Return the account of a gateway whose pods Istio makes, see `Mesh`."""
+        raw = settings.section(IstioSettings).values
+        name = account(gateway, merged(raw.get("gateway", {}), raw.get(gateway.name, {})))
+        return Account(gateway.namespace, name) if name else None
 
     def find(self, settings: Sections, view: ClusterView) -> tuple[ExistingMesh | None, list[Diagnostic]]:
         """Find a mesh that somebody else has installed, see `Mesh`."""
