@@ -46,6 +46,9 @@ class Workload:
         probes: The probes of the containers.
         scraped: Port and path that Prometheus is told to scrape by annotations; None for nothing.
         meshed: Whether the pods have, or will have, a sidecar.
+        bypassed: Ports, each as first and last number, that annotations keep away from the sidecar.
+        direct_probes: Whether an annotation keeps Istio from asking probes itself.
+        direct_metrics: Whether an annotation keeps Istio from scraping the application itself.
     """
 
     name: str
@@ -58,6 +61,13 @@ class Workload:
     probes: tuple[Probe, ...] = ()
     scraped: tuple[int, str] | None = None
     meshed: bool = True
+    bypassed: tuple[tuple[int, int], ...] = ()
+    direct_probes: bool = False
+    direct_metrics: bool = False
+
+    def bypasses(self, port: int) -> bool:
+        """Return True if a port of the pods is kept away from the sidecar."""
+        return any(first <= port <= last for first, last in self.bypassed)
 
     @property
     def identity(self) -> Account:
@@ -93,6 +103,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """A Service that the API server calls. It is outside of the mesh, so it has no identity.
+
+    Attributes:
+        name: Kind and name of the configuration that names the Service.
+        service: Name of the Service.
+        namespace: Its namespace.
+        port: The port of the Service.
+    """
+
+    name: str
+    service: str
+    namespace: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """What is known beside the rules.
 
@@ -101,6 +128,9 @@ class World:
         workloads: The workloads behind them, and other callers.
         calls: The known call graph.
         gateways: The account of the pods of each gateway of `meshup:gateways`; None if it is not known.
+        namespaces: The namespaces that the stack makes or the cluster has, and whether each joins the mesh; empty if
+            they are not known.
+        webhooks: What the API server calls in the cluster; empty without a cluster.
         trust_domain: Trust domain of the mesh.
         control_plane: Namespace of the mesh's control plane.
     """
@@ -109,6 +139,8 @@ class World:
     workloads: tuple[Workload, ...] = ()
     calls: tuple[Call, ...] = ()
     gateways: Mapping[str, Account | None] = field(default_factory=dict[str, "Account | None"])
+    namespaces: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    webhooks: tuple[Webhook, ...] = ()
     trust_domain: str = "cluster.local"
     control_plane: str = ""
 
