@@ -741,6 +741,10 @@ MSH421 Wildcard hidden in part
   A host is more specific than a wildcard of another route, so the gateway asks the routes of the wildcard for none of
   its requests.
   Remedy: Nothing needs to be done if that is meant.
+MSH501 Not possible on this mesh
+  The mesh can't do this part of the policy. meshup refuses it, because the mesh would drop it, or open or close more
+  than is written.
+  Remedy: Remove it, or choose a mesh that can (see the table in docs/security.md).
 """
 
 

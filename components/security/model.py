@@ -11,7 +11,10 @@ What it means, on every mesh:
   its sources, one of its operations (or there is none), and all its claims do.
 - A source without an identity admits plain callers too, where the mode of mutual TLS does.
 - A `Jwt` that is required joins every rule of `allow` of its Service: the caller must have a valid token of one of the
-  required issuers with the required claims. A token that is not valid is refused whatever rules say.
+  required issuers with the required claims. Without such a rule it is one for everybody with the token, but not in a
+  namespace that denies by default: tokens open nothing there. A token that is not valid is refused whatever rules say.
+- A namespace that audits enforces no rule, neither of `allow` nor of `deny`: all of them are only counted.
+- Ports are those of the pods: rules of two ports of a Service that lead to one port of the pods are rules of that one.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ Default = Literal["open", "audit", "deny"]
 IdentityKind = Literal["account", "namespace", "trust-domain", "mesh"]
 Claims = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 """Conditions on the claims of a token, all of which must hold: path of the claim -> values, one of which it has.
-A claim that is a list has each of its elements; `scope` has the words of its text."""
+A claim that is a list has each of its texts. `scope` and `permission` have the words of their text instead of it:
+these two Istio has Envoy split (jwt_authn, `normalize_payload_in_metadata`). A number matches nothing."""
+SPLIT_CLAIMS = ("scope", "permission")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,12 +83,14 @@ class Source:
     Attributes:
         identity: Who it is; None for whoever, with or without an identity.
         networks: Where it comes from, one of these; empty for everywhere.
+        gateway: The gateway of `meshup:gateways` whose account the identity is; "" if it was not written as one.
         title: For people, such as `bookinfo/bookinfo-productpage` or `gateway public`.
         where: Path in the configuration.
     """
 
     identity: Identity | None = None
     networks: tuple[Network, ...] = ()
+    gateway: str = ""
     title: str = ""
     where: str = ""
 

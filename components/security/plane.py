@@ -67,7 +67,7 @@ class AccessRequest:
         method: HTTP method.
         path: Path as it is sent, without the query.
         headers: Names in lower case.
-        host: The host that is called, without a port; "" for the Service's own.
+        host: The host that is called, without a port; "" for the Service's own (see `called`).
         bearer: Whether it has a bearer token, and one whose signature is right.
         claims: The claims of that token.
         now: Seconds since 1970, for `exp` and `nbf`.
@@ -89,6 +89,16 @@ class AccessRequest:
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
     now: float = 0
     probe: bool = False
+
+    @property
+    def called(self) -> str:
+        """The host that is called, in lower case, without a port."""
+        return (self.host or self.service.host).lower()
+
+    @property
+    def verb(self) -> str:
+        """The HTTP method: gRPC has one only."""
+        return "POST" if self.grpc else self.method
 
 
 @dataclass(frozen=True, slots=True)

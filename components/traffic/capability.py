@@ -33,7 +33,7 @@ class Feature(Generic[Subject]):
         name: Key of the matrix.
         title: For people.
         uses: Yields the configuration paths at which a subject asks for it.
-        example: A route that uses it, as raw configuration of the Service `reviews` (versions v1, v2).
+        example: What uses it, as raw configuration: of a route, that of the Service `reviews` (versions v1, v2).
         remedy: What to do about a refusal, where it is not the general advice.
         special_case_of: A feature that a subject asks for too, at the same path. Where that one is refused, so is this.
     """
@@ -61,7 +61,11 @@ class Refusing(Protocol):
 
 
 def refused(
-    features: Iterable[Feature[Subject]], subject: Subject, target: Refusing, targets: Sequence[Refusing]
+    features: Iterable[Feature[Subject]],
+    subject: Subject,
+    target: Refusing,
+    targets: Sequence[Refusing],
+    code: str = "MSH131",
 ) -> Iterator[Diagnostic]:
     """Find what a target can't do of a subject.
 
@@ -70,6 +74,7 @@ def refused(
         subject: What asks for them, such as a route.
         target: Where it is compiled to.
         targets: All targets, to name those that can.
+        code: The code of such a refusal.
     """
     for feature in features:
         reason = target.refusals.get(feature.name)
@@ -78,7 +83,7 @@ def refused(
         others = ", ".join(other.title for other in targets if feature.name not in other.refusals)
         for where in feature.uses(subject):
             message = f"{target.title} can't do this. {reason}"
-            yield Diagnostic("MSH131", where, feature.title, message, others and f"on {others}", feature.remedy)
+            yield Diagnostic(code, where, feature.title, message, others and f"on {others}", feature.remedy)
 
 
 def mesh_only(
