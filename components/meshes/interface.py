@@ -40,6 +40,7 @@ from ..security.plane import SecurityPlane
 from ..traffic.adoption import Home, Reading
 from ..traffic.claims import ClaimReader
 from ..traffic.model import Api
+from ..traffic.proxies import PortReading
 from ..traffic.targets import DataPlane, Target
 from .adoption import Adopted, HelmRecord
 
@@ -266,19 +267,6 @@ class MeshPlan:
     membership: Mapping[str, Any] = field(default_factory=dict[str, Any])
     output: Mapping[str, Any] = field(default_factory=dict[str, Any])
     existing: ExistingMesh | None = None
-
-
-@dataclass(frozen=True)
-class PortReading:
-    """How the proxies of a mesh read what arrives at a port of a Service.
-
-    Attributes:
-        kind: `requests`; `connections`, which no rule on requests reaches; or `detected`, by the first bytes.
-        reason: Why, part of a sentence.
-    """
-
-    kind: Literal["requests", "connections", "detected"]
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..traffic.model import Pairs, Port, Service
+from ..traffic.proxies import PortReading
 from .model import Account
 
 ProbeKind = Literal["http", "tcp", "grpc", "exec"]
+ServicePort = tuple[str, str, int]
+"""Namespace and name of a Service, and the number of a port of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ class World:
         namespaces: The namespaces that the stack makes or the cluster has, and whether each joins the mesh; empty if
             they are not known.
         webhooks: What the API server calls in the cluster; empty without a cluster.
+        readings: How the mesh reads what arrives at the ports of Services; a port may be missing.
+        target_names: The ports of Services whose targetPort is a name, and that name.
         trust_domain: Trust domain of the mesh.
         control_plane: Namespace of the mesh's control plane.
     """
@@ -141,6 +146,8 @@ class World:
     gateways: Mapping[str, Account | None] = field(default_factory=dict[str, "Account | None"])
     namespaces: Mapping[str, bool] = field(default_factory=dict[str, bool])
     webhooks: tuple[Webhook, ...] = ()
+    readings: Mapping[ServicePort, PortReading] = field(default_factory=dict[ServicePort, PortReading])
+    target_names: Mapping[ServicePort, str] = field(default_factory=dict[ServicePort, str])
     trust_domain: str = "cluster.local"
     control_plane: str = ""
 

@@ -1,4 +1,4 @@
-"""How a proxy reads a request before it compares it, as data. Used by `meshup explain`.
+"""How a proxy reads a request before it compares it, and what arrives at a port, as data.
 
 Which proxy a version of a mesh has is in components/meshes/.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import unquote_plus
 
 from .model import Pairs
@@ -72,3 +73,16 @@ class Proxy:
         for name, value in query:
             decoded.setdefault(unquote_plus(name), []).append(unquote_plus(value))
         return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class PortReading:
+    """How the proxies of a mesh read what arrives at a port of a Service.
+
+    Attributes:
+        kind: `requests`; `connections`, which no rule on requests reaches; or `detected`, by the first bytes.
+        reason: Why, part of a sentence.
+    """
+
+    kind: Literal["requests", "connections", "detected"]
+    reason: str

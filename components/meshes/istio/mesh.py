@@ -17,6 +17,7 @@ from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
 from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
 from ...traffic.model import Api
+from ...traffic.proxies import PortReading
 from ..adoption import Adopted, HelmRecord
 from ..existing import check as check_existing
 from ..interface import (
@@ -27,7 +28,6 @@ from ..interface import (
     MeshPlan,
     MeshRequest,
     Mtls,
-    PortReading,
     Presets,
     Registered,
     Sections,

@@ -14,6 +14,7 @@ from ...manifests import Manifest
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
 from ...traffic.model import Api
+from ...traffic.proxies import PortReading
 from ..adoption import Adopted, HelmRecord
 from ..existing import check as check_existing
 from ..interface import (
@@ -24,7 +25,6 @@ from ..interface import (
     MeshPlan,
     MeshRequest,
     Mtls,
-    PortReading,
     Presets,
     Registered,
     Sections,
