@@ -745,6 +745,9 @@ MSH501 Not possible on this mesh
   The mesh can't do this part of the policy. meshup refuses it, because the mesh would drop it, or open or close more
   than is written.
   Remedy: Remove it, or choose a mesh that can (see the table in docs/security.md).
+MSH502 Two objects of one name
+  Two parts of the policy would be objects of one kind, namespace and name. One of them would replace the other.
+  Remedy: Rename one of the Services.
 """
 
 

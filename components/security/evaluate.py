@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from ..traffic.model import Pairs, Service, TextMatch
-from .model import SPLIT_CLAIMS, Claims, Identity, Jwt, Network, Operation, Policy, Rule, Source
+from .model import SPLIT_CLAIMS, Claims, Identity, Jwt, NamespacePolicy, Network, Operation, Policy, Rule, Source
 from .plane import AccessRequest
 from .world import World
 
@@ -85,7 +85,7 @@ def _by_rules(policy: Policy, service: Service, call: _Call, rules: Sequence[Rul
     decision = _enforced(policy, service, call, rules)
     if policy.default_of(service.namespace) != "audit":
         return decision, ()
-    counted = () if decision.allowed else (decision.key or f"namespaces.{service.namespace}",)
+    counted = () if decision.allowed else (decision.key or NamespacePolicy(service.namespace).key,)
     reason = f"The namespace {service.namespace} only audits. Enforced: {decision.reason}"
     return Decision(True, "audit", reason, decision.key, decision.where), counted
 

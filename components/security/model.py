@@ -195,6 +195,11 @@ class Authentication:
     jwt: tuple[Jwt, ...]
     where: str = ""
 
+    @property
+    def key(self) -> str:
+        """Its name in reports and outputs, unique."""
+        return f"authentication.{self.service.namespace}/{self.service.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class MtlsException:
@@ -270,6 +275,11 @@ class NamespacePolicy:
     egress: Egress | None = None
     network_policy: bool = False
     where: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name in reports and outputs, unique."""
+        return f"namespaces.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
