@@ -748,6 +748,28 @@ MSH501 Not possible on this mesh
 MSH502 Two objects of one name
   Two parts of the policy would be objects of one kind, namespace and name. One of them would replace the other.
   Remedy: Rename one of the Services.
+MSH590 NetworkPolicy for more than an account
+  A NetworkPolicy selects pods by labels and namespaces. It lets in pods of other accounts too, which the mesh then
+  refuses.
+  Remedy: Nothing needs to be done: the rules hold in the mesh. Pods with labels of their own make it narrower.
+MSH591 NetworkPolicy leaves a condition out
+  A rule has a condition that a NetworkPolicy can't express. The NetworkPolicy is wider there; the mesh decides.
+  Remedy: Nothing needs to be done: the rules hold in the mesh.
+MSH592 NetworkPolicy opens a port for a host
+  A NetworkPolicy knows addresses, not names. So that a host of `egress` can be reached, its port is open to every
+  address.
+  Remedy: Name its addresses in `cidrs` in place of the host, if they are fixed.
+MSH593 NetworkPolicy without effect
+  A namespace asks for NetworkPolicies, and there is nothing for them to close.
+  Remedy: Remove networkPolicy, or set `default: deny`.
+MSH594 Pods of a Service not told apart
+  A NetworkPolicy selects the pods of a Service by its selector. Without one, or where two Services may select the same
+  pods, it opens ports on more pods than the rules name.
+  Remedy: Give the Service a selector that no other one overlaps with.
+MSH595 NetworkPolicy closes addresses that are no pods
+  With egress denied, a NetworkPolicy opens pods and the networks that are named. The API server and pods on the network
+  of their node have other addresses.
+  Remedy: Add the addresses that the pods need to `cidrs`.
 """
 
 

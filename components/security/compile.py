@@ -17,6 +17,7 @@ from typing import Any
 from ..diagnostics import Diagnostic, errors, ordered
 from ..manifests import object_ref
 from ..traffic.model import Service
+from . import network_policy
 from .capability import refusals
 from .model import Egress, NamespacePolicy, Operation, Policy, Rule
 from .plane import Guarded, SecurityObject, SecurityPlane
@@ -48,10 +49,11 @@ def compile_policy(policy: Policy, mesh: str, planes: Sequence[SecurityPlane], w
     if errors(diagnostics):
         return SecurityCompilation(diagnostics=ordered(diagnostics))
     guarded = plane.write(policy, world)
-    diagnostics += [*guarded.diagnostics, *_twice(policy, guarded.objects)]
+    written = [*guarded.objects, *network_policy.write(policy, world, plane)]
+    diagnostics += [*guarded.diagnostics, *network_policy.check(policy, world, plane), *_twice(policy, written)]
     if errors(diagnostics):
         return SecurityCompilation(diagnostics=ordered(diagnostics))
-    objects = tuple(sorted(guarded.objects, key=lambda item: item.phase))
+    objects = tuple(sorted(written, key=lambda item: item.phase))
     annotations = {name: dict(sorted(found.items())) for name, found in sorted(guarded.annotations.items())}
     return SecurityCompilation(
         objects, guarded.guards, annotations, ordered(diagnostics), _summaries(policy, plane.name, objects)
