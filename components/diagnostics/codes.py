@@ -748,6 +748,74 @@ MSH501 Not possible on this mesh
 MSH502 Two objects of one name
   Two parts of the policy would be objects of one kind, namespace and name. One of them would replace the other.
   Remedy: Rename one of the Services.
+MSH530 Call of an application is denied
+  The application, or a gateway, makes the call, and the policy denies it. It would fail from the next `up` on.
+  Remedy: Write a rule of `allow` for the call, or take a preset of the application.
+MSH531 Rule that no known call needs
+  The calls of the Service are known, and none of them needs what the rule opens. Least privilege would leave it out.
+  Remedy: Remove it, unless something else makes the call.
+MSH532 Rule adds nothing
+  Other rules about the same Service take all that it takes.
+  Remedy: Remove it.
+MSH533 Allowed and denied
+  A rule of `deny` wins over each rule of `allow`.
+  Remedy: Remove one of them, or narrow the rule of deny.
+MSH534 Caller that is nobody
+  The account or the namespace that the rule names is not known, so the rule admits nobody until there is one. The
+  meshes accept it in silence.
+  Remedy: Correct the name, or create what it names.
+MSH535 Account of several workloads
+  The identity of a caller is its service account. Workloads that share one can't be told apart, on either mesh, so the
+  rule grants more than it says.
+  Remedy: Give each workload a service account of its own.
+MSH536 Rule on requests where there are none
+  The rule asks for a method, path, header, host or claim, and the mesh does not read requests at the port. Istio would
+  drop the rule, or widen it if it is one of deny.
+  Remedy: Declare the protocol of the port by its name or appProtocol, or write a rule without conditions on requests.
+MSH537 Identity where none is demanded
+  Only mutual TLS proves who a caller is, and the port takes callers without it.
+  Remedy: End the exception from mutual TLS for the port.
+MSH538 Outside of the mesh
+  Pods without a sidecar show no identity as callers, and enforce nothing as receivers.
+  Remedy: Put the pods into the mesh and restart them.
+MSH539 Version or target not covered
+  A route, or the versions of a Service, lead callers where the rules do not admit them, or where no policy holds.
+  Remedy: Write the rules for all versions and all Services that the requests go to.
+MSH540 Ports of the pods differ
+  Policies hold for ports of pods. Where a port of the Service leads elsewhere, they hold for another port.
+  Remedy: Give the port the same number in all pods.
+MSH541 Tokens and rules do not fit
+  Reading tokens refuses the wrong ones only. To need one, a Service must require it, or a rule must ask for its claims.
+  Remedy: Set 'require: true' for the issuers whose tokens are needed.
+MSH542 Preflight requests are denied
+  A browser sends a preflight request (OPTIONS) without a token. Where a token is required, it is refused before what
+  answers it is asked.
+  Remedy: Nothing, if pages of other hosts don't call the Service; else answer preflight requests at the gateway.
+MSH543 Probe is closed
+  The kubelet is outside of the mesh and has no identity. A probe that fails restarts the pod, or keeps it out of the
+  Service; one that the proxy answers tells nothing.
+  Remedy: Use an HTTP probe, or one by a command.
+MSH544 Path of a probe is open to everybody
+  The mesh lets requests for the path of an HTTP probe in from everywhere, whatever rules say of that path.
+  Remedy: Give the probe a path of its own.
+MSH545 Metrics or webhook closed
+  Prometheus or the API server calls the port, without an identity or without a rule. Dashboards stay empty; objects
+  that a webhook must see can't be created.
+  Remedy: Write a rule for it, or an exception from mutual TLS for the port.
+MSH546 Policy on the control plane
+  In the namespace of the control plane, policies of Istio hold for the whole mesh, gateways too; those of Linkerd cut
+  off its own webhooks.
+  Remedy: Write the policy for the namespaces of applications.
+MSH547 Port is kept away from the sidecar
+  What an annotation of the pods keeps away from the sidecar, no policy holds for.
+  Remedy: Remove the port from skip-inbound-ports or excludeInboundPorts, or from the policy.
+MSH548 Policy reaches nothing
+  The policy is about what is not there, is not in the mesh, or changes nothing.
+  Remedy: Correct the name, put the namespace into the mesh, or remove the policy.
+MSH549 Key server out of reach
+  The control plane fetches the keys of tokens. It is outside of the mesh, so a port that demands mutual TLS, or that
+  rules close, refuses it; then every token is refused.
+  Remedy: Write the keys as 'jwks', or open the port of the key server.
 MSH590 NetworkPolicy for more than an account
   A NetworkPolicy selects pods by labels and namespaces. It lets in pods of other accounts too, which the mesh then
   refuses.
