@@ -159,9 +159,9 @@ def _explained(
         }
         if request is not None:
             try:
-                routes[key]["decision"] = _decision(plan, evaluate(plan, request, proxy))
+                routes[key]["decision"] = decision(plan, evaluate(plan, request, proxy))
             except patterns.TooMuchWork as error:
-                raise ConfigurationError([_too_much(plan, error)]) from None
+                raise ConfigurationError([too_much(plan, error)]) from None
     explanation: Explanation = {"routes": routes, "notes": [note.as_dict() for note in compilation.diagnostics]}
     if request is not None:
         explanation["request"] = {
@@ -174,7 +174,8 @@ def _explained(
     return explanation
 
 
-def _too_much(plan: Planned, error: patterns.TooMuchWork) -> Diagnostic:
+def too_much(plan: Planned, error: patterns.TooMuchWork) -> Diagnostic:
+    """Return the fault of a request that takes too many steps to decide."""
     names = " and ".join(f"'{pattern}'" for pattern in error.patterns)
     message = f"To decide the request takes more than {patterns.MOST_STEPS:,} steps."
     return Diagnostic("MSH163", plan.route.where, None, f"{message} Most went on {names}." if names else message)
@@ -197,7 +198,8 @@ def _rule(plan: Planned, rule: Rule) -> Explanation:
     }
 
 
-def _decision(plan: Planned, decision: Decision) -> Explanation:
+def decision(plan: Planned, decided: Decision) -> Explanation:
+    """Return which rule of a route takes a request, as plain data."""
     if not plan.route.rules:
         return {
             "rule": None,
@@ -208,12 +210,12 @@ def _decision(plan: Planned, decision: Decision) -> Explanation:
             "elsewhere": [],
         }
     return {
-        "rule": decision.rule.name if decision.rule else None,
-        "reason": decision.reason,
-        "backends": [{"name": name, "weight": weight} for name, weight in decision.shares],
-        "policies": list(decision.policies),
-        "passed": [{"rule": name, "because": why} for name, why in decision.passed],
-        "elsewhere": [{"with": title, "rule": name or None} for title, name in decision.elsewhere],
+        "rule": decided.rule.name if decided.rule else None,
+        "reason": decided.reason,
+        "backends": [{"name": name, "weight": weight} for name, weight in decided.shares],
+        "policies": list(decided.policies),
+        "passed": [{"rule": name, "because": why} for name, why in decided.passed],
+        "elsewhere": [{"with": title, "rule": name or None} for title, name in decided.elsewhere],
     }
 
 
@@ -233,12 +235,12 @@ def show(explanation: Explanation, console: Console) -> None:
 
 
 def _route(key: str, route: Explanation) -> Panel:
-    decision = route.get("decision")
+    taken_by = route.get("decision")
     table = Table(expand=True, box=None, pad_edge=False)
     for column in ("", "Rule", "Match", "Backends", "Policies"):
         table.add_column(column, overflow="fold")
     for rule in route["rules"]:
-        taken = bool(decision) and decision["rule"] == rule["name"]
+        taken = bool(taken_by) and taken_by["rule"] == rule["name"]
         name = f"{rule['name']} (added)" if rule["added"] else rule["name"]
         cells = ("->" if taken else "", name, rule["match"], _shares(rule["backends"]), _lines(rule["policies"]))
         table.add_row(*(Text(cell) for cell in cells), style="bold" if taken else "")
@@ -246,13 +248,14 @@ def _route(key: str, route: Explanation) -> Panel:
     parts.append(Text(route["apiReason"], style="dim"))
     if route["rules"]:
         parts += [Text(), table]
-    if decision:
-        parts += [Text(), *_taken(decision)]
+    if taken_by:
+        parts += [Text(), *taken_lines(taken_by)]
     parts += [Text(), Text("Objects: " + (", ".join(route["objects"]) or "none"), style="dim")]
     return Panel(Group(*parts), title=Text(key), title_align="left")
 
 
-def _taken(decision: Explanation) -> list[Text]:
+def taken_lines(decision: Explanation) -> list[Text]:
+    """Return which rule of a route takes a request, for people."""
     taken = f"The rule '{decision['rule']}' takes it. " if decision["rule"] else ""
     lines = [Text(f"{taken}{decision['reason']}", style="bold")]
     lines += [Text(f"  passed over '{entry['rule']}': {entry['because']}") for entry in decision["passed"]]

@@ -816,6 +816,27 @@ MSH549 Key server out of reach
   The control plane fetches the keys of tokens. It is outside of the mesh, so a port that demands mutual TLS, or that
   rules close, refuses it; then every token is refused.
   Remedy: Write the keys as 'jwks', or open the port of the key server.
+MSH580 Caller not known
+  No account, workload, Service or gateway of the stack, of its rules or of the cluster has the name of the caller. A
+  decision for a caller that is not there would say nothing.
+  Remedy: Name an account (NAMESPACE/ACCOUNT), a workload, or a gateway (gateway:NAME); --plain is a caller without one.
+MSH581 Service not known
+  Neither an application of the stack, nor a route, nor meshup:security describes a Service of this name.
+  Remedy: Name one of the Services, or describe it under meshup:security.services.
+MSH582 Port not known
+  The Service has no port of this number or name. The port of a Service and that of its pods may differ.
+  Remedy: Name a port of the Service.
+MSH583 Claims not readable
+  The claims of a token are a JSON object, written out or in a file.
+  Remedy: Correct the text or the file. Write the claims, not the signed token.
+MSH584 Objects contradict the configuration
+  The objects that are written for the policy decide a request in another way than the policy says. This is a defect of
+  meshup.
+  Remedy: Report it with the configuration and the request. Until it is mended, go by what the objects do.
+MSH585 Cluster decides otherwise
+  By its objects, the cluster decides a request in another way than the stack as it is configured: the stack has not
+  been deployed since a change, or somebody else has changed or added objects.
+  Remedy: Run `pulumi preview` to see what the next `up` changes, and look for policies that the stack did not make.
 MSH590 NetworkPolicy for more than an account
   A NetworkPolicy selects pods by labels and namespaces. It lets in pods of other accounts too, which the mesh then
   refuses.
