@@ -31,6 +31,10 @@ A kubelet's probes are answered with 200 whatever the behaviour, and are not cou
 
 Bookinfo's services call each other as the originals do (istio.io/istio, samples/bookinfo/src): the answer has what
 the others said in `upstreams`.
+
+A client that speaks HTTP/2 from its first byte on, as a proxy does to a gRPC port, is answered as a gRPC server would:
+each call gets one message, which is JSON and says who answered, and status 0. What was asked is not looked at, and not
+counted.
 """
 
 import argparse
@@ -79,6 +83,13 @@ _PASSED_ON = (
     "cookie",
     "user-agent",
 )
+
+# RFC 9113, section 3.4 and 6; RFC 7541, appendix A.
+_PREFACE = "PRI"
+_PREFACE_REST = b"SM\r\n\r\n"
+_DATA, _HEADERS, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 4, 6, 7, 8
+_END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
+_STATUS_200 = b"\x88"
 
 _REASONS = {200: "OK", 404: "Not Found", 400: "Bad Request", 503: "Service Unavailable"}
 
@@ -189,6 +200,27 @@ def response(status: int, body: Mapping[str, Any], extra: Mapping[str, str], *, 
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else content)
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return an HTTP/2 frame."""
+    return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
+
+
+def grpc_answer(stream: int, body: Mapping[str, Any]) -> bytes:
+    """Return the frames of a gRPC answer of one message: headers, the message, trailers."""
+    content = json.dumps(body).encode()
+    message = b"\0" + len(content).to_bytes(4) + content
+    return (
+        frame(_HEADERS, _END_HEADERS, stream, _STATUS_200 + _field("content-type", "application/grpc"))
+        + frame(_DATA, 0, stream, message)
+        + frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, _field("grpc-status", "0"))
+    )
+
+
+def _field(name: str, value: str) -> bytes:
+    """Return a header field as HPACK writes it without an index and without Huffman's code; below 127 bytes each."""
+    return b"\0" + b"".join(bytes((len(part),)) + part.encode() for part in (name, value))
+
+
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
     """Read one HTTP/1.1 request, or return None at the end of the connection.
 
@@ -261,6 +293,9 @@ class Workload:
         """Answer the requests of one connection."""
         try:
             while (request := await read_request(reader)) is not None:
+                if request.method == _PREFACE:
+                    await self.serve_http2(reader, writer)
+                    break
                 self.busy.add(reader)
                 if admin:
                     status, body, extra = 200, self.administer(request), dict[str, str]()
@@ -279,6 +314,40 @@ class Workload:
             self.busy.discard(reader)
             writer.close()
 
+    async def serve_http2(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the calls of one HTTP/2 connection, of whose preface `read_request` has taken the first line."""
+        if await reader.readexactly(len(_PREFACE_REST)) != _PREFACE_REST:
+            raise ValueError("the preface of HTTP/2 goes on otherwise")
+        port = writer.get_extra_info("sockname")[1]
+        writer.write(frame(_SETTINGS, 0, 0))
+        while True:
+            head = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(head[:3]))
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
+            if kind == _GOAWAY:
+                break
+            if kind in (_SETTINGS, _PING) and not flags & _ACK:
+                writer.write(frame(kind, _ACK, 0, payload if kind == _PING else b""))
+            if kind == _DATA and payload:
+                taken = len(payload).to_bytes(4)
+                writer.write(frame(_WINDOW_UPDATE, 0, 0, taken) + frame(_WINDOW_UPDATE, 0, stream, taken))
+            if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
+                writer.write(grpc_answer(stream, self.identity(port)))
+                if self.draining:
+                    writer.write(frame(_GOAWAY, 0, 0, stream.to_bytes(4) + bytes(4)))
+            await writer.drain()
+
+    def identity(self, port: int) -> dict[str, Any]:
+        """Return who answers."""
+        options = self.options
+        return {
+            "app": options.app,
+            "version": options.version,
+            "pod": options.pod,
+            "namespace": options.namespace,
+            "port": port,
+        }
+
     async def answer(self, request: Request, port: int) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Return status, body and headers of the answer to an ordinary request."""
         status, delay = 200, 0.0
@@ -289,11 +358,7 @@ class Workload:
             await asyncio.sleep(delay)
         options = self.options
         body: dict[str, Any] = {
-            "app": options.app,
-            "version": options.version,
-            "pod": options.pod,
-            "namespace": options.namespace,
-            "port": port,
+            **self.identity(port),
             "method": request.method,
             "path": request.target,
             "headers": dict(request.headers),

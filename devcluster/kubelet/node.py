@@ -41,7 +41,8 @@ class Kubelet:
 
     def hosts(self, namespace: str, pod: str, address: str) -> str:
         """Return a pod's /etc/hosts."""
-        return services.hosts(self._all(_SERVICES), self._all(_SLICES), namespace, pod, address)
+        others = {name: worker.address for worker, _ in self._workers.values() if (name := _host(worker.pod))}
+        return services.hosts(self._all(_SERVICES), self._all(_SLICES), namespace, pod, address, others=others)
 
     def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """Return a ConfigMap's data, or None if there is none."""
@@ -142,6 +143,8 @@ class Kubelet:
         task = asyncio.create_task(worker.run())
         task.add_done_callback(lambda done: self._ended(uid, done))
         self._workers[uid] = (worker, task)
+        if _host(pod):
+            self._names_changed.set()
 
     def _forget(self, uid: str) -> None:
         if uid in self._workers:
@@ -149,6 +152,8 @@ class Kubelet:
 
     def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
         worker, _ = self._workers.pop(uid)
+        if _host(worker.pod):
+            self._names_changed.set()
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._log(f"{worker.key}: {fault!r}")
 
@@ -189,6 +194,10 @@ class Kubelet:
             )
             for worker, _ in self._workers.values():
                 worker.refresh()
+
+
+def _host(pod: Object) -> str:
+    return spec.mapped(pod["metadata"], "annotations").get(spec.HOST_ANNOTATION, "")
 
 
 def _key(item: Object) -> str:

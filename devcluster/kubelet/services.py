@@ -90,7 +90,15 @@ def jumps() -> list[tuple[str, str, str]]:
     ]
 
 
-def hosts(services: Iterable[Object], slices: Iterable[Object], namespace: str, pod: str, address: str) -> str:
+def hosts(
+    services: Iterable[Object],
+    slices: Iterable[Object],
+    namespace: str,
+    pod: str,
+    address: str,
+    *,
+    others: Mapping[str, str] | None = None,
+) -> str:
     """Return a pod's /etc/hosts: every Service under all names that the pod's namespace gives it.
 
     A file does what the cluster's DNS would: it needs no server and no packet. A headless Service has one line per
@@ -102,9 +110,11 @@ def hosts(services: Iterable[Object], slices: Iterable[Object], namespace: str, 
         namespace: The pod's namespace, in which short names are.
         pod: The pod's name.
         address: The pod's address.
+        others: Addresses of further names.
     """
     known = endpoints(slices)
     lines = ["127.0.0.1 localhost", f"{address} {pod}"]
+    lines += [f"{found} {name}" for name, found in sorted((others or {}).items())]
     for service in sorted(services, key=_key):
         home, name = _key(service)
         names = [f"{name}.{home}.svc.cluster.local", f"{name}.{home}.svc", f"{name}.{home}"]

@@ -21,6 +21,9 @@ Object = Mapping[str, Any]
 RUN_ANNOTATION = "devcluster.meshup/run"
 """Set to "true" on a pod without a sidecar, it makes the pod real: a client outside the mesh, say."""
 
+HOST_ANNOTATION = "devcluster.meshup/host"
+"""A name by which all pods find this one, beside Services: it plays a host outside of the cluster, say."""
+
 PROXY_CONTAINER = "istio-proxy"
 ISTIOD_CONTAINER = "discovery"
 _IPTABLES_COMMAND = "istio-iptables"

@@ -85,6 +85,13 @@ def test_a_headless_service_is_the_addresses_of_its_pods() -> None:
     ]
 
 
+def test_a_pod_can_have_a_name_of_its_own() -> None:
+    text = services.hosts(
+        [a_service("reviews")], [], "bookinfo", "p", "10.244.128.7", others={"a.example.com": "10.244.128.9"}
+    )
+    assert "10.244.128.9 a.example.com" in text.splitlines()
+
+
 def test_the_directory_of_services_names_address_and_ports() -> None:
     known = [a_service("reviews"), a_service("headless", "None")]
     assert services.directory(known) == {

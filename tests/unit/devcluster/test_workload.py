@@ -122,6 +122,36 @@ def test_a_served_connection_stays_open_and_the_admin_port_changes_the_answers()
     asyncio.run(go())
 
 
+def test_a_grpc_call_is_answered_with_a_message_and_a_status() -> None:
+    async def go() -> list[tuple[int, int, int, bytes]]:
+        options = argparse.Namespace(app="emoji-svc", version="v1", pod="p", namespace="n", image="", ready_file="")
+        process = workload.Workload(options)
+        server = await asyncio.start_server(lambda r, w: process.serve(r, w, admin=False), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        # The preface, settings, a call with a body, a ping (RFC 9113, sections 3.4, 6.5, 6.2, 6.1, 6.7).
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + workload.frame(4, 0, 0))
+        writer.write(workload.frame(1, 4, 3, b"\x83") + workload.frame(0, 1, 3, b"\0\0\0\0\0"))
+        writer.write(workload.frame(6, 0, 0, b"12345678"))
+        found: list[tuple[int, int, int, bytes]] = []
+        while not found or found[-1][0] != 6:
+            head = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(head[:3]))
+            found.append((head[3], head[4], int.from_bytes(head[5:]), payload))
+        writer.close()
+        server.close()
+        return found
+
+    settings, acknowledged, whole, of_stream, headers, message, trailers, ping = asyncio.run(go())
+    assert settings[:3] == (4, 0, 0)
+    assert acknowledged[:3] == (4, 1, 0)
+    assert [window[2:] for window in (whole, of_stream)] == [(0, b"\0\0\0\x05"), (3, b"\0\0\0\x05")]
+    assert headers == (1, 4, 3, b"\x88\x00\x0ccontent-type\x10application/grpc")
+    assert json.loads(message[3][5:])["app"] == "emoji-svc"
+    assert int.from_bytes(message[3][1:5]) == len(message[3]) - 5
+    assert trailers == (1, 5, 3, b"\x00\x0bgrpc-status\x010")
+    assert ping == (6, 1, 0, b"12345678")
+
+
 def test_a_server_that_is_not_there_is_a_counted_failure() -> None:
     tally = load.Tally()
     load.Client("127.0.0.1", 1, 1.0).send("GET", "/", {}, tally)
