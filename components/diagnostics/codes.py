@@ -748,6 +748,51 @@ MSH501 Not possible on this mesh
 MSH502 Two objects of one name
   Two parts of the policy would be objects of one kind, namespace and name. One of them would replace the other.
   Remedy: Rename one of the Services.
+MSH503 Name of a Service not unique
+  Several namespaces have a Service of this name.
+  Remedy: Write NAME.NAMESPACE.
+MSH504 Not a service account
+  Callers are named by their service account. The identity that a mesh makes of it would match nothing here.
+  Remedy: Write the name of a service account of the same namespace, or NAMESPACE/NAME.
+MSH505 Not a network
+  The mesh does not take this as a network of callers, or takes it for a wider one than is written.
+  Remedy: Write the address of the network and the length of its prefix.
+MSH506 Exception outside of its network
+  What is left out of a network is no part of it, or all of it. Linkerd refuses that, and elsewhere it has no effect.
+  Remedy: Leave out a smaller network inside of it.
+MSH507 Account of a gateway not known
+  Callers of a gateway are known by the service account of its pods. It is not known for a gateway outside of the mesh.
+  Remedy: Name the service account of the gateway, or its addresses: {cidr: ...}.
+MSH508 Wide open without a reason
+  In prod, what is open to callers that nobody has named, or to plain text, needs a reason beside it.
+  Remedy: Narrow it, or write `reason`.
+MSH509 Exception has ended
+  The exception from mutual TLS was meant to hold until a day that has passed.
+  Remedy: Remove the exception, or set a later `until`.
+MSH510 Not a set of public keys
+  The mesh can't read the keys, so it would refuse every token.
+  Remedy: Write a JSON Web Key Set (RFC 7517), as the issuer publishes it.
+MSH511 Private key in a key set
+  Whoever has this key can make tokens. The objects of a policy can be read by many, so it does not belong there.
+  Remedy: Write the public keys only, and replace the key if it was published.
+MSH512 Star that is no wildcard
+  The star would stand for itself here. Istio reads it as a wildcard, Linkerd does not.
+  Remedy: Write the value without a star.
+MSH513 Host with a port
+  A rule compares the host without the port.
+  Remedy: Write the host alone, and the port as `port`.
+MSH514 Claim that no token has
+  The text of the claim is split at blanks, and its words are compared one by one.
+  Remedy: List the words as values of their own.
+MSH515 No way in from outside
+  A preset allows the calls of users to the gateway that exposes the application, and there is none.
+  Remedy: Nothing needs to be done if that is meant.
+MSH516 Trust domain of the mesh itself
+  `trustDomain` names callers of another mesh. Those of this one have its trust domain anyway.
+  Remedy: Remove `trustDomain`.
+MSH517 Service without a selector
+  Policies hold for pods. Without a selector, they would hold for all pods of the namespace, or for none.
+  Remedy: Describe the Service with its `selector`.
 MSH530 Call of an application is denied
   The application, or a gateway, makes the call, and the policy denies it. It would fail from the next `up` on.
   Remedy: Write a rule of `allow` for the call, or take a preset of the application.

@@ -96,7 +96,9 @@ _EGRESS_HOST = re.compile(r"(?:\*\.)?" + _HOST.pattern)
 # Single values
 
 
-def _matching(pattern: re.Pattern[str], code: str, message: str, allowed: str) -> Checked:
+def matching(pattern: re.Pattern[str], code: str, message: str, allowed: str) -> Checked:
+    """Return the metadata of a text that a pattern matches as a whole."""
+
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
             raise refused(code, message, allowed)
@@ -105,12 +107,13 @@ def _matching(pattern: re.Pattern[str], code: str, message: str, allowed: str) -
     return Checked(check, pattern.pattern)
 
 
-def _text(longest: int) -> Any:
+def printable(longest: int) -> Any:
+    """Return the metadata of a text of printable ASCII characters."""
     return Field(min_length=1, max_length=longest, pattern=PRINTABLE)
 
 
 @dataclass(frozen=True)
-class _Cased:
+class Cased:
     """Metadata of a choice of words: they may be written in upper or in lower case."""
 
     change: Callable[[str], str]
@@ -218,11 +221,11 @@ def _fill_interval(interval: int) -> int:
 
 
 DnsLabel = Annotated[
-    str, _matching(DNS_LABEL, "MSH006", "This is not a DNS label.", "a DNS label: a-z, 0-9 and '-', at most 63")
+    str, matching(DNS_LABEL, "MSH006", "This is not a DNS label.", "a DNS label: a-z, 0-9 and '-', at most 63")
 ]
-LabelKey = Annotated[str, _matching(_LABEL_KEY, "MSH006", "This is not a legal label key.", "a Kubernetes label key")]
+LabelKey = Annotated[str, matching(_LABEL_KEY, "MSH006", "This is not a legal label key.", "a Kubernetes label key")]
 LabelValue = Annotated[
-    str, _matching(_LABEL_VALUE, "MSH006", "This is not a legal label value.", "a Kubernetes label value")
+    str, matching(_LABEL_VALUE, "MSH006", "This is not a legal label value.", "a Kubernetes label value")
 ]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(min_length=1)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
@@ -234,31 +237,32 @@ Duration = Annotated[
     int, BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,5}(ms|s|m|h)$")])
 ]
 """Milliseconds, written as an integer and one unit."""
-AbsolutePath = Annotated[str, _text(1024), Checked(_literal_path, _PATH_SHAPE)]
-Prefix = Annotated[str, _text(500), Checked(_literal_path, _PATH_SHAPE), AfterValidator(_path_prefix)]
-Pattern = Annotated[str, _text(500), AfterValidator(_pattern)]
+AbsolutePath = Annotated[str, printable(1024), Checked(_literal_path, _PATH_SHAPE)]
+Prefix = Annotated[str, printable(500), Checked(_literal_path, _PATH_SHAPE), AfterValidator(_path_prefix)]
+Pattern = Annotated[str, printable(500), AfterValidator(_pattern)]
 Host = Annotated[
-    str, _text(253), _matching(_HOST, "MSH006", "This is not a legal host name.", "a DNS name in lower case")
+    str, printable(253), matching(_HOST, "MSH006", "This is not a legal host name.", "a DNS name in lower case")
 ]
-Token = Annotated[str, _matching(TOKEN, "MSH119", "This is not a legal name.", TOKEN_ALLOWED)]
+ExternalHost = Annotated[str, printable(LONGEST_EGRESS_HOST), AfterValidator(_external_host)]
+Token = Annotated[str, matching(TOKEN, "MSH119", "This is not a legal name.", TOKEN_ALLOWED)]
 CookieValue = Annotated[
     str,
-    _text(128),
-    _matching(_COOKIE_VALUE, "MSH004", "A cookie can't have this value.", "no blanks, quotes, ',', ';'"),
+    printable(128),
+    matching(_COOKIE_VALUE, "MSH004", "A cookie can't have this value.", "no blanks, quotes, ',', ';'"),
 ]
-_QUERY = _matching(
+_QUERY = matching(
     _QUERY_VALUE, "MSH004", "Envoy compares this encoded, Linkerd decoded.", "letters, digits and -._~!$'()*,;:@/"
 )
-QueryValue = Annotated[str, _text(500), _QUERY]
+QueryValue = Annotated[str, printable(500), _QUERY]
 GrpcService = Annotated[
-    str, _text(500), _matching(_GRPC_SERVICE, "MSH004", "This is not a gRPC name.", "letters, digits, '_' and dots")
+    str, printable(500), matching(_GRPC_SERVICE, "MSH004", "This is not a gRPC name.", "letters, digits, '_' and dots")
 ]
 GrpcMethod = Annotated[
-    str, _text(500), _matching(_GRPC_METHOD, "MSH004", "This is not a gRPC name.", "letters, digits and '_'")
+    str, printable(500), matching(_GRPC_METHOD, "MSH004", "This is not a gRPC name.", "letters, digits and '_'")
 ]
 _changes = Field(min_length=1, max_length=MOST_CHANGES)
 ChangedHeader = Annotated[Token, AfterValidator(_changed_header)]
-HeaderValue = Annotated[str, _text(4096), AfterValidator(_no_format_command)]
+HeaderValue = Annotated[str, printable(4096), AfterValidator(_no_format_command)]
 Condition = Annotated[
     Annotated[str, TEXT, WithJsonSchema({"enum": list(RETRY_CONDITIONS)})]
     | Annotated[int, NUMBER, Field(ge=400, le=599)],
@@ -267,7 +271,7 @@ Condition = Annotated[
 ]
 
 
-def _unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
+def unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
     """Refuse duplicate list entries, and names in a mapping that differ only in case."""
     named = isinstance(items, Mapping)
     entries: Iterable[tuple[int | str, str]] = ((name, name.lower()) for name in items) if named else enumerate(items)
@@ -283,9 +287,9 @@ def _unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
 class TextForm(One):
     """How the value of a header is compared."""
 
-    exact: Annotated[str | None, _text(4096)] = None
+    exact: Annotated[str | None, printable(4096)] = None
     """The whole value."""
-    prefix: Annotated[str | None, _text(500)] = None
+    prefix: Annotated[str | None, printable(500)] = None
     """How the value begins."""
     regex: Pattern | None = None
     """A regular expression that matches the whole value."""
@@ -329,7 +333,7 @@ class QueryForm(One):
 
 
 Path = Annotated[Annotated[AbsolutePath, TEXT] | Annotated[PathForm, MAPPING], BY_SHAPE]
-Header = Annotated[Annotated[str, TEXT, _text(4096)] | Annotated[TextForm, MAPPING], BY_SHAPE]
+Header = Annotated[Annotated[str, TEXT, printable(4096)] | Annotated[TextForm, MAPPING], BY_SHAPE]
 Cookie = Annotated[Annotated[CookieValue, TEXT] | Annotated[CookieForm, MAPPING], BY_SHAPE]
 Query = Annotated[Annotated[QueryValue, TEXT] | Annotated[QueryForm, MAPPING], BY_SHAPE]
 MatchedHeader = Annotated[Token, AfterValidator(_matched_header)]
@@ -360,7 +364,7 @@ class MatchForm(Some):
     """On the path, without the query. A text is compared exactly."""
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] | None = None
     """The HTTP method."""
-    headers: Annotated[dict[MatchedHeader, Header] | None, _conditions, AfterValidator(_unique)] = None
+    headers: Annotated[dict[MatchedHeader, Header] | None, _conditions, AfterValidator(unique)] = None
     """Header -> comparison."""
     cookies: Annotated[dict[Token, Cookie] | None, Field(min_length=1, max_length=MOST_COOKIES)] = None
     """Cookie -> comparison."""
@@ -478,7 +482,7 @@ class RetryForm(Form):
 
     attempts: Annotated[int | None, Field(ge=0, le=10)] = None
     """The number of retries; 0 switches the mesh's own off."""
-    conditions: Annotated[list[Condition] | None, Field(min_length=1, max_length=64), AfterValidator(_unique)] = None
+    conditions: Annotated[list[Condition] | None, Field(min_length=1, max_length=64), AfterValidator(unique)] = None
     """What is retried: a word such as `5xx` or `reset`, or a status such as 503."""
     backoff: Duration | None = None
     """The time before the first retry."""
@@ -527,9 +531,9 @@ class FaultForm(Some):
 class HeaderChangeForm(Some):
     """Changes of headers."""
 
-    set: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(_unique)] = None
+    set: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(unique)] = None
     """Replace the header, or add it."""
-    add: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(_unique)] = None
+    add: Annotated[dict[ChangedHeader, HeaderValue] | None, _changes, AfterValidator(unique)] = None
     """Add a value to the header."""
     remove: Annotated[list[ChangedHeader] | None, _changes] = None
     """Remove the header."""
@@ -576,7 +580,7 @@ class RedirectForm(Some):
     """The path of the new address."""
     host: Host = ""
     """The host of the new address."""
-    scheme: Annotated[Literal["", "http", "https"], _Cased(str.lower)] = ""
+    scheme: Annotated[Literal["", "http", "https"], Cased(str.lower)] = ""
     """The scheme of the new address."""
     port: PortNumber = 0
     """The port of the new address; that of `scheme` without it."""
@@ -720,11 +724,11 @@ class RetryBudgetForm(Form):
 class EgressForm(Form):
     """A destination outside the mesh."""
 
-    host: Annotated[str, _text(LONGEST_EGRESS_HOST), AfterValidator(_external_host)]
+    host: ExternalHost
     """A DNS name; `*.` may lead it."""
     port: PortNumber
     """The port."""
-    protocol: Annotated[Literal["HTTP", "HTTPS", "TLS", "TCP"], _Cased(str.upper)]
+    protocol: Annotated[Literal["HTTP", "HTTPS", "TLS", "TCP"], Cased(str.upper)]
     """What is spoken there."""
 
 
@@ -736,17 +740,17 @@ class PortForm(Form):
 
     number: PortNumber
     """The port of the Service."""
-    protocol: Annotated[Literal["", "http", "http2", "grpc", "https", "tls", "tcp"], _Cased(str.lower)] = ""
+    protocol: Annotated[Literal["", "http", "http2", "grpc", "https", "tls", "tcp"], Cased(str.lower)] = ""
     """What is spoken there."""
     target_port: PortNumber = 0
     """The port of the pods; the same without it."""
 
 
-def _unique_by(*fields: str) -> AfterValidator:
+def unique_by(*fields: str) -> AfterValidator:
     """Refuse list entries with equal values of the fields."""
 
     def check(items: Sequence[Form] | None) -> Sequence[Form] | None:
-        _unique([":".join(str(getattr(item, field)) for field in fields) for item in items or ()])
+        unique([":".join(str(getattr(item, field)) for field in fields) for item in items or ()])
         return items
 
     return AfterValidator(check)
@@ -768,7 +772,7 @@ class RouteForm(Form):
     """The namespace of the Service; needed if several have one of this name, and for a Service of your own."""
     port: PortNumber | None = None
     """The port; not needed if the Service has one only."""
-    ports: Annotated[list[PortForm] | None, Field(min_length=1, max_length=MOST_RULES), _unique_by("number")] = None
+    ports: Annotated[list[PortForm] | None, Field(min_length=1, max_length=MOST_RULES), unique_by("number")] = None
     """The ports of a Service of your own."""
     versions: dict[DnsLabel, Labels] | None = None
     """The versions of a Service of your own: name -> labels of the pods."""
@@ -792,12 +796,12 @@ class RouteForm(Form):
     """Requests that each pod of the Service answers."""
     retry_budget: RetryBudgetForm | None = None
     """Retries as a share of the active requests."""
-    egress: Annotated[list[EgressForm] | None, Field(min_length=1, max_length=64), _unique_by("host", "port")] = None
+    egress: Annotated[list[EgressForm] | None, Field(min_length=1, max_length=64), unique_by("host", "port")] = None
     """Hosts outside the mesh that the workloads of the namespace may call."""
     gateway: DnsLabel | None = None
     """The gateway by which callers outside of the cluster reach the Service; not needed with `hosts` if there is one
     only."""
-    hosts: Annotated[list[PublicHost] | None, _hosts, AfterValidator(_unique)] = None
+    hosts: Annotated[list[PublicHost] | None, _hosts, AfterValidator(unique)] = None
     """The hosts that they use; every host of the gateway without it."""
     paths: Annotated[list[Path] | None, Field(min_length=1, max_length=MOST_PATHS)] = None
     """The paths that the gateway takes for the Service; every path without it. A text is compared exactly."""

@@ -215,8 +215,8 @@ class _Parser:
             ports = [Port(form.port)]
         if form.namespace is None or not ports:
             return None
-        versions = tuple(Version(version, _pairs(labels)) for version, labels in (form.versions or {}).items())
-        selector = _pairs(form.selector)
+        versions = tuple(Version(version, pairs(labels)) for version, labels in (form.versions or {}).items())
+        selector = pairs(form.selector)
         service = Service(name, form.namespace, tuple(ports), versions, selector, form.headless, self.domain)
         self.by_name.setdefault(name, []).append(service)
         return service
@@ -249,7 +249,7 @@ class _Parser:
             at = join(where, "split")
             rules.append(Rule("split", backends=self.backends(form.split, raw["split"], at, home), where=at))
         names: dict[str, str] = {}
-        for rule, raw_rule, at in _with_raw(form.rules, raw.get("rules"), join(where, "rules")):
+        for rule, raw_rule, at in with_raw(form.rules, raw.get("rules"), join(where, "rules")):
             name = rule.name or f"rule-{at[at.rindex('[') + 1 : -1]}"
             if names.setdefault(name, at) != at:
                 message = f"The rule at {names[name]} has the same name."
@@ -295,9 +295,9 @@ class _Parser:
             backends = self.backends(form.backends, raw["backends"], join(where, "backends"), home)
         elif "redirect" not in raw and "backends" not in raw and home.destination:
             backends = (Backend(home.destination, FULL_WEIGHT, where),)
-        matches = [_match(match, at) for match, _, at in _with_raw(form.match, raw.get("match"), join(where, "match"))]
+        matches = [_match(match, at) for match, _, at in with_raw(form.match, raw.get("match"), join(where, "match"))]
         mirrors: list[Mirror] = []
-        for mirror, raw_mirror, at in _with_raw(form.mirror, raw.get("mirror"), join(where, "mirror")):
+        for mirror, raw_mirror, at in with_raw(form.mirror, raw.get("mirror"), join(where, "mirror")):
             if destination := self.destination(mirror, raw_mirror, at, home):
                 mirrors.append(Mirror(destination, mirror.percent, at))
         return Rule(
@@ -328,7 +328,7 @@ class _Parser:
                 if home.destination and version:
                     backends.append(Backend(replace(home.destination, version=version), weight, at))
         else:
-            for backend, raw_backend, at in _with_raw(form, raw, where):
+            for backend, raw_backend, at in with_raw(form, raw, where):
                 if destination := self.destination(backend, raw_backend, at, home):
                     weight = FULL_WEIGHT if backend.weight is None else backend.weight
                     backends.append(Backend(destination, weight, at))
@@ -371,7 +371,7 @@ def _describes(raw: Raw) -> bool:
     return any(key in raw for key in DESCRIBING_KEYS)
 
 
-def _with_raw(forms: Form | list[Form] | None, raw: object, where: str) -> list[tuple[Form, Raw, str]]:
+def with_raw(forms: Form | list[Form] | None, raw: object, where: str) -> list[tuple[Form, Raw, str]]:
     """Return each form with its raw data and its path. Forms exist only for mappings."""
     if forms is None:
         return []
@@ -382,7 +382,8 @@ def _with_raw(forms: Form | list[Form] | None, raw: object, where: str) -> list[
     return [(form, items[index], f"{where}[{index}]") for form, index in zip(forms, places, strict=True)]
 
 
-def _pairs(mapping: Mapping[str, str] | None) -> Pairs:
+def pairs(mapping: Mapping[str, str] | None) -> Pairs:
+    """Return a mapping as the model has it."""
     return tuple(sorted(mapping.items())) if mapping else ()
 
 
@@ -403,7 +404,7 @@ def _match(form: MatchForm, where: str) -> Match:
         form.named("headers"),
         form.named("cookies"),
         form.named("query"),
-        _pairs(form.source),
+        pairs(form.source),
         form.source_namespace,
         form.grpc.service if form.grpc else "",
         form.grpc.method if form.grpc else "",
@@ -433,7 +434,7 @@ def _headers(form: HeadersForm | None, where: str) -> Headers | None:
 
 
 def _change(form: HeaderChangeForm | None) -> HeaderChange:
-    return HeaderChange(_pairs(form.set), _pairs(form.add), tuple(form.remove or ())) if form else HeaderChange()
+    return HeaderChange(pairs(form.set), pairs(form.add), tuple(form.remove or ())) if form else HeaderChange()
 
 
 def _session_affinity(form: SessionAffinityForm | None, where: str) -> SessionAffinity | None:
