@@ -840,13 +840,12 @@ MSH543 Probe is closed
   The kubelet is outside of the mesh and has no identity. A probe that fails restarts the pod, or keeps it out of the
   Service; one that the proxy answers tells nothing.
   Remedy: Use an HTTP probe, or one by a command.
-MSH544 Path of a probe is open to everybody
-  The mesh lets requests for the path of an HTTP probe in from everywhere, whatever rules say of that path.
-  Remedy: Give the probe a path of its own.
-MSH545 Metrics or webhook closed
-  Prometheus or the API server calls the port, without an identity or without a rule. Dashboards stay empty; objects
-  that a webhook must see can't be created.
-  Remedy: Write a rule for it, or an exception from mutual TLS for the port.
+MSH544 Metrics are closed
+  Prometheus calls the port without a rule, or from outside of the mesh without an identity. Dashboards stay empty.
+  Remedy: Write a rule for the account of Prometheus, or an exception from mutual TLS for the port.
+MSH545 Webhook is closed
+  The API server calls the port, and is outside of the mesh. Objects that a webhook must see can't be created.
+  Remedy: Write a rule for everybody at the port, with an exception from mutual TLS.
 MSH546 Policy on the control plane
   In the namespace of the control plane, policies of Istio hold for the whole mesh, gateways too; those of Linkerd cut
   off its own webhooks.

@@ -52,7 +52,7 @@ def check(policy: Policy, world: World, routes: Sequence[Planned], plane: Securi
         workload_checks.check,
     ):
         found.extend(one(view))
-    return found
+    return [item for item in found if item.severity != "error" or item.code not in plane.own_checks]
 
 
 def _check_repetitions(view: View) -> Iterator[Diagnostic]:
@@ -284,7 +284,8 @@ def _check_places(view: View) -> Iterator[Diagnostic]:
     """Report policies about namespaces and Services where they reach nothing, or too much."""
     world, policy = view.world, view.policy
     for one in policy.namespaces:
-        if world.control_plane and one.name == world.control_plane:
+        changes = one.default != "open" or one.egress is not None or one.network_policy
+        if world.control_plane and one.name == world.control_plane and changes:
             message = f"In '{one.name}' is the control plane of {view.plane.title}: the policy would close it, too."
             yield Diagnostic("MSH546", one.where, one.name, message)
             continue
@@ -301,7 +302,7 @@ def _check_places(view: View) -> Iterator[Diagnostic]:
                 f"The Service '{service.name}' is in the namespace of the control plane of {view.plane.title}: what "
                 "holds there holds for pods of other namespaces, or cuts off the mesh itself."
             )
-            yield Diagnostic("MSH546", where, service.name, message, severity="warning")
+            yield Diagnostic("MSH546", where, service.name, message)
         if view.workloads.get(service.namespace) and service.selector and not view.behind(service):
             message = f"The Service '{service.name}' selects no pods of the namespace '{service.namespace}'."
             yield Diagnostic("MSH548", where, service.name, message, severity="warning")

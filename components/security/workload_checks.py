@@ -10,7 +10,6 @@ from ..traffic.model import Port, Service
 from .coverage import parts
 from .evaluate import decide, operation_takes
 from .model import Jwt
-from .paths import EVERY_PATH
 from .plane import AccessRequest
 from .view import SECTION, View, rule_where
 from .world import Probe, Workload
@@ -26,7 +25,6 @@ def check(view: View) -> Iterator[Diagnostic]:
         yield from _check_bypassed(view, service)
         yield from _check_target_names(view, service)
         yield from _check_undeclared(view, service)
-        yield from _check_open_probes(view, service)
         yield from _check_metrics_ports(view, service)
     yield from _check_probes(view)
     yield from _check_scraping(view)
@@ -131,34 +129,9 @@ def _closed_probe(view: View, workload: Workload, probe: Probe) -> str:
     if probe.kind == "exec" or workload.bypasses(probe.port):
         return ""
     guarded = any(port.container == probe.port for one in _guards(view, workload) for port in one.ports)
-    if not guarded and not _is_strict(view, workload, probe.port):
-        return ""
-    if view.plane.has_agent:
+    if view.plane.has_agent and (guarded or _is_strict(view, workload, probe.port)):
         return "an annotation makes the kubelet ask itself, without an identity, and the port demands one."
-    return view.plane.closed_probes.get(probe.kind, "")
-
-
-def _check_open_probes(view: View, service: Service) -> Iterator[Diagnostic]:
-    """Report paths of probes, open to everybody on a mesh without an agent, that a rule opens to some only."""
-    if view.plane.has_agent or not view.closes(service):
-        return
-    rules = [rule for rule in view.rules_of(service) if rule.effect == "allow"]
-    probes = {probe for one in view.behind(service) for probe in one.probes if probe.kind == "http"}
-    for probe in sorted(probes, key=lambda probe: (probe.port, probe.path)):
-        port = next((port for port in service.ports if port.container == probe.port), None)
-        if port is None:
-            continue
-        request = AccessRequest(service, port, path=probe.path)
-        taken = [part for part in parts(rules) if operation_takes(part.operation, request)]
-        narrow = [part for part in taken if part.operation.paths and EVERY_PATH not in part.operation.paths]
-        if narrow and not any(part.source.everybody for part in taken):
-            message = (
-                f"GET {probe.path} of {service.name}:{port.number} is a probe, which {view.plane.title} opens to "
-                "everybody, and the rule opens it to its callers only."
-            )
-            where = narrow[0].operation.where or rule_where(narrow[0].rule)
-            remedy = "Give the probe a path of its own."
-            yield Diagnostic("MSH544", where, probe.path, message, remedy=remedy, severity="info")
+    return view.plane.closed_probes.get(probe.kind, "") if guarded else ""
 
 
 def _is_open_to_prometheus(view: View, service: Service, port: Port, path: str) -> bool:
@@ -192,7 +165,7 @@ def _check_scraping(view: View) -> Iterator[Diagnostic]:
                 f"Port {number} of {workload.kind} {workload.name}, which Prometheus is told to scrape, demands mutual "
                 "TLS: a Prometheus outside of the mesh gets nothing."
             )
-            yield Diagnostic("MSH545", f"{SECTION}.mtls", number, message, severity="info")
+            yield Diagnostic("MSH544", f"{SECTION}.mtls", number, message, severity="info")
 
 
 def _check_metrics_ports(view: View, service: Service) -> Iterator[Diagnostic]:
@@ -210,7 +183,7 @@ def _closed_metrics(view: View, service: Service, port: Port, what: str) -> Diag
         f"Write a rule for {service.name} with the account of Prometheus, port {port.number} and the path of the "
         "metrics, if they are needed."
     )
-    return Diagnostic("MSH545", _where(view, service), port.number, message, remedy=remedy, severity="warning")
+    return Diagnostic("MSH544", _where(view, service), port.number, message, remedy=remedy, severity="warning")
 
 
 def _check_webhooks(view: View) -> Iterator[Diagnostic]:

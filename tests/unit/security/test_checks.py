@@ -114,6 +114,15 @@ def test_without_a_policy_nothing_is_found() -> None:
     assert _check(world=replace(WORLD, calls=calls)) == []
 
 
+def test_what_the_mesh_refuses_itself_is_not_refused_twice() -> None:
+    class Own(_WithAgent):
+        own_checks = frozenset({"MSH536"})
+
+    asks = _rule(operations=(ASKS,))
+    assert "MSH536" not in _codes(asks, world=_reading("connections"), plane=Own())
+    assert "MSH536" in _codes(asks, world=_reading("detected"), plane=Own())
+
+
 # MSH530 is about a call that is denied
 
 
@@ -554,7 +563,7 @@ def test_preflight_requests_are_named_where_a_gateway_opens_a_service_that_requi
     assert "MSH542" not in _codes(routes=routes, authentications=_tokens(ISSUER))
 
 
-# MSH543 and MSH544 are about probes
+# MSH543 is about probes
 
 
 def _probed(kind: Any, path: str = "", **more: Any) -> World:
@@ -569,8 +578,10 @@ def test_probes_that_a_mesh_without_an_agent_lets_through_are_not_found(kind: st
 
 def test_a_probe_is_closed_where_the_mesh_is_strict_and_open_where_nothing_closes_it() -> None:
     unguarded = _rule(service=OTHER)
-    assert _only("MSH543", unguarded, world=_probed("tcp"), plane=PROXY).path == "meshup:security.mtls"
-    assert "MSH543" not in _codes(unguarded, world=_probed("tcp"), plane=PROXY, mode="permissive")
+    direct = _probed("tcp", direct_probes=True)
+    assert _only("MSH543", unguarded, world=direct).path == "meshup:security.mtls"
+    assert "MSH543" not in _codes(unguarded, world=direct, mode="permissive")
+    assert "MSH543" not in _codes(unguarded, world=_probed("tcp"), plane=PROXY)
     assert "MSH543" not in _codes(_rule(), world=_probed("tcp", meshed=False), plane=PROXY)
     assert "MSH543" not in _codes(_rule(), world=_probed("tcp", bypassed=((8080, 8080),)), plane=PROXY)
 
@@ -579,41 +590,32 @@ def test_a_probe_that_an_annotation_keeps_from_the_agent_is_found() -> None:
     assert "MSH543" in _codes(_rule(), world=_probed("http", "/", direct_probes=True), plane=AGENT)
 
 
-def test_a_path_of_a_probe_that_a_rule_opens_to_some_is_open_to_everybody_without_an_agent() -> None:
-    rule = _rule(operations=(Operation(paths=(exact("/cart"),)),))
-    world = _probed("http", "/cart")
-    assert _only("MSH544", rule, world=world, plane=PROXY).value == "/cart"
-    assert "MSH544" not in _codes(rule, world=world, plane=AGENT)
-    assert "MSH544" not in _codes(rule, world=_probed("http", "/health"), plane=PROXY)
-    assert "MSH544" not in _codes(rule, _rule(Source(), key="all"), world=world, plane=PROXY)
-
-
-# MSH545 is about metrics and webhooks
+# MSH544 and MSH545 are about metrics and webhooks
 
 
 def test_scraping_that_a_policy_closes_is_found_without_an_agent() -> None:
     world = replace(WORLD, workloads=(replace(CART, scraped=(8080, "/metrics")), *CALLERS))
-    assert _only("MSH545", _rule(), world=world, plane=PROXY).severity == "warning"
-    assert "MSH545" not in _codes(_rule(), world=world, plane=AGENT)
+    assert _only("MSH544", _rule(), world=world, plane=PROXY).severity == "warning"
+    assert "MSH544" not in _codes(_rule(), world=world, plane=AGENT)
     kept = replace(world, workloads=(replace(world.workloads[0], direct_metrics=True), *CALLERS))
-    assert "MSH545" in _codes(_rule(), world=kept, plane=AGENT)
+    assert "MSH544" in _codes(_rule(), world=kept, plane=AGENT)
     opened = _rule(_from(BUYER), operations=(Operation(paths=(exact("/metrics"),)),))
-    assert "MSH545" not in _codes(opened, world=world, plane=PROXY)
+    assert "MSH544" not in _codes(opened, world=world, plane=PROXY)
 
 
 def test_scraping_that_only_mutual_tls_closes_is_a_note() -> None:
     world = replace(WORLD, workloads=(replace(CART, scraped=(9102, "/metrics")), *CALLERS))
-    assert _only("MSH545", _rule(), world=world, plane=PROXY).severity == "info"
-    assert "MSH545" not in _codes(_rule(), world=world, plane=PROXY, mode="permissive")
+    assert _only("MSH544", _rule(), world=world, plane=PROXY).severity == "info"
+    assert "MSH544" not in _codes(_rule(), world=world, plane=PROXY, mode="permissive")
 
 
 @pytest.mark.parametrize(("name", "found"), [("prom", True), ("http-metrics", True), ("promise", False)])
 def test_a_port_that_is_for_metrics_by_its_name_is_found_where_it_is_closed(name: str, found: bool) -> None:
     service = replace(SHOP, ports=(HTTP, Port(8801, name)))
     for plane in (AGENT, PROXY):
-        assert ("MSH545" in _codes(_rule(service=service), plane=plane)) == found
+        assert ("MSH544" in _codes(_rule(service=service), plane=plane)) == found
     opened = _rule(_from(BUYER), service=service, key="prom", operations=(Operation(paths=(exact("/metrics"),)),))
-    assert "MSH545" not in _codes(_rule(service=service), opened)
+    assert "MSH544" not in _codes(_rule(service=service), opened)
 
 
 def test_a_webhook_that_mutual_tls_or_a_rule_closes_is_found() -> None:
@@ -633,7 +635,7 @@ def test_a_policy_about_the_namespace_of_the_control_plane_is_refused() -> None:
     assert _only("MSH546", namespaces=(NamespacePolicy("system", "deny"),)).severity == "error"
     assert _only("MSH546", exceptions=(MtlsException("system", "permissive"),)).severity == "error"
     inside = replace(SHOP, namespace="system")
-    assert _only("MSH546", _rule(service=inside)).severity == "warning"
+    assert _only("MSH546", _rule(service=inside)).severity == "error"
     assert "MSH546" not in _codes(_rule(), namespaces=(DENY,), exceptions=(MtlsException("shop", "permissive"),))
 
 
