@@ -199,6 +199,20 @@ class Cluster:
             message = f"The answer of the API server to the request to {what} is not a list of objects."
             raise ClusterError("MSH031", self._context, message) from None
 
+    def pod_text(self, namespace: str, name: str, port: int, path: str) -> str:
+        """Return what a pod answers to GET, through the API server (`pods/proxy`).
+
+        Raises:
+            ClusterError: The server refuses, the pod does not answer, or not with 200.
+        """
+        where = f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}"
+        status, reason, data = self._send("GET", where, {"header_params": {"Accept": "text/plain"}})
+        if status != HTTPStatus.OK:
+            raise self._refusal(
+                _request_text("GET", where), status, str((_mapping(data) or {}).get("message") or reason)
+            )
+        return data.decode(errors="replace")
+
     def apply(self, manifest: Manifest, manager: str) -> None:
         """Apply a manifest server-side under a field manager, forcing conflicts."""
         query = {"fieldManager": manager, "force": "true"}

@@ -903,6 +903,17 @@ MSH595 NetworkPolicy closes addresses that are no pods
   With egress denied, a NetworkPolicy opens pods and the networks that are named. The API server and pods on the network
   of their node have other addresses.
   Remedy: Add the addresses that the pods need to `cidrs`.
+MSH596 Metrics not readable
+  `meshup security learn` could not read what a proxy or a Prometheus has counted. What only it has seen is not in the
+  proposal.
+  Remedy: Check the address, or the right to get pods/proxy, and repeat the command.
+MSH597 No traffic counted
+  Nothing that was read counts a call of a Service of the stack, so there is nothing to propose.
+  Remedy: Send the traffic that the rules are to allow. An Envoy without Istio's metrics counts only what
+  proxyStatsMatcher keeps.
+MSH598 Access log not readable
+  A file with access logs can't be read.
+  Remedy: Name a file with access logs in JSON, such as `kubectl logs` prints them.
 """
 
 
