@@ -15,8 +15,9 @@ MESH_TOOLS = ("pilot-discovery", "pilot-agent", "envoy-bootstrap", "iptables")
 FILES = ("istio-charts", "gateway-api-crds")
 EVERYTHING = (*CLUSTER_TOOLS, *PULUMI_TOOLS, *MESH_TOOLS, *FILES)
 """What `up` needs."""
-ON_DEMAND = ("istioctl",)
-"""What is built only when someone asks for it: it takes minutes and nothing depends on it."""
+PROMETHEUS_TOOLS = ("prometheus", "promtool")
+ON_DEMAND = ("istioctl", *PROMETHEUS_TOOLS)
+"""What is had only when someone asks for it: nothing that `up` makes depends on it."""
 
 _ISTIO_CHARTS = {
     # Where `meshup:charts: {directory: PATH}` expects each chart, from where the module keeps it.

@@ -1,15 +1,10 @@
-"""iptables, for the interception rules of the sample pods: the machine's own, else Debian's, unpacked in the cache.
-
-Unpacked, not installed: apt works on its own folders in the cache, so nothing of the system changes and no root is
-needed.
-"""
+"""iptables, for the interception rules of the sample pods: the machine's own, else Debian's, unpacked in the cache."""
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from devcluster import artefacts
+from devcluster import artefacts, debian
 from devcluster.artefacts import ToolError
 from devcluster.progress import Step
 
@@ -28,7 +23,6 @@ _PACKAGES = (
     "libnfnetlink0",
     "libnetfilter-conntrack3",
 )
-_APT_SECONDS = 180
 
 
 def names() -> list[str]:
@@ -60,7 +54,7 @@ def fetched(cache: Path, os_release: str, step: Step) -> dict[str, Path]:
     Raises:
         ToolError: There is no apt, or the packages can't be had.
     """
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+    if not debian.can_fetch():
         raise ToolError("iptables is not on this machine, and there is no apt-get to fetch it with. Install iptables.")
     target = _target(cache, os_release)
     artefacts.ensure(target, lambda folder: _fetch(folder, target, step), step=step)
@@ -82,26 +76,10 @@ def _target(cache: Path, os_release: str) -> Path:
 
 
 def _fetch(folder: Path, target: Path, step: Step) -> None:
-    apt = folder / "apt"
-    options = {
-        "Dir::State": apt / "state",
-        "Dir::State::status": "/var/lib/dpkg/status",
-        "Dir::Cache": apt / "cache",
-        # Without this apt, as root, hands the download to a user that can't enter the cache folder.
-        "APT::Sandbox::User": "",
-        "Acquire::Retries": "2",
-    }
-    flags = [f"-o{key}={value}" for key, value in options.items()]
-    for part in ("state/lists/partial", "cache/archives/partial"):
-        (apt / part).mkdir(parents=True)
-    step.update("(apt: package lists)")
-    _apt(["apt-get", *flags, "-qq", "update"], apt)
-    step.update("(apt: packages)")
-    _apt(["apt-get", *flags, "-qq", "download", *_PACKAGES], apt)
-    root = folder / "root"
-    for package in sorted(apt.glob("*.deb")):
-        _apt(["dpkg-deb", "-x", str(package), str(root)], apt)
-    shutil.rmtree(apt)
+    try:
+        root = debian.fetch(_PACKAGES, folder, step)
+    except ToolError as error:
+        raise ToolError(f"iptables is not on this machine, and {error}\nInstall iptables by hand.") from None
     found = next(root.glob("usr/lib/*/xtables"), None)
     if found is None or not (root / "usr/sbin/xtables-nft-multi").is_file():
         raise ToolError("Debian's iptables package is not laid out as expected. Install iptables by hand.")
@@ -111,15 +89,3 @@ def _fetch(folder: Path, target: Path, step: Step) -> None:
         script = folder / "bin" / name
         script.write_text(wrapper(final, final / found.parent.relative_to(root), name))
         script.chmod(0o755)
-
-
-def _apt(argv: list[str], cwd: Path) -> None:
-    try:
-        done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=_APT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"{argv[0]} gave no answer in {_APT_SECONDS} s. Install iptables by hand.") from None
-    if done.returncode != 0:
-        said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-3:])
-        raise ToolError(
-            f"iptables is not on this machine and apt could not fetch it:\n{said}\nInstall iptables by hand."
-        )

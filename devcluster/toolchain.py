@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from devcluster import artefacts, golang, iptables, paths
+from devcluster import artefacts, golang, iptables, paths, prometheus
 from devcluster.artefacts import ToolError
-from devcluster.catalogue import EVERYTHING, Entry, Piece, Version, catalogue
+from devcluster.catalogue import EVERYTHING, PROMETHEUS_TOOLS, Entry, Piece, Version, catalogue
 from devcluster.golang import Program, Workshop, module_version, version_tuple
 from devcluster.progress import Progress
 
@@ -100,18 +100,19 @@ class Toolbox:
             ToolError: A tool can't be had; the message says what to do.
         """
         wanted = [name for name in names if name not in self._paths]
-        known = {tool for entry in self._entries for tool in entry.provides} | {"iptables", PLUGIN}
+        known = {tool for entry in self._entries for tool in entry.provides} | {"iptables", PLUGIN, *PROMETHEUS_TOOLS}
         unknown = set(wanted) - known
         if unknown:
             raise ToolError(f"No such tool: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}.")
         missing = self._resolve(wanted)
         if "iptables" in wanted:
-            release = Path("/etc/os-release")
-            system = release.read_text() if release.is_file() else ""
-            self._paths |= iptables.on_machine(self._environ) or iptables.kept(self.cache / "tools", system)
+            self._paths |= iptables.on_machine(self._environ) or iptables.kept(self.cache / "tools", _os_release())
             if "iptables" not in self._paths:
                 with progress or Progress() as shown:
-                    self._fetch_iptables(system, shown)
+                    self._fetch_iptables(shown)
+        if set(wanted) & set(PROMETHEUS_TOOLS):
+            found = prometheus.on_machine(self._environ) or prometheus.kept(self.cache / "tools", _os_release())
+            self._paths |= found or self._fetch_prometheus(progress or Progress())
         if missing:
             with progress or Progress() as shown:
                 self._make(missing, shown)
@@ -237,13 +238,17 @@ class Toolbox:
                 f"{need:.0f} GiB, Go's caches included. It goes on: they may hold most of it already."
             )
 
-    def _fetch_iptables(self, system: str, progress: Progress) -> None:
+    def _fetch_iptables(self, progress: Progress) -> None:
         try:
             with progress.step("fetch iptables") as step:
-                self._paths |= iptables.fetched(self.cache / "tools", system, step)
+                self._paths |= iptables.fetched(self.cache / "tools", _os_release(), step)
         except ToolError as error:
             self._missing["iptables"] = str(error)
             progress.say(f"{error}\nWithout it the cluster runs, but pods have no sidecars and no split is measured.")
+
+    def _fetch_prometheus(self, progress: Progress) -> dict[str, Path]:
+        with progress as shown, shown.step("fetch prometheus") as step:
+            return prometheus.fetched(self.cache / "tools", _os_release(), step)
 
     def _add_plugin(self) -> None:
         own = shutil.which(PLUGIN, path=self._environ.get("PATH", ""))
@@ -280,6 +285,12 @@ class Toolbox:
 
         artefacts.ensure(target, make)
         return target
+
+
+def _os_release() -> str:
+    """Return the text of /etc/os-release: what is fetched for one release is not for another."""
+    release = Path("/etc/os-release")
+    return release.read_text() if release.is_file() else ""
 
 
 def _version(where: str, arguments: Sequence[str]) -> Version:
