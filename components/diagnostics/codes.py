@@ -34,6 +34,7 @@ AREAS = {
     "MSH3": "Mesh installation",
     "MSH4": "Gateways",
     "MSH5": "Security",
+    "MSH6": "Observability",
 }
 """The title of each area, by the beginning of its codes."""
 
@@ -914,6 +915,10 @@ MSH597 No traffic counted
 MSH598 Access log not readable
   A file with access logs can't be read.
   Remedy: Name a file with access logs in JSON, such as `kubectl logs` prints them.
+MSH601 Share that no metric shows
+  The proxies' counters do not tell the requests of one rule, or of one version, apart from others, so that there is a
+  declared share and no measured one.
+  Remedy: Give each rule backends of its own, or the pods of each version the label `version`.
 """
 
 

@@ -1,0 +1,65 @@
+"""The interface of metrics: how the series of one kind of proxy become neutral ones.
+
+A mesh implements it in its folder. Neutral series have the labels `namespace`, `service`, `version` and, for requests,
+`code_class` (`2xx`; "" for a request that got no answer). What a mesh calls the backend of a route is not the same
+everywhere: a subset, a Service of its own, or the backend of a parent. So rules are made in two steps. `requests` and
+`durations` give series in the mesh's own names; `names` says under which of these the requests for a declared backend
+are counted.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+from ..traffic.model import Destination
+from ..traffic.targets import Planned
+
+Window = Literal["1m", "5m"]
+BOUNDS = (25, 50, 100, 250, 500, 1000, 10_000)
+"""Milliseconds: the upper bounds of durations that the neutral series keep. Linkerd has these for backends, Istio and
+Envoy have them among others (observability.md A7, measured with Envoy 1.40)."""
+COMMON_BOUNDS = (50, 100, 500, 1000, 10_000)
+"""Milliseconds: the bounds that each source has for whole requests too, so that objectives may name them."""
+FAILED_GRPC = (2, 4, 7, 13, 14, 15)
+"""gRPC statuses that count as failures: UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE, DATA_LOSS
+(linkerd2-proxy, classify.rs, edge-26.8.3)."""
+
+
+class MetricsSource(ABC):
+    """The metrics of one kind of proxy.
+
+    Attributes:
+        name: Its name in the configuration.
+        title: For people.
+        retries_counted: Whether the counters of backends count each attempt in place of each request.
+    """
+
+    name: str
+    title: str
+    retries_counted: bool = False
+
+    @abstractmethod
+    def requests(self, window: Window) -> str:
+        """Return requests per second by namespace, service, version, code_class, as clients count them."""
+
+    @abstractmethod
+    def durations(self, window: Window) -> str:
+        """Return the buckets per second of the durations in milliseconds, by namespace, service, version and le."""
+
+    @abstractmethod
+    def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
+        """Return the labels of `requests` that count what a route sends to a destination; None if none tells it apart.
+
+        Args:
+            planned: The route as it was compiled.
+            destination: The version, or the Service.
+        """
+
+
+def relabelled(expression: str, *renamings: tuple[str, str, str, str]) -> str:
+    """Return an expression whose series get labels from others: (label, text, from label, pattern) each."""
+    for label, text, source, pattern in renamings:
+        expression = f'label_replace({expression}, "{label}", "{text}", "{source}", "{pattern}")'
+    return expression

@@ -1,0 +1,46 @@
+"""The real promtool, for tests of rules. `make test-tools` fetches it; tests never do."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devcluster import paths, prometheus
+
+
+@cache
+def _promtool() -> Path:
+    release = Path("/etc/os-release")
+    text = release.read_text() if release.is_file() else ""
+    found = prometheus.on_machine(os.environ) or prometheus.kept(paths.cache_dir() / "tools", text)
+    if not found:
+        pytest.skip("promtool is not here: `make test-tools`")
+    return found["promtool"]
+
+
+def check(folder: Path, groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Let promtool check groups of rules, and run its unit tests on them.
+
+    Args:
+        folder: Where the files are written.
+        groups: The groups, as Prometheus reads them.
+        tests: The tests, as promtool reads them (prometheus.io, unit testing for rules).
+
+    Raises:
+        AssertionError: With what promtool says.
+    """
+    rules, cases = folder / "rules.yml", folder / "tests.yml"
+    rules.write_text(yaml.safe_dump({"groups": list(groups)}, sort_keys=False, width=1000))
+    commands = [["check", "rules", str(rules)]]
+    if tests:
+        written = {"rule_files": [rules.name], "evaluation_interval": "15s", "tests": list(tests)}
+        cases.write_text(yaml.safe_dump(written, sort_keys=False, width=1000))
+        commands.append(["test", "rules", str(cases)])
+    for command in commands:
+        done = subprocess.run([str(_promtool()), *command], capture_output=True, text=True, check=False, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
