@@ -271,15 +271,20 @@ def plain_entries(raw: object, path: str) -> tuple[dict[str, Any], list[Diagnost
         if not isinstance(key, str) or impurity(key):
             message = f"Each key here must be text, and one is {_kind(key)}."
             diagnostics.append(Diagnostic("MSH001", path, None, message, remedy="Put the key in quotes."))
-        elif reason := impurity(value):
+        elif reason := impurity(value, text_keys=True):
             diagnostics.append(Diagnostic("MSH014", join(path, key), None, reason))
         else:
             entries[key] = value
     return entries, diagnostics
 
 
-def impurity(value: Any) -> str:
-    """Return why a value is not plain data, or "". The search goes level by level, without recursion."""
+def impurity(value: Any, *, text_keys: bool = False) -> str:
+    """Return why a value is not plain data, or "". The search goes level by level, without recursion.
+
+    Args:
+        value: The value.
+        text_keys: Whether keys of mappings must be text, as in JSON; YAML has numbers too.
+    """
     level = [value]
     for depth in count():
         inside: list[Any] = []
@@ -287,8 +292,11 @@ def impurity(value: Any) -> str:
             if depth == MOST_DEPTH and isinstance(item, dict | list):
                 return f"Mappings and lists are nested more than {MOST_DEPTH} deep."
             if isinstance(item, dict):
-                inside += cast("dict[Any, Any]", item)
-                inside += cast("dict[Any, Any]", item).values()
+                entries = cast("dict[Any, Any]", item)
+                if text_keys and not all(isinstance(key, str) for key in entries):
+                    return "A key in it is not text. Put it in quotes."
+                inside += entries
+                inside += entries.values()
             elif isinstance(item, list):
                 inside += cast("list[Any]", item)
             elif isinstance(item, str):

@@ -271,8 +271,10 @@ Condition = Annotated[
 ]
 
 
-def unique(items: Mapping[str, Any] | Sequence[str]) -> Any:
+def unique(items: Mapping[str, Any] | Sequence[str] | None) -> Any:
     """Refuse duplicate list entries, and names in a mapping that differ only in case."""
+    if items is None:
+        return None
     named = isinstance(items, Mapping)
     entries: Iterable[tuple[int | str, str]] = ((name, name.lower()) for name in items) if named else enumerate(items)
     seen: dict[str, int | str] = {}

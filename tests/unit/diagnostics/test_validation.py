@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from components.diagnostics.validation import HIDDEN, validate
+from components.diagnostics.validation import HIDDEN, plain_entries, validate
 
 FORM = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
 
@@ -63,3 +63,9 @@ def test_a_required_key_at_the_top_that_is_missing_leaves_no_instance() -> None:
     part, diagnostics = validate(Part, {"size": 2}, "component")
     assert part is None
     assert [(d.code, d.path) for d in diagnostics] == [("MSH003", "component.name")]
+
+
+def test_a_mapping_with_a_key_that_is_no_text_is_not_plain_data_however_deep_it_is() -> None:
+    entries, diagnostics = plain_entries({"right": {"a": [{"b": 1}]}, "wrong": {"a": [{False: 1}]}}, "meshup:")
+    assert entries == {"right": {"a": [{"b": 1}]}}
+    assert [(one.code, one.path) for one in diagnostics] == [("MSH014", "meshup:wrong")]

@@ -645,3 +645,11 @@ def test_no_example_with_a_part_replaced_raises(example: Mapping[str, object], n
     container[key] = nonsense
     _, diagnostics = parsed(raw)
     render(diagnostics)
+
+
+@pytest.mark.parametrize(
+    "source", [{"cidr": "10.0.0.0/8", "except": None}, {"everybody": True, "except": None}, {1.5: "a"}]
+)
+def test_a_source_with_a_key_that_has_no_value_or_is_no_text_raises_nothing(source: dict[Any, object]) -> None:
+    _, diagnostics = parsed({"allow": {"reviews": {"from": [{"everybody": True}, source]}}})
+    assert errors(diagnostics)
