@@ -915,6 +915,10 @@ MSH597 No traffic counted
 MSH598 Access log not readable
   A file with access logs can't be read.
   Remedy: Name a file with access logs in JSON, such as `kubectl logs` prints them.
+MSH599 NetworkPolicy closes further ports
+  Once a NetworkPolicy selects a pod, all of its ports are closed but for those that some NetworkPolicy opens. The mesh
+  governs TCP ports of Services only.
+  Remedy: Describe the ports that are needed as ports of a Service, or write a NetworkPolicy of your own for them.
 MSH601 Share that no metric shows
   The proxies' counters do not tell the requests of one rule, or of one version, apart from others, so that there is a
   declared share and no measured one.

@@ -70,6 +70,12 @@ def check(policy: Policy, world: World, plane: SecurityPlane) -> list[Diagnostic
         closed = _closed(policy, namespace)
         denies_egress = namespace.egress is not None and namespace.egress.deny
         found += _check_effect(namespace, closed=bool(closed) or namespace.default == "deny", egress=denies_egress)
+        if closed or namespace.default == "deny":
+            message = (
+                "A NetworkPolicy closes all ports of the pods that it selects but for those that it opens: also UDP, "
+                "and ports that no Service has."
+            )
+            found.append(Diagnostic("MSH599", f"{namespace.where}.networkPolicy", None, message, severity="info"))
         for service in closed:
             if not service.selector:
                 found.append(_without_selector(namespace, service))

@@ -314,7 +314,7 @@ def test_a_new_version_of_a_caller_is_let_in_and_a_shared_label_is_said() -> Non
 
 def test_without_the_pods_of_an_account_its_namespace_is_let_in_and_said() -> None:
     found = network_policy.check(_shop(GET_CART), World(), ISTIO)
-    assert _codes(found) == ["MSH590", "MSH591"]
+    assert _codes(found) == ["MSH590", "MSH591", "MSH599"]
     objects = _written(_shop(GET_CART), World())
     pod = Pod("shop", {"app": "cart"})
     assert admits(objects, pod, Pod("front", {"any": "pod"}), 8080)
