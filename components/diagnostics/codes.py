@@ -923,6 +923,10 @@ MSH601 Share that no metric shows
   The proxies' counters do not tell the requests of one rule, or of one version, apart from others, so that there is a
   declared share and no measured one.
   Remedy: Give each rule backends of its own, or the pods of each version the label `version`.
+MSH602 Bound that is not counted
+  An objective for latency names a bound by which not every proxy counts requests. Between two bounds the share of fast
+  requests can only be guessed.
+  Remedy: Take the next bound.
 """
 
 

@@ -20,8 +20,6 @@ Window = Literal["1m", "5m"]
 BOUNDS = (25, 50, 100, 250, 500, 1000, 10_000)
 """Milliseconds: the upper bounds of durations that the neutral series keep. Linkerd has these for backends, Istio and
 Envoy have them among others (observability.md A7, measured with Envoy 1.40)."""
-COMMON_BOUNDS = (50, 100, 500, 1000, 10_000)
-"""Milliseconds: the bounds that each source has for whole requests too, so that objectives may name them."""
 FAILED_GRPC = (2, 4, 7, 13, 14, 15)
 """gRPC statuses that count as failures: UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE, DATA_LOSS
 (linkerd2-proxy, classify.rs, edge-26.8.3)."""

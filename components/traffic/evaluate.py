@@ -245,6 +245,11 @@ def policies(route: Route, rule: Rule) -> tuple[str, ...]:
         phrases.append(f"rate limit {limit.requests} per {duration_text(limit.per)} and pod")
     if route.retry_budget:
         phrases.append(f"retry budget {route.retry_budget.percent:g}%")
+    if route.objective and route.objective.success:
+        phrases.append(f"objective: {route.objective.success:g}% succeed")
+    if route.objective and route.objective.latency:
+        percent, bound = route.objective.latency
+        phrases.append(f"objective: {percent:g}% within {duration_text(bound)}")
     return tuple(phrases)
 
 

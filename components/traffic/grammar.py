@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from ..diagnostics import one_of
 from ..diagnostics.validation import (
     BY_SHAPE,
     LIST,
@@ -42,9 +43,9 @@ from ..diagnostics.validation import (
 from ..gateways.model import PublicHost
 from . import patterns
 from .capability import CONNECTION_RETRY, GRPC_RETRY, HTTP_RETRY
-from .durations import duration_remedy, milliseconds
+from .durations import duration_remedy, duration_text, milliseconds
 from .manifests import cookie_pattern
-from .model import TextMatch, TextMatchKind
+from .model import LATENCY_BOUNDS, TextMatch, TextMatchKind
 from .overlap import canonical_path
 
 MOST_RULES = 64
@@ -220,6 +221,13 @@ def _fill_interval(interval: int) -> int:
     return interval
 
 
+def _latency_bound(bound: int) -> int:
+    if bound not in LATENCY_BOUNDS:
+        message = "The proxies of the meshes do not all count requests by this bound."
+        raise refused("MSH602", message, one_of(map(duration_text, LATENCY_BOUNDS)))
+    return bound
+
+
 DnsLabel = Annotated[
     str, matching(DNS_LABEL, "MSH006", "This is not a DNS label.", "a DNS label: a-z, 0-9 and '-', at most 63")
 ]
@@ -232,6 +240,8 @@ PortNumber = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=_COUNT_MOST)]
 Percent = Annotated[float, Field(ge=0.0001, le=100, allow_inf_nan=False)]
 """Resolution of percentages in Envoy: a millionth."""
+ObjectivePercent = Annotated[float, Field(ge=50, le=99.999, allow_inf_nan=False)]
+"""100 would leave no request that may fail, and nothing to alert on before it is missed."""
 Weight = Annotated[int, Field(ge=0, le=FULL_WEIGHT), BeforeValidator(_weight)]
 Duration = Annotated[
     int, BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern="^[0-9]{1,5}(ms|s|m|h)$")])
@@ -723,6 +733,30 @@ class RetryBudgetForm(Form):
     """The time that Linkerd looks back."""
 
 
+class LatencyObjectiveForm(Form):
+    """How fast requests are answered."""
+
+    p: ObjectivePercent
+    """Percent of the requests."""
+    below: Annotated[Duration, AfterValidator(_latency_bound)]
+    """The time in which they are answered."""
+
+
+class ObjectiveForm(Form):
+    """What callers of a Service can rely on, over 30 days."""
+
+    success: ObjectivePercent | None = None
+    """Percent of the requests that do not fail: no 5xx, no failed gRPC status, and an answer at all."""
+    latency: LatencyObjectiveForm | None = None
+    """How fast requests are answered."""
+
+    @classmethod
+    def conflicts(cls, written: Mapping[str, Any]) -> Refusals:
+        """See Form."""
+        if not written:
+            yield (), inconsistent("MSH003", "The objective says nothing.", "'success' or 'latency'")
+
+
 class EgressForm(Form):
     """A destination outside the mesh."""
 
@@ -798,6 +832,8 @@ class RouteForm(Form):
     """Requests that each pod of the Service answers."""
     retry_budget: RetryBudgetForm | None = None
     """Retries as a share of the active requests."""
+    slo: ObjectiveForm | None = None
+    """What callers can rely on; alerts are made from it."""
     egress: Annotated[list[EgressForm] | None, Field(min_length=1, max_length=64), unique_by("host", "port")] = None
     """Hosts outside the mesh that the workloads of the namespace may call."""
     gateway: DnsLabel | None = None
@@ -812,7 +848,7 @@ class RouteForm(Form):
     def conflicts(cls, written: Mapping[str, Any]) -> Refusals:
         """See Form."""
         yield from super().conflicts(written)
-        policies = ("circuitBreaker", "loadBalancing", "sessionAffinity", "rateLimit", "retryBudget", "egress")
+        policies = ("circuitBreaker", "loadBalancing", "sessionAffinity", "rateLimit", "retryBudget", "egress", "slo")
         if not any(key in written for key in ("split", "rules", "gateway", "hosts", *policies)):
             allowed, remedy = "'split', 'rules', 'hosts' or a policy", "Add 'split', such as {v1: 90, v2: 10}."
             yield (), inconsistent("MSH003", "The route declares nothing.", allowed, remedy)

@@ -429,6 +429,26 @@ class RetryBudget:
     where: str = ""
 
 
+LATENCY_BOUNDS = (50, 100, 500, 1000, 10_000)
+"""Milliseconds: the only bounds of durations that Istio, Envoy and Linkerd all count requests by (Istio 1.30, Envoy
+1.40, linkerd2-proxy of edge-26.8.3). Between them, a share would be a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What callers of a Service can rely on (a service level objective), over 30 days.
+
+    Attributes:
+        success: Percent of the requests that do not fail; None for no objective.
+        latency: Percent of the requests, and the milliseconds in which they are answered; None for no objective.
+        where: Path in the configuration.
+    """
+
+    success: float | None = None
+    latency: tuple[float, int] | None = None
+    where: str = ""
+
+
 EgressProtocol = Literal["HTTP", "HTTPS", "TLS", "TCP"]
 
 
@@ -470,6 +490,7 @@ class Route:
         api: Which API to compile to.
         rules: In order. Empty only if just policies are declared.
         exposure: How callers outside of the cluster reach the Service; None if they do not.
+        objective: What callers can rely on. It changes no object; alerts are made from it.
         where: Path in the configuration.
     """
 
@@ -485,6 +506,7 @@ class Route:
     retry_budget: RetryBudget | None = None
     egress: tuple[Egress, ...] = ()
     exposure: Exposure | None = None
+    objective: Objective | None = None
     where: str = ""
 
 

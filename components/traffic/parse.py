@@ -29,6 +29,7 @@ from .grammar import (
     HeaderChangeForm,
     HeadersForm,
     MatchForm,
+    ObjectiveForm,
     RetryForm,
     RouteForm,
     RuleForm,
@@ -50,6 +51,7 @@ from .model import (
     Headers,
     Match,
     Mirror,
+    Objective,
     Pairs,
     Port,
     RateLimit,
@@ -270,6 +272,7 @@ class _Parser:
             _policy(RetryBudget, form.retry_budget, join(where, "retryBudget")),
             tuple(Egress(e.host, e.port, e.protocol, f"{where}.egress[{i}]") for i, e in enumerate(form.egress or ())),
             self.exposure(form, raw, where),
+            _objective(form.slo, join(where, "slo")),
             where,
         )
 
@@ -390,6 +393,13 @@ def pairs(mapping: Mapping[str, str] | None) -> Pairs:
 def _policy(kind: Callable[..., Part], form: BaseModel | None, where: str) -> Part | None:
     """Return the part of the model with the fields of the form."""
     return kind(**vars(form), where=where) if form else None
+
+
+def _objective(form: ObjectiveForm | None, where: str) -> Objective | None:
+    if form is None:
+        return None
+    latency = (form.latency.p, form.latency.below) if form.latency else None
+    return Objective(form.success, latency, where)
 
 
 def _is_everything(match: Match) -> bool:

@@ -76,7 +76,7 @@ KEYS = [
         "per",
         "burst",
     ),
-    *("gateway", "hosts", "paths", "retryBudget", "minRetries", "egress", "protocol", "v1", "v2"),
+    *("gateway", "hosts", "paths", "retryBudget", "minRetries", "slo", "success", "egress", "protocol", "v1", "v2"),
 ]
 nonsense: st.SearchStrategy[Any] = st.recursive(
     scalars,

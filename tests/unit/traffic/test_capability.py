@@ -27,8 +27,8 @@ CELLS = [(feature, target) for feature in FEATURES for target in TARGETS]
 POSSIBLE = [(feature, target) for feature, target in CELLS if feature.name not in target.refusals]
 
 
-NO_FEATURE = {"api", "namespace", "ports", "versions", "selector", "headless"}
-"""Keys that say which Service is meant, and what it is compiled to."""
+NO_FEATURE = {"api", "namespace", "ports", "versions", "selector", "headless", "slo"}
+"""Keys that say which Service is meant, what it is compiled to, and what is to be measured."""
 BY_DEFAULT = {"retries-off"}
 """Features that some target has when nobody asks for them."""
 

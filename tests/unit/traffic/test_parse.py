@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from components.diagnostics import errors
+from components.traffic.evaluate import policies
+from components.traffic.model import Objective
 from tests.unit.traffic.helpers import compile_routes, faults_of, found, routes_of
 
 
@@ -139,6 +141,12 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     ),
     ({"reviews": {"rateLimit": {"requests": 10**9}}}, {("MSH005", "reviews.rateLimit.requests")}),
     ({"reviews": {"retryBudget": {"percent": 20, "minRetries": 0}}}, {("MSH005", "reviews.retryBudget.minRetries")}),
+    ({"reviews": {"slo": {}}}, {("MSH003", "reviews.slo")}),
+    ({"reviews": {"slo": {"success": 100}}}, {("MSH005", "reviews.slo.success")}),
+    (
+        {"reviews": {"slo": {"latency": {"p": 10, "below": "250ms"}}}},
+        {("MSH005", "reviews.slo.latency.p"), ("MSH602", "reviews.slo.latency.below")},
+    ),
 ]
 
 
@@ -212,3 +220,12 @@ def test_a_headless_service_of_ones_own_gets_no_rules_on_linkerd() -> None:
 def test_a_trailing_slash_of_a_prefix_does_not_count() -> None:
     (route,) = routes_of(rule(match={"path": {"prefix": "/a/"}}))
     assert route.rules[0].matches[0].path and route.rules[0].matches[0].path.value == "/a"
+
+
+def test_an_objective_changes_no_object_and_is_named() -> None:
+    objective = {"success": 99.9, "latency": {"p": 99, "below": "500ms"}}
+    (route,) = routes_of({"reviews": {"split": {"v1": 90, "v2": 10}, "slo": objective}})
+    (plain,) = routes_of({"reviews": {"split": {"v1": 90, "v2": 10}}})
+    assert route.objective == Objective(99.9, (99, 500), "meshup:traffic.reviews.slo")
+    assert compile_routes([route], "istio").manifests == compile_routes([plain], "istio").manifests
+    assert policies(route, route.rules[0]) == ("objective: 99.9% succeed", "objective: 99% within 500ms")
