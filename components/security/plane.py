@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..diagnostics import Diagnostic
 from ..manifests import Manifest
-from ..traffic.model import Guard, Pairs, Port, Service
+from ..traffic.model import AnyGuard, Pairs, Port, Service
 from .model import Account, Mode, Policy
 from .world import World
 
@@ -41,13 +41,13 @@ class Guarded:
 
     Attributes:
         objects: In order of creation.
-        guards: Ports that are closed, for `compile_routes`.
+        guards: Ports and calls to the outside that are closed, for `compile_routes`.
         annotations: Annotations of namespaces, by name.
         diagnostics: What was found in writing.
     """
 
     objects: tuple[SecurityObject, ...] = ()
-    guards: tuple[Guard, ...] = ()
+    guards: tuple[AnyGuard, ...] = ()
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     diagnostics: tuple[Diagnostic, ...] = ()
 

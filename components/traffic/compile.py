@@ -26,7 +26,7 @@ from .checks import check_order, check_route, check_routes, check_target
 from .edge import Edge, edges
 from .gateway_api import version_services
 from .manifests import match_text
-from .model import Backend, Destination, Exposure, Guard, Match, Mtls, Route, Rule, Service
+from .model import AnyGuard, Backend, Destination, Exposure, Match, Mtls, Route, Rule, Service
 from .objects import Objects, Reader, TrafficObject
 from .overlap import covers
 from .targets import DataPlane, Planned, Target, by_service, place, readers, versioned
@@ -72,7 +72,7 @@ def compile_routes(
     services: Iterable[Service] = (),
     mtls: Mtls = "strict",
     *,
-    guards: Sequence[Guard] = (),
+    guards: Sequence[AnyGuard] = (),
 ) -> Compilation:
     """Compile routes for a mesh. Raise nothing; faults are in the result's diagnostics.
 
@@ -82,7 +82,8 @@ def compile_routes(
         targets: All targets that there are (components.meshes.TARGETS); a refusal names those that can.
         services: The Services that the stack brings; a per-version Service that is among them is not made again.
         mtls: Whether the mesh admits callers without mutual TLS; Linkerd's rate limits must say it again.
-        guards: Ports that the policy of security closes. They may make objects where there is no route.
+        guards: Ports and calls to the outside that the policy of security closes. They may make objects where there is
+            no route.
     """
     plane = next(target.plane for target in targets if target.mesh == mesh)
     known = tuple(services)
@@ -234,7 +235,7 @@ def _write(
     *,
     known: Sequence[Service],
     mtls: Mtls,
-    guards: Sequence[Guard],
+    guards: Sequence[AnyGuard],
 ) -> Objects:
     """Make the objects of all routes, in order of creation."""
     where = {guard.key: guard.where for guard in guards} | {plan.route.key: plan.route.where for plan in planned}

@@ -102,13 +102,20 @@ class RoutePart:
     annotations: Mapping[str, str]
 
 
+def egress_opening(namespace: str) -> str:
+    """Return what stands in place of a host for what opens calls of a namespace to the outside."""
+    return f"egress.{namespace}"
+
+
 def _read_service(item: Manifest) -> TrafficObject:
     metadata = item["metadata"]
     return TrafficObject(item, offers=frozenset({(f"{metadata['name']}.{metadata['namespace']}", "")}))
 
 
 def _read_route(item: Manifest) -> TrafficObject:
-    """Return the destinations of a route: its backends and mirrors, and its parents."""
+    """Return the destinations of a route: its backends and mirrors, and its parents. One that opens a host for calls to
+    the outside is to be there before what closes the rest.
+    """
     spec: dict[str, Any] = item.get("spec") or {}
     references: list[dict[str, Any]] = [one for one in spec.get("parentRefs") or () if one.get("kind") != "Gateway"]
     for rule in spec.get("rules") or ():
@@ -117,7 +124,8 @@ def _read_route(item: Manifest) -> TrafficObject:
         references += [entry["requestMirror"]["backendRef"] for entry in filters if "requestMirror" in entry]
     home = item["metadata"]["namespace"]
     names: set[Subset] = {(f"{one['name']}.{one.get('namespace') or home}", "") for one in references}
-    return TrafficObject(item, names=frozenset(names))
+    opens = frozenset((egress_opening(home), "") for one in references if one.get("kind") == "EgressNetwork")
+    return TrafficObject(item, opens, frozenset(names))
 
 
 READERS = {

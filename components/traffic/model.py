@@ -527,3 +527,28 @@ class Guard:
     access: str
     key: str
     where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EgressGuard:
+    """What the policy of security says of calls of a namespace to the outside. Linkerd's EgressNetwork is written from
+    it, together with what routes want.
+
+    Attributes:
+        namespace: The namespace.
+        deny: Whether everything is closed but `hosts`, `networks` and what routes of the namespace declare.
+        hosts: Hosts that are open.
+        networks: Addresses that are open: each a CIDR and the parts of it that are not.
+        key: What asks for it.
+        where: Path in the configuration.
+    """
+
+    namespace: str
+    deny: bool
+    hosts: tuple[Egress, ...] = ()
+    networks: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    key: str = ""
+    where: str = ""
+
+
+AnyGuard = Guard | EgressGuard

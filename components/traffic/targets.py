@@ -15,7 +15,7 @@ from ..diagnostics import Diagnostic
 from ..manifests import Manifest
 from .claims import ClaimReader
 from .edge import Edge
-from .model import Api, Egress, Guard, Match, Mtls, Route, Rule, Service, TextMatch, TextMatchKind
+from .model import AnyGuard, Api, Egress, Match, Mtls, Route, Rule, Service, TextMatch, TextMatchKind
 from .objects import Objects, Reader
 from .overlap import EVERY_PATH
 from .proxies import Proxy
@@ -128,14 +128,14 @@ class DataPlane(ABC):
         return ()
 
     @abstractmethod
-    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[Guard]) -> None:
+    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[AnyGuard]) -> None:
         """Add the objects that hold whatever target a route is compiled to: policies, limits, egress.
 
         Args:
             planned: The routes.
             objects: What they are added to.
             mtls: Whether the mesh admits callers without mutual TLS.
-            guards: Ports that the policy of security closes.
+            guards: Ports and calls to the outside that the policy of security closes.
         """
 
 

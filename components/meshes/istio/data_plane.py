@@ -8,7 +8,7 @@ from typing import Any
 from ...diagnostics import Diagnostic
 from ...manifests import Manifest, manifest
 from ...traffic.manifests import egress_name, version_service_name
-from ...traffic.model import Destination, Egress, Guard, Mtls, RateLimit, Route, Service
+from ...traffic.model import AnyGuard, Destination, Egress, Mtls, RateLimit, Route, Service
 from ...traffic.objects import Objects, TrafficObject
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace, place, versioned
 from .destination_rule import (
@@ -72,7 +72,7 @@ class Istio(DataPlane):
                     severity="warning",
                 )
 
-    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[Guard]) -> None:
+    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[AnyGuard]) -> None:
         """Add DestinationRules, rate limits and hosts outside the mesh."""
         # PeerAuthentication and AuthorizationPolicy say it for all workloads (mutual_tls.py).
         del mtls, guards

@@ -12,9 +12,10 @@ from ...manifests import Manifest, manifest
 from ...traffic.claims import of_route
 from ...traffic.durations import duration_text
 from ...traffic.gateway_api import API_VERSION as GATEWAY_API_VERSION
+from ...traffic.gateway_api import egress_opening
 from ...traffic.manifests import egress_name
-from ...traffic.model import CircuitBreaker, Egress, Guard, Mtls, RateLimit, Route, Service
-from ...traffic.objects import Objects
+from ...traffic.model import AnyGuard, CircuitBreaker, Egress, EgressGuard, Guard, Mtls, RateLimit, Route, Service
+from ...traffic.objects import Objects, TrafficObject
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace
 from .proxies import LINKERD_PROXY, PROXIES
 from .server import Server, Servers
@@ -24,6 +25,7 @@ DEFAULT_MIN_PENALTY = 1000
 DEFAULT_MAX_PENALTY = 60_000
 """Milliseconds; the defaults of Linkerd."""
 EGRESS_NETWORK = "meshup-egress"
+OPEN_NETWORK = "meshup-egress-open"
 _SECOND = 1000
 _NO_FAULT = "The mesh has no fault injection."
 _REFUSALS = {
@@ -39,6 +41,15 @@ _REFUSALS = {
 }
 
 
+def _read_egress(item: Manifest) -> TrafficObject:
+    """Return what an EgressNetwork waits for: one that closes, for what it leaves open."""
+    opening = frozenset({(egress_opening(item["metadata"]["namespace"]), "")})
+    if item["spec"]["trafficPolicy"] == "Deny":
+        return TrafficObject(item, names=opening)
+    return TrafficObject(item, opening if item["spec"].get("networks") else frozenset())
+
+
+_READERS = {"EgressNetwork": _read_egress}
 _CLAIMS = {("policy.linkerd.io/v1beta3", "HTTPRoute"): of_route}
 """Linkerd's own kind from before the Gateway API's; it reads both."""
 
@@ -52,6 +63,7 @@ class Linkerd(DataPlane):
     pinned = LINKERD_PROXY
     refusals = _REFUSALS
     claims = _CLAIMS
+    readers = _READERS
 
     def check_all(self, routes: Sequence[Route]) -> Iterator[Diagnostic]:
         """Find circuit breakers that Linkerd does not look at for requests which another Service's route sends there.
@@ -76,7 +88,7 @@ class Linkerd(DataPlane):
                             severity="warning",
                         )
 
-    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[Guard]) -> None:
+    def write(self, planned: Sequence[Planned], objects: Objects, mtls: Mtls, guards: Sequence[AnyGuard]) -> None:
         """Add annotations of Services, Servers of guarded and limited ports, rate limits and hosts outside the mesh."""
         for plans in by_service(planned).values():
             for route in (plan.route for plan in plans):
@@ -84,7 +96,11 @@ class Linkerd(DataPlane):
                     objects.patch(_service_patch(route.service, route.circuit_breaker), [route.key])
         servers = Servers(mtls)
         # A Server has the name of the Service that asks first: the guards, so that policies know it.
-        guarded = [servers.want(one.service, one.port, one.key, one.where, one.access) for one in guards]
+        guarded = [
+            servers.want(one.service, one.port, one.key, one.where, one.access)
+            for one in guards
+            if isinstance(one, Guard)
+        ]
         limited = [
             (plan.route, limit, servers.want(plan.route.service, plan.route.port, plan.route.key, limit.where))
             for plan in planned
@@ -96,9 +112,13 @@ class Linkerd(DataPlane):
         for route, limit, server in limited:
             objects.add(servers.write(server), server.keys)
             objects.add(_rate_limit(route, limit, server), [route.key])
-        for namespace, hosts, keys in egress_by_namespace(planned):
-            for item in _egress(namespace, hosts):
-                objects.add(item, keys)
+        closed = {one.namespace: one for one in guards if isinstance(one, EgressGuard)}
+        declared = {namespace: (hosts, keys) for namespace, hosts, keys in egress_by_namespace(planned)}
+        for namespace in dict.fromkeys((*declared, *closed)):
+            hosts, keys = declared.get(namespace, ((), ()))
+            guard = closed.get(namespace)
+            for item in _egress(namespace, hosts, guard):
+                objects.add(item, (*keys, *((guard.key,) if guard else ())))
 
 
 LINKERD = Linkerd()
@@ -137,11 +157,15 @@ def _rate_limit(route: Route, limit: RateLimit, server: Server) -> Manifest:
     return manifest(POLICY_API_VERSION, "HTTPLocalRateLimitPolicy", name, route.service.namespace, spec)
 
 
-def _egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
-    """Write the EgressNetwork of a namespace, and a route for each HTTP host."""
-    network = manifest(POLICY_API_VERSION, "EgressNetwork", EGRESS_NETWORK, namespace, {"trafficPolicy": "Allow"})
-    objects = [network]
-    for host in hosts:
+def _egress(namespace: str, declared: Iterable[Egress], guard: EgressGuard | None) -> list[Manifest]:
+    """Write the EgressNetwork of a namespace, and a route for each HTTP host. What closes comes last.
+
+    An EgressNetwork hides those of Linkerd's global namespace for its own one. A network that is open needs a second
+    one: the more specific network decides (policy-controller, outbound/index/egress_network.rs).
+    """
+    objects: list[Manifest] = []
+    hosts = {(host.host, host.port): host for host in (*(guard.hosts if guard else ()), *declared)}
+    for host in (hosts[key] for key in sorted(hosts)):
         parent = {
             "group": "policy.linkerd.io",
             "kind": "EgressNetwork",
@@ -155,4 +179,10 @@ def _egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
         }
         name = f"{egress_name(host.host)}-{host.port}"
         objects.append(manifest(GATEWAY_API_VERSION, "HTTPRoute", name, namespace, spec))
-    return objects
+    if guard and guard.networks:
+        networks = [{"cidr": cidr, **({"except": [*parts]} if parts else {})} for cidr, parts in guard.networks]
+        spec = {"trafficPolicy": "Allow", "networks": networks}
+        objects.append(manifest(POLICY_API_VERSION, "EgressNetwork", OPEN_NETWORK, namespace, spec))
+    spec = {"trafficPolicy": "Deny" if guard and guard.deny else "Allow"}
+    network = manifest(POLICY_API_VERSION, "EgressNetwork", EGRESS_NETWORK, namespace, spec)
+    return [*objects, network] if guard and guard.deny else [network, *objects]

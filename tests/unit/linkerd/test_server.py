@@ -1,7 +1,7 @@
 from components.meshes.linkerd.server import Servers
-from components.traffic import Port
+from components.traffic import Port, dependencies
 from components.traffic.manifests import reference
-from components.traffic.model import Guard
+from components.traffic.model import Egress, EgressGuard, Guard
 from tests.unit.traffic.helpers import RATINGS, REVIEWS, compile_routes, routes_of, service
 
 GUARD = Guard(REVIEWS, REVIEWS.ports[0], "deny", "allow.reviews[0]", "security.allow.reviews[0]")
@@ -69,3 +69,32 @@ def test_a_port_of_the_pods_never_has_the_server_name_of_a_port_of_the_service()
 
 def test_istio_closes_ports_without_servers() -> None:
     assert compile_routes([], "istio", guards=[GUARD]).manifests == ()
+
+
+HOST = Egress("api.example.com", 80, "HTTP")
+OUTSIDE = EgressGuard("bookinfo", deny=True, hosts=(HOST,), networks=(("10.9.0.0/16", ()),), key="namespaces.bookinfo")
+
+
+def test_a_namespace_that_denies_calls_to_the_outside_is_closed_after_what_it_leaves_open() -> None:
+    compilation = compile_routes([], "linkerd", guards=[OUTSIDE])
+    made = {reference(item): item["spec"] for item in compilation.manifests}
+    assert {name: spec["trafficPolicy"] for name, spec in made.items() if "trafficPolicy" in spec} == {
+        "EgressNetwork/bookinfo/meshup-egress-open": "Allow",
+        "EgressNetwork/bookinfo/meshup-egress": "Deny",
+    }
+    assert made["EgressNetwork/bookinfo/meshup-egress-open"]["networks"] == [{"cidr": "10.9.0.0/16"}]
+    assert list(made)[-1] == "EgressNetwork/bookinfo/meshup-egress"
+    assert dependencies(compilation.objects)[-1] == [0, 1]
+
+
+def test_a_policy_and_routes_of_one_namespace_share_its_egress_network() -> None:
+    raw = {
+        "reviews": {"namespace": "bookinfo", "egress": [{"host": "other.example.com", "port": 80, "protocol": "HTTP"}]}
+    }
+    compilation = compile_routes(routes_of(raw), "linkerd", guards=[OUTSIDE])
+    made = [reference(item) for item in compilation.manifests]
+    assert len(made) == len(set(made)) == 4
+    assert {"HTTPRoute/bookinfo/egress-api.example.com-80", "HTTPRoute/bookinfo/egress-other.example.com-80"} < set(
+        made
+    )
+    assert "EgressNetwork/bookinfo/meshup-egress" in compilation.summaries["reviews"]["objects"]

@@ -9,7 +9,7 @@ from components.diagnostics import Diagnostic, render
 from components.gateways.model import Gateway, Listener, Tls
 from components.meshes import TARGETS
 from components.traffic import Compilation, Port, Route, Service, Version, parse
-from components.traffic.model import Guard, Mtls
+from components.traffic.model import AnyGuard, Mtls
 
 PATH = "meshup:traffic"
 
@@ -63,7 +63,7 @@ def compile_routes(
     mesh: str,
     services: Iterable[Service] = (),
     mtls: Mtls = "strict",
-    guards: Sequence[Guard] = (),
+    guards: Sequence[AnyGuard] = (),
 ) -> Compilation:
     """What routes compile to, with all targets that there are."""
     return traffic.compile_routes(routes, mesh, TARGETS, services, mtls, guards=guards)
