@@ -861,6 +861,38 @@ MSH549 Key server out of reach
   The control plane fetches the keys of tokens. It is outside of the mesh, so a port that demands mutual TLS, or that
   rules close, refuses it; then every token is refused.
   Remedy: Write the keys as 'jwks', or open the port of the key server.
+MSH560 Method that no route can name
+  On Linkerd, HTTPRoutes decide who may send a request with a method, and they know the nine methods of HTTP and no
+  others.
+  Remedy: Leave the method out, or choose Istio.
+MSH561 Rules that Linkerd can't tell apart
+  Linkerd picks the one best route of a request and asks only its callers. meshup writes a route for each way in which
+  rules overlap. For this request, two of them are equally good, and their callers differ.
+  Remedy: Let the rules compare the header in the same way, or differ in the path or in another header.
+MSH562 More conditions than a route holds
+  The rules for a port overlap in so many ways, or need a path match of so many characters, that HTTPRoutes can't hold
+  them.
+  Remedy: Write fewer or simpler conditions for the port: prefixes in place of templates and single paths.
+MSH563 Prefix that dot segments pass
+  Linkerd compares paths as they are sent. `/public/../admin` begins with `/public`, and an application that resolves
+  the dots serves `/admin`.
+  Remedy: Let the application refuse such paths, or name exact paths.
+MSH564 Probe that everybody may call
+  Linkerd admits requests for the path of a probe from everybody, since it can't tell the kubelet from others. A rule
+  for the same request does not hold.
+  Remedy: Let the probe ask for a path that is nobody's business.
+MSH565 Probes are not known
+  With the first HTTPRoute at a port, Linkerd stops to admit probes by itself. meshup writes routes for the probes of
+  the pods that it knows, and of these it knows none.
+  Remedy: Name the application in `apps`, or run with a cluster on which the pods are.
+MSH566 Two Servers for the same pods
+  Linkerd takes one Server for a port of a pod, the older one. Two Services that select some of the same pods by other
+  labels would have one each.
+  Remedy: Describe only one of them, or give both the same selector.
+MSH567 Audit opens to plain callers
+  Linkerd audits a port by opening it to everybody, and counts who would be refused. Callers without mutual TLS get in
+  too, however strict the mesh is.
+  Remedy: Audit for a short time only.
 MSH580 Caller not known
   No account, workload, Service or gateway of the stack, of its rules or of the cluster has the name of the caller. A
   decision for a caller that is not there would say nothing.
