@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,13 +13,15 @@ from components.apps import bookinfo
 from components.diagnostics import CATALOGUE, Diagnostic, render
 from components.diagnostics.codes import ALIASES, AREAS
 from components.meshes import MESHES, TARGETS
+from components.security.capability import FEATURES as FEATURES_OF_SECURITY
 from components.traffic import Service, capability, compile_routes, parse
-from components.traffic.capability import FEATURES
+from components.traffic.capability import FEATURES, Feature, Refusing
 from components.traffic.manifests import match_text
 from operate import explain, reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)
+_MATRIX = re.compile(r"<!-- generated: matrix -->\n.*?<!-- end -->", re.DOTALL)
 _MESH_ONLY = re.compile(r"<!-- generated: mesh-only -->\n.*?<!-- end -->", re.DOTALL)
 _MOVED = """\
 Some faults of routes have the code now that settings have for them: an entry that appears twice in a list is MSH012
@@ -41,6 +44,9 @@ def pages(docs: Path) -> dict[Path, str]:
     found = {docs / "diagnostics.md": diagnostics_page()}
     for file in (docs / "traffic.md", *sorted((docs / "strategies").glob("*.md"))):
         found[file] = _BLOCK.sub(lambda block: _block(block[1], docs), file.read_text())
+    security = docs / "security.md"
+    table = _table(FEATURES_OF_SECURITY, [mesh.security for mesh in MESHES.values()])
+    found[security] = _MATRIX.sub(lambda _: f"<!-- generated: matrix -->\n{table}\n<!-- end -->", security.read_text())
     found |= reference.pages(docs)
     gateways = docs / "gateways.md"
     found[gateways] = _MESH_ONLY.sub(f"<!-- generated: mesh-only -->\n{mesh_only()}\n<!-- end -->", found[gateways])
@@ -66,11 +72,15 @@ def mesh_only() -> str:
 
 
 def matrix() -> str:
-    """The capability matrix as a table, and the reasons of every `no`."""
-    head = " | ".join(target.title for target in TARGETS)
-    lines = [f"| feature | {head} |", f"| --- |{' --- |' * len(TARGETS)}"]
+    """The capability matrix of routes as a table, and the reasons of every `no`."""
+    return _table(FEATURES, TARGETS)
+
+
+def _table(features: Iterable[Feature[Any]], targets: Sequence[Refusing]) -> str:
+    head = " | ".join(target.title for target in targets)
+    lines = [f"| feature | {head} |", f"| --- |{' --- |' * len(targets)}"]
     notes: dict[str, int] = {}
-    for title, reasons in capability.matrix(FEATURES, TARGETS):
+    for title, reasons in capability.matrix(features, targets):
         cells = [f"no [{notes.setdefault(why, len(notes) + 1)}]" if why else "yes" for why in reasons]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     lines.append("")

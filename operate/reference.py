@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined, core_schema
 
 from components.arguments import Arguments, Autoscaling, Resources
 from components.diagnostics.validation import section_of
+from components.security.grammar import SecurityForm
 from components.traffic.grammar import RouteForm
 from stacks.environments import ENVIRONMENTS
 from stacks.settings import FIELDS, KEYS, MAY_BE_SECRET, MODEL, PROVIDER_FLAGS, PROVIDER_KEYS, SECTIONS
@@ -130,10 +131,12 @@ def schema() -> dict[str, Any]:
     model = cast("dict[str, Any]", _without_noise(MODEL.model_json_schema(schema_generator=_Schema)))
     definitions: dict[str, Any] = model["$defs"] | {"Secret": _SECURE}
     del definitions["ClusterSettings"]
-    route = cast("dict[str, Any]", _without_noise(RouteForm.model_json_schema(schema_generator=_Schema)))
-    definitions |= route.pop("$defs") | {"Route": route}
+    for name, form in (("Route", RouteForm), ("Security", SecurityForm)):
+        made = cast("dict[str, Any]", _without_noise(form.model_json_schema(schema_generator=_Schema)))
+        definitions |= made.pop("$defs") | {name: made}
     sections = {key: model["properties"][key] for key in KEYS}
     sections["traffic"]["additionalProperties"] = {"$ref": "#/$defs/Route"}
+    sections["security"] = {"description": FIELDS["security"].description, "$ref": "#/$defs/Security"}
     for key in MAY_BE_SECRET:
         for field in definitions[SECTIONS[key].__name__]["properties"].values():
             _let_be_secret(field)
@@ -170,11 +173,7 @@ def _without_noise(value: Any) -> Any:
     fields = cast("dict[str, Any]", value)
     noise = {key for key in ("title", "default") if not isinstance(fields.get(key), str | bool | int) or key == "title"}
     # A property may be called so as well; its value is a schema.
-    return {
-        key: _without_noise(item)
-        for key, item in fields.items()
-        if key not in noise or (key == "title" and isinstance(item, dict))
-    }
+    return {key: _without_noise(item) for key, item in fields.items() if key not in noise or isinstance(item, dict)}
 
 
 def _let_be_secret(field: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ together with the keys of the stack itself. Values are never coerced: `"3"` is n
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError, create_model
@@ -135,6 +135,10 @@ class Settings(Arguments):
     traffic_overrides: dict[str, Any] = Field(default_factory=dict)
     """Fields of routes that this stack has in another way, by route: mappings merge, everything else replaces
     ([how](traffic.md#one-set-of-routes-for-several-stacks))."""
+
+    security: dict[str, Any] = Field(default_factory=dict)
+    """Who may call whom, mutual TLS, tokens, and calls to the outside ([how](security.md))."""
+    # As written: components.security.parse reads it with the Services of applications and routes.
 
     origins: Annotated[SkipJsonSchema[Origins], Field(exclude=True)] = Origins()
     """Where the fields of the routes were written."""
@@ -303,6 +307,8 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         diagnostics.append(_no_environment(raw.get("environment"), stack))
         environment = "dev"
     raw["environment"] = environment
+    if "mtls" not in raw and (mode := _mode_of(raw.get("security"))):
+        raw["mtls"] = mode
     complete = with_preset(environment, raw)
     secret = frozenset(key.removeprefix(f"{PROJECT}:") for key in config.secret if key.startswith(f"{PROJECT}:"))
     complete["secret"] = secret
@@ -335,6 +341,13 @@ def load(config: RawConfig, stack: str) -> tuple[Settings, list[Diagnostic]]:
         *check_all(settings, f"{PROJECT}:"),
     ]
     return settings, diagnostics
+
+
+def _mode_of(security: object) -> str:
+    """Return `security.mtls.mode`, which is `mtls` said in another place; "" if it is not there, or is none."""
+    mtls = cast("dict[str, object]", security).get("mtls") if isinstance(security, dict) else None
+    mode = cast("dict[str, object]", mtls).get("mode") if isinstance(mtls, dict) else None
+    return mode if isinstance(mode, str) and mode in get_args(Mtls) else ""
 
 
 def _with_default_gateway(settings: Settings) -> Settings:

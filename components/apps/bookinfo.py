@@ -13,6 +13,8 @@ import pulumi
 
 from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
+from ..security.model import Account
+from ..security.world import Call
 from ..traffic import Port, Service
 from .interface import App, AppArgs, AppSection, AppSettings
 from .workloads import Workloads, register_all, versioned_service
@@ -71,6 +73,33 @@ def manifests(args: BookinfoArgs) -> list[Manifest]:
     ]
 
 
+def calls(args: BookinfoArgs = DEFAULTS) -> list[Call]:
+    """Return its call graph.
+
+    From the sources in samples/bookinfo/src of Istio 1.30: productpage.py, LibertyRestEndpoint.java of reviews, and
+    the routes of productpage for what users call. Of reviews, v1 calls nothing; all versions have one account.
+    """
+    products = "/api/v1/products"
+    users = (
+        *("/productpage", {"prefix": "/static"}, "/", "/index.html", "/logout", "/health", "/metrics", products),
+        *({"template": f"{products}/{{*}}{part}"} for part in ("", "/reviews", "/ratings")),
+    )
+
+    def call(caller: str, service: str, note: str = "") -> Call:
+        account = Account(args.namespace, f"bookinfo-{caller}")
+        path, example = {"template": f"/{service}/{{*}}"}, f"/{service}/0"
+        return Call(account, service, args.namespace, PORT, "GET", (path,), example, note)
+
+    return [
+        Call(None, "productpage", args.namespace, PORT, "GET", users, "/productpage"),
+        Call(None, "productpage", args.namespace, PORT, "POST", ("/login",), "/login"),
+        call("productpage", "details"),
+        call("productpage", "reviews"),
+        call("productpage", "ratings", f"only for {products}/ID/ratings"),
+        call("reviews", "ratings", "not by v1"),
+    ]
+
+
 def _deployment(made: Workloads, app: str, version: str) -> Manifest:
     container = made.container(
         app,
@@ -115,6 +144,7 @@ APP = App(
     manifests,
     Bookinfo,
     entry=("productpage", PORT, "/productpage"),
+    calls=calls,
     # samples/bookinfo/networking/bookinfo-gateway.yaml
     paths=("/productpage", {"prefix": "/static"}, "/login", "/logout", {"prefix": "/api/v1/products"}),
 )

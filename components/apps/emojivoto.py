@@ -14,6 +14,8 @@ from pydantic import Field
 from ..arguments import Replicas
 from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
+from ..security.model import Account
+from ..security.world import Call
 from ..traffic import Port, Service
 from .interface import App, AppArgs, AppSection, AppSettings
 from .workloads import Workloads, register_all, versioned_service
@@ -83,6 +85,30 @@ def manifests(args: EmojivotoArgs) -> list[Manifest]:
     ]
 
 
+def calls(args: EmojivotoArgs) -> list[Call]:
+    """Return its call graph.
+
+    From the sources of emojivoto e490d57: emojivoto-web/web/web.go and cmd/vote-bot. The bot has no account of its
+    own. The front end has a method of VotingService for each of 100 emojis, so the whole service is meant.
+    """
+    pages = ("/", "/leaderboard", "/js", "/img/favicon.ico", {"prefix": "/dist"})
+    data = ("/api/list", "/api/vote", "/api/leaderboard")
+    service, vote = "emojivoto.v1", "/api/vote?choice=:doughnut:"
+
+    def call(caller: Account | None, name: str, port: int, method: str, *paths: str | dict[str, str], to: str) -> Call:
+        return Call(caller, name, args.namespace, port, method, paths, to)
+
+    web, bot = (Account(args.namespace, name) for name in ("web", "default"))
+    emojis = tuple(f"/{service}.EmojiService/{method}" for method in ("ListAll", "FindByShortcode"))
+    votes = f"/{service}.VotingService"
+    return [
+        call(None, "web-svc", WEB_PORT, "GET", *pages, *data, to="/"),
+        *([call(bot, "web-svc", WEB_PORT, "GET", *data[:2], to=vote)] if args.vote_bot else []),
+        call(web, "emoji-svc", GRPC_PORT, "POST", *emojis, to=emojis[0]),
+        call(web, "voting-svc", GRPC_PORT, "POST", {"prefix": votes}, to=f"{votes}/Results"),
+    ]
+
+
 def _deployment(
     made: Workloads, name: str, app: str, version: str, container: Mapping[str, Any], **more: Any
 ) -> Manifest:
@@ -140,5 +166,12 @@ class Emojivoto(pulumi.ComponentResource):
 
 
 APP = App(
-    "emojivoto", EmojivotoSection, EmojivotoArgs, services, manifests, Emojivoto, entry=("web-svc", WEB_PORT, "/")
+    "emojivoto",
+    EmojivotoSection,
+    EmojivotoArgs,
+    services,
+    manifests,
+    Emojivoto,
+    entry=("web-svc", WEB_PORT, "/"),
+    calls=calls,
 )

@@ -19,6 +19,7 @@ from ..diagnostics import Diagnostic
 from ..gateways.settings import Hosts
 from ..manifests import Manifest
 from ..scalars import Name, Registry, Tag
+from ..security.world import Call
 from ..traffic import Service
 
 
@@ -89,6 +90,7 @@ class AppPlan(Generic[Args]):
         objects: The objects that the component creates.
         services: Its Services, for routes.
         entry: The Service that a person opens, its port, and the path.
+        calls: The calls that it makes, and those of its users.
     """
 
     name: str
@@ -96,6 +98,7 @@ class AppPlan(Generic[Args]):
     objects: tuple[Manifest, ...]
     services: tuple[Service, ...]
     entry: tuple[str, int, str]
+    calls: tuple[Call, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -115,6 +118,7 @@ class App(Generic[Args]):
         manifests: Returns its objects: service accounts, Services, Deployments.
         component: Registers them.
         entry: The Service that a person opens, its port, and the path.
+        calls: Returns its call graph: every call that it makes, and those of its users.
         paths: What a gateway opens, as `paths` of a route has it; empty for every path.
     """
 
@@ -125,6 +129,7 @@ class App(Generic[Args]):
     manifests: Callable[[Args], Sequence[Manifest]]
     component: Callable[[str, Args, pulumi.ResourceOptions], pulumi.Resource]
     entry: tuple[str, int, str]
+    calls: Callable[[Args], Sequence[Call]]
     paths: tuple[str | Mapping[str, str], ...] = ()
 
     def plan(
@@ -133,7 +138,8 @@ class App(Generic[Args]):
         """Plan the application."""
         chosen = settings.section(self.section)
         args = chosen.extended(self.args, service_annotations=service_annotations or {})
-        return AppPlan(self.name, args, tuple(self.manifests(args)), tuple(self.services(args)), self.entry)
+        services, calls = tuple(self.services(args)), tuple(self.calls(args))
+        return AppPlan(self.name, args, tuple(self.manifests(args)), services, self.entry, calls)
 
     def register(
         self, plan: AppPlan[Args], pod_annotations: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions

@@ -66,7 +66,7 @@ _HOST = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{DNS_LABEL.pattern}(?:\.{DNS_LABEL
 _HOST_WITH_PORT = re.compile(r"(?P<host>.+):[0-9*]+")
 _DATE = re.compile(r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:T00:00:00Z)?")
 _CLAIM = re.compile(r"[!-Z\\^-~]{1,256}")
-_TEMPLATE_SHAPE = "/[^?#* ]*"
+_TEMPLATE_SHAPE = "/[^?# ]*"
 
 
 # Single values
@@ -205,7 +205,7 @@ class HeaderForm(One):
     """Any value will do."""
 
 
-class PathForm(One):
+class AccessPathForm(One):
     """How the path is compared."""
 
     exact: ExactPath | None = None
@@ -216,7 +216,7 @@ class PathForm(One):
     """Segments, of which `{*}` is any one, and `{**}` at the end whatever follows."""
 
 
-Path = Annotated[Annotated[ExactPath, TEXT] | Annotated[PathForm, MAPPING], BY_SHAPE]
+Path = Annotated[Annotated[ExactPath, TEXT] | Annotated[AccessPathForm, MAPPING], BY_SHAPE]
 Header = Annotated[Annotated[HeaderText, TEXT] | Annotated[HeaderForm, MAPPING], BY_SHAPE]
 Claims = TypeAliasType(
     "Claims",
@@ -314,7 +314,7 @@ class OperationForm(Some):
     """A gRPC service, or one of its methods, in place of methods and paths."""
 
 
-class RuleForm(Form):
+class AccessRuleForm(Form):
     """Callers, and what they may ask for."""
 
     from_: Annotated[
@@ -354,7 +354,8 @@ class RuleForm(Form):
 Rules = dict[
     ServiceName,
     Annotated[
-        Annotated[RuleForm, MAPPING] | Annotated[list[RuleForm], LIST, Field(min_length=1, max_length=MOST_RULES)],
+        Annotated[AccessRuleForm, MAPPING]
+        | Annotated[list[AccessRuleForm], LIST, Field(min_length=1, max_length=MOST_RULES)],
         BY_SHAPE,
     ],
 ]

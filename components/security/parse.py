@@ -28,13 +28,13 @@ from ..traffic.model import CLUSTER_DOMAIN, Port, Service
 from ..traffic.parse import Raw, pairs, with_raw
 from . import paths
 from .grammar import (
+    AccessPathForm,
+    AccessRuleForm,
     AuthenticationForm,
     ExceptionForm,
     JwtForm,
     NamespaceEgressForm,
     OperationForm,
-    PathForm,
-    RuleForm,
     SecurityForm,
     ServiceForm,
     SourceForm,
@@ -288,7 +288,9 @@ class _Parser:
 
     def rules(self, form: SecurityForm, raw: Raw, effect: Effect) -> Iterator[Rule]:
         """Yield the rules of `allow` or of `deny`."""
-        forms: Mapping[str, RuleForm | list[RuleForm]] = (form.allow if effect == "allow" else form.deny) or {}
+        forms: Mapping[str, AccessRuleForm | list[AccessRuleForm]] = (
+            form.allow if effect == "allow" else form.deny
+        ) or {}
         taken: dict[str, str] = {}
         for key, listed in forms.items():
             where = join(join(self.path, effect), key)
@@ -302,7 +304,7 @@ class _Parser:
                 if rule and len(self.diagnostics) == before:
                     yield rule
 
-    def rule(self, form: RuleForm, raw: Raw, effect: Effect, service: Service | None, where: str) -> Rule | None:
+    def rule(self, form: AccessRuleForm, raw: Raw, effect: Effect, service: Service | None, where: str) -> Rule | None:
         """Return a rule, or None if its Service is not known."""
         sources: list[Source] = []
         for one, _, at in with_raw(form.from_, raw.get("from"), f"{where}.from"):
@@ -539,7 +541,7 @@ def path_pattern(form: str | Mapping[str, str] | BaseModel) -> PathPattern:
     """Return the pattern of a path as it is written: a text is exact."""
     if isinstance(form, str):
         return paths.exact(form)
-    kind, text = form.one if isinstance(form, PathForm) else next(iter(cast("Mapping[str, str]", form).items()))
+    kind, text = form.one if isinstance(form, AccessPathForm) else next(iter(cast("Mapping[str, str]", form).items()))
     return {"exact": paths.exact, "prefix": paths.prefix, "template": paths.template}[kind](text)
 
 

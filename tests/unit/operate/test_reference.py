@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.diagnostics import errors, render
+from components.security.capability import FEATURES
 from components.traffic import parse
 from operate import reference
 from operate.docs import known_services
@@ -134,6 +135,25 @@ def test_short_and_long_forms_are_taken_alike(rule: dict[str, Any]) -> None:
 def test_the_schema_refuses_no_route_that_meshup_takes(raw: dict[str, Any]) -> None:
     if not parsed(raw)[1]:
         assert faults({"config": {"meshup:traffic": raw}}) == []
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
+def test_the_schema_takes_every_feature_of_security(feature: Any) -> None:
+    assert faults({"config": {"meshup:security": feature.example}}) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "where"),
+    [
+        ({"allows": {"reviews": 1}}, ""),
+        ({"namespaces": {"shop": {"default": "closed"}}}, "/namespaces/shop/default"),
+        ({"allow": {"reviews": [{"from": {"namespace": "UPPER"}}]}}, "/allow/reviews"),
+        ({"allow": {"reviews": {"from": {"everybody": True, "mesh": True}}}}, "/allow/reviews"),
+        ({"mtls": {"mode": "off"}}, "/mtls/mode"),
+    ],
+)
+def test_the_schema_refuses_what_the_grammar_of_security_refuses(raw: Any, where: str) -> None:
+    assert faults({"config": {"meshup:security": raw}}) == [f"config/meshup:security{where}"]
 
 
 def test_secrets_and_keys_of_others_are_taken() -> None:

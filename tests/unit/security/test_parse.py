@@ -17,6 +17,7 @@ from components.diagnostics import Diagnostic, errors, render
 from components.diagnostics.validation import keys_of
 from components.security.capability import FEATURES, KEYS
 from components.security.grammar import (
+    AccessRuleForm,
     AuthenticationForm,
     ExceptionForm,
     JwtForm,
@@ -24,7 +25,6 @@ from components.security.grammar import (
     NamespaceEgressForm,
     NamespaceForm,
     OperationForm,
-    RuleForm,
     SecurityForm,
     SourceForm,
 )
@@ -101,7 +101,7 @@ def test_the_example_of_a_feature_is_legal_and_uses_it(feature: Any) -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        *(SecurityForm, MtlsForm, ExceptionForm, NamespaceForm, NamespaceEgressForm, RuleForm, SourceForm),
+        *(SecurityForm, MtlsForm, ExceptionForm, NamespaceForm, NamespaceEgressForm, AccessRuleForm, SourceForm),
         *(OperationForm, AuthenticationForm, JwtForm),
     ],
 )
@@ -401,6 +401,8 @@ FAULTS: list[tuple[object, list[tuple[str, str]]]] = [
     (asked(hosts=["a.example.com:8080"]), [("MSH513", f"{FIRST}.to[0].hosts[0]")]),
     (asked(hosts=["a.*.com"]), [("MSH006", f"{FIRST}.to[0].hosts[0]")]),
     (asked(hosts=["A.example.com"]), [("MSH006", f"{FIRST}.to[0].hosts[0]")]),
+    (asked(headers=None), [("MSH001", f"{FIRST}.to[0].headers")]),
+    (asked(hosts=None, paths=None), [("MSH001", f"{FIRST}.to[0].paths"), ("MSH001", f"{FIRST}.to[0].hosts")]),
     (rule_with(claims={"scope": "read write"}), [("MSH514", f"{FIRST}.claims.scope")]),
     (rule_with(claims={"group": "*"}), [("MSH512", f"{FIRST}.claims.group")]),
     (rule_with(claims={"a[b]": "c"}), [("MSH004", f'{FIRST}.claims["a[b]"]')]),
@@ -597,7 +599,11 @@ WORDS = sorted(
         for form in (SecurityForm, MtlsForm, ExceptionForm, NamespaceForm, NamespaceEgressForm)
         for key in keys_of(form)
     }
-    | {key for form in (RuleForm, SourceForm, OperationForm, AuthenticationForm, JwtForm) for key in keys_of(form)}
+    | {
+        key
+        for form in (AccessRuleForm, SourceForm, OperationForm, AuthenticationForm, JwtForm)
+        for key in keys_of(form)
+    }
     | {"exact", "prefix", "template", "present", "reviews", "cart.shop", "keys", "kty", "host", "protocol", "selector"}
 )
 VALUES = st.one_of(

@@ -37,6 +37,23 @@ def gateway(**keys: Any) -> dict[str, Any]:
     return {"gateways": [{"name": "edge", **keys}]}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "mode", "is_set"),
+    [
+        ({}, "strict", False),
+        ({"security": {"mtls": {"mode": "permissive"}}}, "permissive", True),
+        ({"security": {"mtls": {"mode": "permissive"}}, "mtls": "strict"}, "strict", True),
+        ({"security": {"mtls": {"mode": 1}}}, "strict", False),
+        ({"security": {"mtls": []}}, "strict", False),
+        ({"security": []}, "strict", False),
+    ],
+)
+def test_the_mode_of_mutual_tls_can_be_said_under_security(chosen: dict[str, Any], mode: str, is_set: bool) -> None:
+    valid, _ = settings.load(raw(apps=[], traffic={}, **chosen), "none")
+    assert valid.mtls == mode
+    assert ("mtls" in valid.model_fields_set) is is_set
+
+
 WRONG: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "weights that sum to 99": (
         {"traffic": reviews(split={"v1": 89, "v2": 10})},

@@ -45,6 +45,8 @@ FAULTY: list[tuple[object, set[tuple[str, str]]]] = [
     ([], {("MSH001", "")}),
     ({"reviews": None}, {("MSH001", "reviews")}),
     ({"reviews": {}}, {("MSH003", "reviews")}),
+    (rule(match={"headers": None}), {("MSH001", "reviews.rules[0].match.headers")}),
+    (rule(retries={"conditions": None}), {("MSH001", "reviews.rules[0].retries.conditions")}),
     ({"reviews": {"split": {}}}, {("MSH112", "reviews.split")}),
     ({"reviews": {"split": {"v1": 90, "v2": 9}}}, {("MSH110", "reviews.split")}),
     ({"reviews": {"split": {"v1": 101, "v2": -1}}}, {("MSH111", "reviews.split.v1"), ("MSH111", "reviews.split.v2")}),
