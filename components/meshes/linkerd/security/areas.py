@@ -95,6 +95,12 @@ class Area:
                 return None
         return Area(self.method or other.method, path, tuple(sorted(headers.items())), inner_host)
 
+    @property
+    def text(self) -> str:
+        """All conditions, for names that stay the same."""
+        headers = [f"{name} {condition.kind} {condition.value}" for name, condition in self.headers]
+        return "; ".join((self.method, self.path.text, self.host, *headers))
+
     def example(self) -> str:
         """A request of the area, for people."""
         path = "/" + "/".join("x" if part is None else part for part in self.path.segments)

@@ -109,6 +109,8 @@ class _Decision:
             reason = f"Port {port} of {workload.name} bypasses the sidecar."
         elif _in_networks(self.request.address, [{"cidr": "127.0.0.0/8"}, {"cidr": "::1/128"}]):
             reason = "Calls from the pod itself are always admitted."
+        elif self.request.probe and any(one.kind == "tcp" and one.port == port for one in workload.probes):
+            reason = "The proxy takes the connection of a TCP probe, before any policy decides."
         if reason:
             return Verdict(True, reason=reason)
         servers = _oldest_first(one for one in self._of("Server", workload.namespace) if _selects(one, workload, port))
@@ -244,19 +246,11 @@ class _Decision:
         return [] if conflict else _oldest_first(one for one in attached if _is_read(one))
 
     def _is_probe(self, workload: Workload) -> bool:
-        """Return True for what Linkerd takes for an HTTP probe, whoever sends it; and for a probe by TCP.
-
-        The proxy takes the connection of a TCP probe before any policy decides.
-        """
-        request, port = self.request, self.request.port.container
-        for probe in workload.probes:
-            if probe.port != port:
-                continue
-            if probe.kind == "tcp" and request.probe and not request.http:
-                return True
-            if probe.kind == "http" and request.http and (request.verb, request.path) == ("GET", probe.path or "/"):
-                return True
-        return False
+        """Return True for what Linkerd takes for an HTTP probe, whoever sends it."""
+        asked = (self.request.port.container, self.request.verb, self.request.path)
+        return self.request.http and any(
+            one.kind == "http" and (one.port, "GET", one.path or "/") == asked for one in workload.probes
+        )
 
     def _decide(self, admissions: Iterable[_Admission], decides: str, rule: str) -> Verdict:
         listed = [*admissions]

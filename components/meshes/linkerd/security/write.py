@@ -268,7 +268,8 @@ class _Port:
             rules = [rule for areas, rule in parts if areas in covering]
             own = _keys(rules) or list(keys)
             grants = self._grants(rules) or [PROBES]
-            suffix = digest((host, sorted(map(repr, covering)))) if host or covering else "probes"
+            content = [host, *sorted("\n".join(area.text for area in areas) for areas in covering)]
+            suffix = digest(content) if host or covering else "probes"
             name = f"{self.server.name}-{suffix}"
             # With the first route Linkerd stops to admit probes by itself.
             phase = OPEN if rules else CLOSED
