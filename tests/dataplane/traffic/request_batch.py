@@ -1,11 +1,15 @@
 """Many different requests from inside a pod, through its sidecar, or from outside, and the answers in full.
 
+Each may go to a place of its own, from an address of its own, under an identity of its own: the client then makes the
+connection that a sidecar would.
+
 `devcluster.load` repeats one request and counts; here each request is its own, and so is its answer. `send` is for
 tests; it runs this module in another network namespace.
 """
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +32,21 @@ class Sent:
         method: HTTP method.
         headers: Further headers, in this order; a name may stand twice. Values are sent in UTF-8; a lone surrogate from
             U+DC80 on stands for a byte that is none (PEP 383).
+        address: Where it is sent, if not where all of a batch are.
+        port: The port of that address.
+        source: The address that it comes from, if not any.
+        certificate: File with the certificate and key, PEM, that it is sent by TLS with; "" for plain text. The
+            server's certificate is not checked.
     """
 
     host: str
     target: str = "/"
     method: str = "GET"
     headers: Pairs = ()
+    address: str = ""
+    port: int = 0
+    source: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,11 +57,13 @@ class Answer:
         status: HTTP status; 0 for no answer at all.
         headers: Response headers, names in lower case.
         body: What the workload said of itself and of the request; empty if Envoy answered.
+        text: What Envoy answered.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    text: str = ""
 
     @property
     def version(self) -> str:
@@ -95,9 +110,31 @@ def send(
     return [Answer(**answer) for answer in json.loads(done.stdout)]
 
 
+class _TlsConnection(http.client.HTTPConnection):
+    """TLS as a sidecar speaks it: the protocol that Istio's proxies offer each other (pilot/pkg/networking/util, ALPN),
+    and no look at the server's certificate.
+    """
+
+    def __init__(self, certificate: str, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+        self.context.load_cert_chain(certificate)
+        self.context.set_alpn_protocols(["istio"])
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self.context.wrap_socket(self.sock)
+
+
 class _Connection:
-    def __init__(self, address: str, port: int, timeout: float) -> None:
-        self.http = http.client.HTTPConnection(address, port, timeout=timeout)
+    def __init__(self, address: str, port: int, source: str, certificate: str, timeout: float) -> None:
+        more: dict[str, Any] = {"timeout": timeout, "source_address": (source, 0) if source else None}
+        if certificate:
+            self.http = _TlsConnection(certificate, address, port, **more)
+        else:
+            self.http = http.client.HTTPConnection(address, port, **more)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         for last in (False, True):
@@ -108,7 +145,7 @@ class _Connection:
                 self.http.close()
                 if last:
                     break
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 self.http.close()
                 break
         return {"status": 0}
@@ -123,22 +160,29 @@ class _Connection:
         try:
             body = json.loads(content)
         except ValueError:
-            body = {}
+            body, text = {}, content.decode(errors="replace")
+        else:
+            text = ""
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return {"status": response.status, "headers": headers, "body": body}
+        return {"status": response.status, "headers": headers, "body": body, "text": text}
 
 
 def main() -> None:
     """Send what standard input holds and print the answers."""
     work = json.load(sys.stdin)
     count: int = work["connections"]
-    connections = [_Connection(work["address"], work["port"], work["timeout"]) for _ in range(count)]
     requests: list[Any] = work["requests"]
     answers: list[Any] = [None] * len(requests)
 
     def share(number: int) -> None:
+        connections: dict[tuple[Any, ...], _Connection] = {}
         for position in range(number, len(requests), count):
-            answers[position] = connections[number].ask(requests[position])
+            request = requests[position]
+            place = (request["address"], request["port"]) if request["address"] else (work["address"], work["port"])
+            key = (*place, request["source"], request["certificate"])
+            if key not in connections:
+                connections[key] = _Connection(*key, work["timeout"])
+            answers[position] = connections[key].ask(request)
 
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(share, range(count)))
