@@ -308,7 +308,7 @@ FEATURES: tuple[Feature[Policy], ...] = (
         "network-policy",
         "NetworkPolicies for the same rules",
         _namespace(lambda one: one.network_policy, "networkPolicy"),
-        _of_namespace(networkPolicy=True),
+        _of_namespace(default="deny", networkPolicy=True),
     ),
 )
 """All features. A part of a policy may ask for several: an account of another trust domain, at addresses, for two."""

@@ -213,14 +213,16 @@ def host_matches(pattern: str, host: str) -> bool:
 
 
 def header_matches(name: str, condition: TextMatch, headers: Pairs) -> bool:
-    """Return True if a header meets a condition. One that is sent twice is one with both values (RFC 9110, 5.3)."""
+    """Return True if a header meets a condition: of one that is sent several times, any of its values.
+
+    Envoy does so from 1.37.1 (CVE-2026-26308; seen with Istio 1.30.3); before, it joined them.
+    """
     values = [value for other, value in headers if other == name]
-    if not values:
-        return False
-    value = ",".join(values)
+    if condition.kind == "present":
+        return bool(values)
     if condition.kind == "exact":
-        return value == condition.value
-    return condition.kind == "present" or value.startswith(condition.value)
+        return condition.value in values
+    return any(value.startswith(condition.value) for value in values)
 
 
 def network_has(network: Network, address: str) -> bool:

@@ -14,6 +14,7 @@ What it means, on every mesh:
   required issuers with the required claims. Without such a rule it is one for everybody with the token, but not in a
   namespace that denies by default: tokens open nothing there. A token that is not valid is refused whatever rules say.
 - A namespace that audits enforces no rule, neither of `allow` nor of `deny`: all of them are only counted.
+- A caller of another trust domain is one whose certificate the mesh trusts; whether it trusts any, no policy says.
 - Ports are those of the pods: rules of two ports of a Service that lead to one port of the pods are rules of that one.
 """
 
@@ -108,7 +109,7 @@ class Operation:
         port: The port of the Service; None for each of its ports.
         methods: Methods in upper case; empty for every one.
         paths: The path without the query; empty for every one.
-        headers: Name in lower case -> comparison (`exact`, `prefix`, `present`).
+        headers: Name in lower case -> comparison (`exact`, `prefix`, `present`), which any of its values meets.
         hosts: Hosts in lower case without a port, `*.` in front for all below; empty for every one.
         grpc: Whether it was written as a gRPC service or method; method and path are filled in.
         where: Path in the configuration.
