@@ -861,6 +861,32 @@ MSH549 Key server out of reach
   The control plane fetches the keys of tokens. It is outside of the mesh, so a port that demands mutual TLS, or that
   rules close, refuses it; then every token is refused.
   Remedy: Write the keys as 'jwks', or open the port of the key server.
+MSH550 Token where there are connections
+  Istio reads the ports of the Service as TCP, where no request brings a token: nobody would be let in.
+  Remedy: Declare the port as HTTP by its appProtocol or name, or take out 'require'.
+MSH551 More is denied than is written
+  Istio reads tokens on all ports of the pods of a Service. On a port that declares no protocol, it ignores the
+  conditions of a rule that denies for whatever it does not recognize as HTTP.
+  Remedy: Declare the port as HTTP by its appProtocol or name, or run what has other rules in other pods.
+MSH552 Read otherwise by Istio
+  Istio gives a character of the value another meaning, or never sees such a value.
+  Remedy: Write a value without that character.
+MSH553 Denial that callers get past
+  Istio can't compare the value exactly, and what it misses would be let in.
+  Remedy: Deny a whole prefix, or allow what is meant instead: what no rule allows is denied.
+MSH554 Two Sidecars for a namespace
+  Istio takes one Sidecar object for all pods of a namespace, and does not say which of two.
+  Remedy: Remove 'egressHosts' of the namespace from meshup:namespaces, or its 'egress' from meshup:security.
+MSH555 Host that Istio does not open alone
+  A host outside of the cluster is opened for a namespace by one ServiceEntry. One for TCP takes every connection on its
+  port.
+  Remedy: Write the host in one place only, and its protocol as HTTP or HTTPS where it is one of them.
+MSH556 More rules than an object has
+  An AuthorizationPolicy has at most 512 rules, and a rule at most 512 sources.
+  Remedy: Join rules: several callers, methods and paths in one; a namespace in place of its accounts.
+MSH557 Two modes of mutual TLS for the same pods
+  Istio takes the oldest PeerAuthentication that selects a pod, and ignores the others.
+  Remedy: Write the exceptions for one Service, or give the pods labels that tell them apart.
 MSH560 Method that no route can name
   On Linkerd, HTTPRoutes decide who may send a request with a method, and they know the nine methods of HTTP and no
   others.

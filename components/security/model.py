@@ -224,6 +224,13 @@ class MtlsException:
     reason: str = ""
     where: str = ""
 
+    def is_about(self, service: Service) -> bool:
+        """Return True if all pods of a Service have the mode: another Service may select the same pods."""
+        if self.service is None or self.namespace != service.namespace:
+            return self.namespace == service.namespace
+        shared = self.service.selector and set(self.service.selector) <= set(service.selector)
+        return bool(shared) or self.service.host == service.host
+
 
 @dataclass(frozen=True, slots=True)
 class EgressHost:
@@ -335,7 +342,7 @@ class Policy:
         found: Mode = self.mode
         best = 0
         for one in self.exceptions:
-            if one.namespace != service.namespace or (one.service and one.service.host != service.host):
+            if not one.is_about(service):
                 continue
             if one.port is not None and (port is None or one.port.container != port.container):
                 continue

@@ -136,6 +136,8 @@ class World:
         webhooks: What the API server calls in the cluster; empty without a cluster.
         readings: How the mesh reads what arrives at the ports of Services; a port may be missing.
         target_names: The ports of Services whose targetPort is a name, and that name.
+        scoped: Namespaces whose proxies know only what meshup:namespaces lists (Istio's Sidecar).
+        routed_hosts: Hosts outside of the cluster that routes open: namespace and host.
         trust_domain: Trust domain of the mesh.
         control_plane: Namespace of the mesh's control plane.
     """
@@ -148,6 +150,8 @@ class World:
     webhooks: tuple[Webhook, ...] = ()
     readings: Mapping[ServicePort, PortReading] = field(default_factory=dict[ServicePort, PortReading])
     target_names: Mapping[ServicePort, str] = field(default_factory=dict[ServicePort, str])
+    scoped: frozenset[str] = frozenset()
+    routed_hosts: frozenset[tuple[str, str]] = frozenset()
     trust_domain: str = "cluster.local"
     control_plane: str = ""
 

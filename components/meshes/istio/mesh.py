@@ -15,7 +15,6 @@ from ...namespace import namespace_metadata
 from ...security.model import Account
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
-from ...traffic.checks import HTTP_PREFIXES, OPAQUE_PREFIXES
 from ...traffic.model import Api
 from ...traffic.proxies import PortReading
 from ..adoption import Adopted, HelmRecord
@@ -50,15 +49,11 @@ from .membership import (
     sidecar,
 )
 from .mutual_tls import peer_authentication
+from .protocols import read_port
 from .security import ISTIO_SECURITY
 from .settings import IstioArgs, IstioSettings
 from .versions import GATEWAY_API, VERSIONS
 from .virtual_service import VIRTUAL_SERVICE
-
-_STANDARD_PROTOCOLS = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "https"}
-"""What Istio reads in values of appProtocol that Kubernetes reserves."""
-_SERVER_FIRST = (25, 53, 3306, 27017)
-"""Ports that Istio takes for TCP unless name or appProtocol say otherwise (istio.io, Protocol Selection)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,22 +182,9 @@ class IstioMesh(Mesh[IstioPlan]):
         return planned, []
 
     def read_port(self, plan: IstioPlan, port: Mapping[str, Any], annotations: Mapping[str, str]) -> PortReading:
-        """Select the protocol as Istio 1.30 does (pkg/config/kube/conversion.go): by appProtocol, else by the name."""
+        """Select the protocol as Istio does, see `Mesh`."""
         del plan, annotations
-        if port.get("protocol", "TCP") != "TCP":
-            return PortReading("connections", f"its protocol is {port['protocol']}")
-        declared = str(port.get("appProtocol") or "")
-        text = declared or str(port.get("name") or "")
-        where = f"its appProtocol is {declared}" if declared else f"its name is {text}" if text else "it has no name"
-        word = _STANDARD_PROTOCOLS.get(declared, text).lower()
-        word = "grpc-web" if word.startswith("grpc-web") else word.partition("-")[0]
-        if word in HTTP_PREFIXES:
-            return PortReading("requests", where)
-        if word in OPAQUE_PREFIXES:
-            return PortReading("connections", where)
-        if port["port"] in _SERVER_FIRST:
-            return PortReading("connections", f"Istio takes port {port['port']} for TCP, and {where}")
-        return PortReading("detected", f"{where}, which names no protocol" if text else f"{where} and no appProtocol")
+        return read_port(port)
 
     def _existing(self, request: MeshRequest) -> tuple[IstioPlan, list[Diagnostic]]:
         """Plan with an Istio that somebody else has installed. Without a cluster, with the configuration alone."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from ....diagnostics import Diagnostic
 from ....manifests import Manifest
 from ....security.model import Mode, Policy
 from ....security.plane import AccessRequest, Guarded, SecurityPlane, Verdict
 from ....security.world import World
+from .authentication import peer_authentications, request_authentications
+from .authorization import authorization_policies
+from .checks import check
+from .egress import egress_objects
+from .evaluate import verdict
+from .naming import SECURITY_API
 
-_REFUSALS: dict[str, str] = {}
+_REFUSALS = {
+    "egress-networks": "A ServiceEntry opens single ports: none opens every port of a network.",
+}
 _MESH_PORTS = {15020: "probes and metrics", 15021: "readiness", 15090: "metrics"}
 
 
@@ -19,15 +28,29 @@ class IstioSecurity(SecurityPlane):
     name = "istio"
     title = "Istio"
     refusals = _REFUSALS
+    kinds = tuple(
+        (SECURITY_API, kind) for kind in ("PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy")
+    )
     mesh_ports = _MESH_PORTS
+    has_agent = True
+
+    def check(self, policy: Policy, world: World) -> Iterable[Diagnostic]:
+        """Check what Istio reads otherwise than the policy means it, see `SecurityPlane`."""
+        return check(policy, world)
 
     def write(self, policy: Policy, world: World) -> Guarded:
         """Write the objects of a policy, see `SecurityPlane`."""
-        raise NotImplementedError
+        objects = [
+            *peer_authentications(policy),
+            *request_authentications(policy),
+            *authorization_policies(policy, world),
+            *egress_objects(policy),
+        ]
+        return Guarded(tuple(sorted(objects, key=lambda item: item.phase)))
 
     def verdict(self, objects: Sequence[Manifest], world: World, request: AccessRequest, mode: Mode) -> Verdict:
         """Decide a request, see `SecurityPlane`."""
-        raise NotImplementedError
+        return verdict(objects, world, request, mode)
 
 
 ISTIO_SECURITY = IstioSecurity()
