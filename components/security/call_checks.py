@@ -17,7 +17,8 @@ from ..traffic.overlap import path_of
 from .coverage import EVERYTHING, Part, may_meet, part_covers, parts
 from .evaluate import Decision, decide, operation_takes, smallest_rule
 from .model import Account, Operation, Rule, Source
-from .paths import PathPattern, exact, prefix, template
+from .parse import path_pattern
+from .paths import PathPattern, exact, prefix
 from .plane import AccessRequest
 from .view import SECTION, View, rule_where, source_where
 from .world import Call
@@ -94,9 +95,9 @@ def _check_call(view: View, call: Call, caller: _Caller, asked: Iterable[AccessR
 
 def _denied(view: View, call: Call, caller: _Caller, request: AccessRequest, decision: Decision) -> Diagnostic:
     counted = decision.allowed
-    note = f" It calls {call.note}." if call.note else ""
+    note = f" ({call.note})" if call.note else ""
     verb = "would be denied if that were enforced" if counted else "is denied"
-    message = f"{_call_text(caller, request)} {verb}: {decision.reason}{note}"
+    message = f"{_call_text(caller, request)}{note} {verb}: {decision.reason}"
     remedy = "Narrow that rule, if the application is to work."
     if decision.by in ("closed", "audit"):
         opening = _opening(view, request, call.paths if request.http else ())
@@ -145,16 +146,8 @@ def _witnesses(call: Call) -> list[str]:
     """Return paths that stand for all that a call asks for."""
     if not call.method:
         return ["/"]
-    found = [witness for path in call.paths for witness in _samples(pattern_of(path))]
-    return list(dict.fromkeys(found)) or [call.example.partition("?")[0]]
-
-
-def pattern_of(path: str | Mapping[str, str]) -> PathPattern:
-    """Return the pattern of a path as `paths` of a rule has it."""
-    if isinstance(path, str):
-        return exact(path)
-    ((kind, text),) = path.items()
-    return {"exact": exact, "prefix": prefix, "template": template}[kind](text)
+    found = [witness for path in call.paths for witness in _samples(path_pattern(path))]
+    return list(dict.fromkeys([call.example.partition("?")[0], *found]))
 
 
 def _samples(pattern: PathPattern) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ..diagnostics import Diagnostic
+from ..diagnostics.report import Severity
 from ..traffic.model import Port, Service
 from .coverage import parts
 from .evaluate import decide, operation_takes
@@ -159,7 +160,8 @@ def _check_scraping(view: View) -> Iterator[Diagnostic]:
         ]
         for service, port in guards:
             if not _is_open_to_prometheus(view, service, port, path):
-                yield _closed_metrics(view, service, port, f"GET {path} of {workload.kind} {workload.name}")
+                what = f"GET {path} of {workload.kind} {workload.name}"
+                yield _closed_metrics(view, service, port, what, "warning")
         if not guards and _is_strict(view, workload, number):
             message = (
                 f"Port {number} of {workload.kind} {workload.name}, which Prometheus is told to scrape, demands mutual "
@@ -174,16 +176,16 @@ def _check_metrics_ports(view: View, service: Service) -> Iterator[Diagnostic]:
     for port in service.ports if view.closes(service) else ():
         is_metrics = any(part in _METRICS_PORTS for part in port.name.split("-")) and port.container not in scraped
         if is_metrics and not _is_open_to_prometheus(view, service, port, _METRICS_PATH):
-            yield _closed_metrics(view, service, port, f"The port '{port.name}'")
+            yield _closed_metrics(view, service, port, f"The port '{port.name}'", "info")
 
 
-def _closed_metrics(view: View, service: Service, port: Port, what: str) -> Diagnostic:
+def _closed_metrics(view: View, service: Service, port: Port, what: str, severity: Severity) -> Diagnostic:
     message = f"{what} is closed to Prometheus: no rule of {service.name} opens port {port.number} for it."
     remedy = (
         f"Write a rule for {service.name} with the account of Prometheus, port {port.number} and the path of the "
         "metrics, if they are needed."
     )
-    return Diagnostic("MSH544", _where(view, service), port.number, message, remedy=remedy, severity="warning")
+    return Diagnostic("MSH544", _where(view, service), port.number, message, remedy=remedy, severity=severity)
 
 
 def _check_webhooks(view: View) -> Iterator[Diagnostic]:
