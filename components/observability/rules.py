@@ -19,57 +19,17 @@ routes declare a backend, so that nothing is joined at run time.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
 from ..traffic.model import Backend
 from ..traffic.targets import Planned
+from .promql import RecordingRule, RuleGroup, selector
 from .source import MetricsSource, Window
 
 WINDOWS: tuple[Window, ...] = ("1m", "5m")
-INTERVAL = "15s"
-"""How often rules are evaluated: as often as the proxies are scraped."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingRule:
-    """A recording rule of Prometheus.
-
-    Attributes:
-        record: The name of the series.
-        expr: The expression.
-        labels: Labels that every series of it has.
-    """
-
-    record: str
-    expr: str
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
-        labels = {"labels": dict(sorted(self.labels.items()))} if self.labels else {}
-        return {"record": self.record, "expr": self.expr, **labels}
-
-
-@dataclass(frozen=True, slots=True)
-class RuleGroup:
-    """A group of rules, evaluated one after the other.
-
-    Attributes:
-        name: Unique name.
-        rules: The rules.
-    """
-
-    name: str
-    rules: tuple[RecordingRule, ...]
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as Prometheus reads it."""
-        return {"name": self.name, "interval": INTERVAL, "rules": [rule.plain() for rule in self.rules]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +165,3 @@ def _splits(measured: Sequence[MeasuredBackend], mesh: str) -> Iterator[Recordin
     total = "sum by (mesh, namespace, service, rule) (meshup:split:requests:rate1m)"
     on = "on (mesh, namespace, service, rule) group_left ()"
     yield RecordingRule("meshup:split:share", f"meshup:split:requests:rate1m / {on} ({total} > 0)")
-
-
-def selector(labels: Mapping[str, str]) -> str:
-    """Return a selector of exact label values, quoted as PromQL reads them."""
-    parts = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sorted(labels.items())]
-    return "{" + ", ".join(parts) + "}"

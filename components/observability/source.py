@@ -10,11 +10,12 @@ are counted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ..traffic.model import Destination
 from ..traffic.targets import Planned
+from .promql import AlertingRule
 
 Window = Literal["1m", "5m"]
 BOUNDS = (25, 50, 100, 250, 500, 1000, 10_000)
@@ -47,6 +48,15 @@ class MetricsSource(ABC):
         """Return the buckets per second of the durations in milliseconds, by namespace, service, version and le."""
 
     @abstractmethod
+    def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
+        """Return the alerts on the mesh itself: control plane, certificates, proxies, policies.
+
+        Args:
+            version: The version that control plane and proxies are to have.
+            namespaces: The namespaces in the mesh.
+        """
+
+    @abstractmethod
     def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
         """Return the labels of `requests` that count what a route sends to a destination; None if none tells it apart.
 
@@ -54,10 +64,3 @@ class MetricsSource(ABC):
             planned: The route as it was compiled.
             destination: The version, or the Service.
         """
-
-
-def relabelled(expression: str, *renamings: tuple[str, str, str, str]) -> str:
-    """Return an expression whose series get labels from others: (label, text, from label, pattern) each."""
-    for label, text, source, pattern in renamings:
-        expression = f'label_replace({expression}, "{label}", "{text}", "{source}", "{pattern}")'
-    return expression

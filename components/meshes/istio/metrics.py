@@ -5,9 +5,11 @@ Source of the series and labels: observability.md, sections 3, 4 and 6.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
-from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Window, relabelled
+from ...observability.promql import AlertingRule, relabelled, without_sidecar
+from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Window
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
@@ -53,6 +55,10 @@ class IstioMetrics(MetricsSource):
         counted = relabelled(f"sum by ({by}) (rate({series}[{window}]))", *_DESTINATION, _WHOLE)
         return f"sum by (namespace, service, version, le) ({counted})"
 
+    def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
+        """Return the alerts on Istio itself, see `MetricsSource`."""
+        return tuple(_alerts(version, namespaces))
+
     def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
         """Return the labels of a destination: the version is the label `version` of its pods."""
         service = destination.service
@@ -86,6 +92,29 @@ class EnvoyMetrics(MetricsSource):
         counted = relabelled(f"sum by (cluster_name, le) (rate({series}[{window}]))", *_CLUSTER, _WHOLE)
         return f"sum by (namespace, service, version, le) ({counted})"
 
+    def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
+        """Return the alerts on Istio itself, and on what Envoy does for a Service, see `MetricsSource`."""
+        ejected = 'sum by (cluster_name) (envoy_cluster_outlier_detection_ejections_active{cluster_name=~"outbound.*"})'
+        retried = 'sum by (cluster_name) (rate(envoy_cluster_upstream_rq_retry{cluster_name=~"outbound.*"}[5m]))'
+        sent = 'sum by (cluster_name) (rate(envoy_cluster_upstream_rq_total{cluster_name=~"outbound.*"}[5m]))'
+        return (
+            *_alerts(version, namespaces),
+            AlertingRule(
+                "MeshupEndpointsEjected",
+                f"{ejected} > 0",
+                {"severity": "ticket"},
+                "The circuit breaker has taken {{ $value }} endpoints out of {{ $labels.cluster_name }}.",
+                "5m",
+            ),
+            AlertingRule(
+                "MeshupRetryStorm",
+                f"{retried} / ({sent} > 1) > 0.2",
+                {"severity": "ticket"},
+                "{{ $value | humanizePercentage }} of the requests to {{ $labels.cluster_name }} are retries.",
+                "5m",
+            ),
+        )
+
     def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
         """Return the labels of a destination: the version is the subset."""
         service = destination.service
@@ -93,6 +122,99 @@ class EnvoyMetrics(MetricsSource):
             return {"namespace": service.namespace, "service": version_service_name(destination), "version": ""}
         version = destination.version.name if destination.version else ""
         return {"namespace": service.namespace, "service": service.name, "version": version}
+
+
+_HOUR = 3600
+_DAY = 24 * _HOUR
+
+
+def _alerts(version: str, namespaces: Sequence[str]) -> Iterator[AlertingRule]:
+    """Yield the alerts on Istio's control plane, certificates and proxies.
+
+    The metrics are those of istiod, port 15014, and of the agent, port 15020 (observability.md, section 3, Istio 1.30).
+    """
+    exact = re.escape(version).replace("\\", "\\\\")
+    slow = "histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket[5m])))"
+    denied = 'envoy_http_rbac{authz_enforce_result="denied"}'
+    yield AlertingRule(
+        "MeshupControlPlaneDown",
+        "absent(pilot_info)",
+        {"severity": "page"},
+        "Prometheus sees no istiod: new pods get no sidecar, and no change reaches a proxy.",
+        "5m",
+    )
+    yield AlertingRule(
+        "MeshupConfigurationRejected",
+        "sum by (type) (increase(pilot_total_xds_rejects[10m])) > 0",
+        {"severity": "page"},
+        "Proxies refuse configuration of the type {{ $labels.type }}: they go on with what they had.",
+        "5m",
+    )
+    yield AlertingRule(
+        "MeshupConfigurationConflict",
+        "max(pilot_vservice_dup_domain) > 0",
+        {"severity": "ticket"},
+        "{{ $value }} hosts are in more than one VirtualService, and one of them is ignored.",
+        "5m",
+    )
+    yield AlertingRule(
+        "MeshupPushFails",
+        'sum by (type) (increase(pilot_xds_pushes{type=~".*_senderr"}[10m])) > 0',
+        {"severity": "ticket"},
+        "istiod can't send configuration to proxies: {{ $labels.type }}.",
+        "5m",
+    )
+    yield AlertingRule(
+        "MeshupPushSlow",
+        f"{slow} > 30",
+        {"severity": "ticket"},
+        "A change takes {{ $value | humanizeDuration }} until the proxies have it.",
+        "10m",
+    )
+    yield AlertingRule(
+        "MeshupInjectionFails",
+        "increase(sidecar_injection_failure_total[10m]) > 0",
+        {"severity": "page"},
+        "istiod could not add a sidecar to a pod.",
+    )
+    yield AlertingRule(
+        "MeshupCertificateExpires",
+        f"istio_agent_cert_expiry_seconds < {6 * _HOUR}",
+        {"severity": "page"},
+        "The certificate of {{ $labels.namespace }}/{{ $labels.pod }} ends in {{ $value | humanizeDuration }} and was "
+        "not renewed.",
+        "10m",
+    )
+    yield AlertingRule(
+        "MeshupIssuerExpires",
+        f"min(citadel_server_cert_chain_expiry_seconds) < {60 * _DAY}",
+        {"severity": "ticket"},
+        "The certificate that signs all others ends in {{ $value | humanizeDuration }}.",
+        "1h",
+    )
+    yield AlertingRule(
+        "MeshupTrustAnchorExpires",
+        f"min(citadel_server_root_cert_expiry_seconds) < {60 * _DAY}",
+        {"severity": "ticket"},
+        "The trust anchor ends in {{ $value | humanizeDuration }}: with it, all mutual TLS.",
+        "1h",
+    )
+    yield AlertingRule(
+        "MeshupOldProxies",
+        f'sum by (version) (pilot_xds{{version!~"{exact}(-.*)?"}}) > 0',
+        {"severity": "ticket"},
+        f"{{{{ $value }}}} proxies have the version {{{{ $labels.version }}}} in place of {version}.",
+        "1d",
+    )
+    yield AlertingRule(
+        "MeshupDenialsRise",
+        f"sum by (namespace) (rate({denied}[5m])) > 3 * sum by (namespace) (rate({denied}[1h] offset 5m)) + 1",
+        {"severity": "ticket"},
+        "Policies in {{ $labels.namespace }} deny {{ $value | humanize }} requests a second, far more than in the hour "
+        "before.",
+        "5m",
+    )
+    yield from without_sidecar(namespaces, "istio-proxy")
 
 
 _DESTINATION = (

@@ -10,6 +10,7 @@ from components.apps.bookinfo import services
 from components.meshes import TARGETS
 from components.meshes.istio.metrics import ENVOY_METRICS, ISTIO_METRICS
 from components.meshes.linkerd.metrics import LINKERD_METRICS
+from components.observability.promql import RecordingRule
 from components.observability.rules import backends, recording
 from components.observability.source import MetricsSource
 from components.traffic import Compilation, compile_routes, parse
@@ -193,7 +194,7 @@ def test_durations_have_the_common_bounds_however_the_bounds_are_spelt(
 
 def test_without_requests_there_is_no_share_and_no_success() -> None:
     groups, _ = recording(compiled(SPLIT, "istio", "istio").planned, ISTIO_METRICS, "istio")
-    rules = {rule.record: rule.expr for group in groups for rule in group.rules}
+    rules = {rule.record: rule.expr for group in groups for rule in group.rules if isinstance(rule, RecordingRule)}
     assert "> 0)" in rules["meshup:split:share"]
     assert "> 0)" in rules["meshup:success:ratio5m"]
 
