@@ -6,10 +6,10 @@ Every answer is safe: `covers` says True only if it is so, `may_meet` says False
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..traffic.model import TextMatch
+from ..traffic.model import Port, TextMatch
 from .evaluate import host_matches
 from .model import Identity, Network, Operation, Rule, Source
 
@@ -39,7 +39,7 @@ def part_covers(outer: Part, inner: Part, trust_domain: str) -> bool:
     return (
         set(outer.rule.claims) <= set(inner.rule.claims)
         and source_covers(outer.source, inner.source, trust_domain)
-        and operation_covers(outer.operation, inner.operation)
+        and operation_covers(outer.operation, inner.operation, inner.rule.service.ports)
     )
 
 
@@ -66,9 +66,16 @@ def identity_covers(outer: Identity, inner: Identity, trust_domain: str) -> bool
     return outer.namespace == inner.namespace and outer.account in ("", inner.account)
 
 
-def operation_covers(outer: Operation, inner: Operation) -> bool:
-    """Return True if an operation takes all that another one takes."""
-    if outer.port and not (inner.port and outer.port.container == inner.port.container):
+def operation_covers(outer: Operation, inner: Operation, ports: Sequence[Port] = ()) -> bool:
+    """Return True if an operation takes all that another one takes.
+
+    Args:
+        outer: The operation.
+        inner: The other one.
+        ports: The ports of the Service, for an operation that names none.
+    """
+    asked = (inner.port,) if inner.port else ports
+    if outer.port and not (asked and all(port.container == outer.port.container for port in asked)):
         return False
     return (
         (not outer.methods or (bool(inner.methods) and set(inner.methods) <= set(outer.methods)))

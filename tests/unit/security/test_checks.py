@@ -289,6 +289,7 @@ def test_rules_for_different_callers_are_not_found(one: Source, other: Source) -
     ("wide", "narrow"),
     [
         (Operation(), Operation(HTTP)),
+        (Operation(HTTP), Operation(methods=("GET",))),
         (Operation(methods=("GET", "POST")), Operation(methods=("GET",))),
         (Operation(paths=(prefix("/a"),)), Operation(paths=(exact("/a/b"),))),
         (Operation(hosts=("*.example",)), Operation(hosts=("a.example", "*.b.example"))),

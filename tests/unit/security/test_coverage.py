@@ -78,7 +78,7 @@ def test_what_a_part_of_a_rule_takes_is_taken_by_each_part_that_covers_it(
 ) -> None:
     rules = [Rule(key, "allow", SERVICE, (source,)) for key, source in (("outer", outer), ("inner", inner))]
     covered = part_covers(Part(rules[0], outer, wide), Part(rules[1], inner, narrow), WORLD.trust_domain)
-    assert covered == (source_covers(outer, inner, WORLD.trust_domain) and operation_covers(wide, narrow))
+    assert covered == (source_covers(outer, inner, WORLD.trust_domain) and operation_covers(wide, narrow, PORTS))
     for request in asked if covered else ():
         assert not _takes(inner, narrow, request) or _takes(outer, wide, request)
 
