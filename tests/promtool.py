@@ -42,5 +42,20 @@ def check(folder: Path, groups: Sequence[Mapping[str, Any]], tests: Sequence[Map
         cases.write_text(yaml.safe_dump(written, sort_keys=False, width=1000))
         commands.append(["test", "rules", str(cases)])
     for command in commands:
-        done = subprocess.run([str(_promtool()), *command], capture_output=True, text=True, check=False, cwd=folder)
-        assert done.returncode == 0, done.stdout + done.stderr
+        _run(command, folder)
+
+
+def check_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Let promtool check a configuration of Prometheus.
+
+    Raises:
+        AssertionError: With what promtool says.
+    """
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    _run(["check", "config", str(path)], folder)
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    done = subprocess.run([str(_promtool()), *command], capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ..traffic.model import Destination
 from ..traffic.targets import Planned
@@ -54,6 +54,14 @@ class MetricsSource(ABC):
         Args:
             version: The version that control plane and proxies are to have.
             namespaces: The namespaces in the mesh.
+        """
+
+    @abstractmethod
+    def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
+        """Return the scrape jobs for all that rules and alerts read.
+
+        Args:
+            control_plane: The namespace of the control plane.
         """
 
     @abstractmethod

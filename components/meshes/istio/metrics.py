@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ...observability.promql import AlertingRule, relabelled, without_sidecar
+from ...observability.scrape import pod_job
 from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Window
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
 
+_AGENT = 15020
 _NOWHERE = "unknown|PassthroughCluster|BlackHoleCluster"
 _CLIENTS = 'reporter=~"source|waypoint"'
 """What servers report misses the requests that never reached one."""
@@ -58,6 +61,10 @@ class IstioMetrics(MetricsSource):
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Istio itself, see `MetricsSource`."""
         return tuple(_alerts(version, namespaces))
+
+    def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
+        """Return the scrape jobs, see `MetricsSource`."""
+        return _jobs(control_plane)
 
     def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
         """Return the labels of a destination: the version is the label `version` of its pods."""
@@ -115,6 +122,10 @@ class EnvoyMetrics(MetricsSource):
             ),
         )
 
+    def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
+        """Return the scrape jobs, see `MetricsSource`."""
+        return _jobs(control_plane)
+
     def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
         """Return the labels of a destination: the version is the subset."""
         service = destination.service
@@ -126,6 +137,34 @@ class EnvoyMetrics(MetricsSource):
 
 _HOUR = 3600
 _DAY = 24 * _HOUR
+
+
+def _jobs(control_plane: str) -> tuple[dict[str, Any], ...]:
+    """Return the scrape jobs for proxies, their agents and istiod.
+
+    Port 15020 of a proxy has the application's metrics among its own, which could be forged, so that only the agent's
+    are taken from there (pilot/cmd/pilot-agent/status/server.go, Istio 1.30). Both ports bypass the proxy.
+    """
+    container, port_name, path = "istio-proxy", "http-envoy-prom", "/stats/prometheus"
+    return (
+        pod_job(
+            "meshup-istio-proxies",
+            container=container,
+            port_name=port_name,
+            path=path,
+            drop="envoy_cluster_external_.*|.*_cx_length_ms_bucket",
+        ),
+        pod_job(
+            "meshup-istio-agents",
+            container=container,
+            port_name=port_name,
+            port=_AGENT,
+            path=path,
+            keep="istio_agent_.*",
+        ),
+        # The port of istiod's metrics, 15014, has the name http-monitoring (chart istiod, templates/deployment.yaml).
+        pod_job("meshup-istiod", container="discovery", port_name="http-monitoring", namespace=control_plane),
+    )
 
 
 def _alerts(version: str, namespaces: Sequence[str]) -> Iterator[AlertingRule]:

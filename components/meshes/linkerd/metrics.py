@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...observability.promql import AlertingRule, relabelled, without_sidecar
+from ...observability.scrape import pod_job
 from ...observability.source import BOUNDS, MetricsSource, Window
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
@@ -123,6 +125,18 @@ class LinkerdMetrics(MetricsSource):
                 "5m",
             ),
             *without_sidecar(namespaces, "linkerd-proxy"),
+        )
+
+    def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
+        """Return the scrape jobs, see `MetricsSource`; names of ports as the charts of edge-26.8.3 have them."""
+        return (
+            pod_job("meshup-linkerd-proxies", container="linkerd-proxy", port_name="linkerd-admin"),
+            pod_job(
+                "meshup-linkerd-control-plane",
+                container="identity|destination|sp-validator|policy|proxy-injector",
+                port_name="(ident|dest|spval|policy|injector)-admin",
+                namespace=control_plane,
+            ),
         )
 
     def names(self, planned: Planned, destination: Destination) -> Mapping[str, str] | None:
