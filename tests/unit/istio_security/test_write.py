@@ -406,3 +406,12 @@ def test_only_features_that_there_are_can_be_refused() -> None:
 def test_a_rule_that_takes_nothing_closes_the_service_all_the_same() -> None:
     closed = [{"to": [{"operation": {"notPorts": ["5432"]}}]}]
     assert spec(policy(rule(service=TCP, operations=(GET,))), "AuthorizationPolicy/bookinfo/db")["rules"] == closed
+
+
+def test_what_reads_requests_and_what_does_not_are_rules_of_their_own() -> None:
+    both = rule(service=MIXED, operations=(GET, *at(MIXED.ports[1])))
+    rules = spec(policy(both), "AuthorizationPolicy/bookinfo/mixed")["rules"]
+    assert [one["to"] for one in rules[:2]] == [
+        [{"operation": {"ports": ["90"]}}],
+        [{"operation": {"ports": ["80", "91"], "methods": ["GET"]}}],
+    ]

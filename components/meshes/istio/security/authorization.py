@@ -111,11 +111,17 @@ def rules_needed(rule: Rule, tokens: Tokens) -> int:
 
 
 def _grouped(rule: Rule) -> list[list[Operation]]:
-    """Return the operations that one rule of Istio can hold: conditions on headers hold for a whole rule."""
+    """Return the operations that one rule of Istio can hold.
+
+    Conditions on headers hold for a whole rule. On a port that speaks TCP, Istio drops a whole rule that reads HTTP in
+    any of its operations.
+    """
     if not rule.operations:
         return [[Operation()]]
-    plain = [operation for operation in rule.operations if not operation.headers]
-    return ([plain] if plain else []) + [[operation] for operation in rule.operations if operation.headers]
+    with_headers = [[operation] for operation in rule.operations if operation.headers]
+    others = [operation for operation in rule.operations if not operation.headers]
+    parts = ([one for one in others if one.reads_http == reads] for reads in (False, True))
+    return [part for part in parts if part] + with_headers
 
 
 def _rules(rule: Rule, tokens: Tokens, world: World) -> Iterator[Manifest]:

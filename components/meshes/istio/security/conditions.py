@@ -37,7 +37,7 @@ class Seen:
         method: The method.
         path: The normalised path, without query and fragment.
         authority: The host with its port, unless that is the one of HTTP.
-        headers: Name in lower case -> value, those of a repeated header joined by a comma.
+        headers: Name in lower case -> values. Any of them meets a condition (Envoy 1.37.1 and later, observed).
         claims: The claims of the token that was accepted, None without one.
     """
 
@@ -49,7 +49,7 @@ class Seen:
     method: str = "GET"
     path: str = "/"
     authority: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     claims: Mapping[str, Any] | None = None
 
 
@@ -146,8 +146,8 @@ class _Tests:
         seen = self._seen
         names = re.findall(r"\[([^\[\]]*)\]", key)
         if key.startswith("request.headers["):
-            value = self._header(key[len("request.headers[") : -1].lower())
-            return lambda pattern: value is not None and (pattern == "*" or text_matches(pattern, value))
+            sent = self._header(key[len("request.headers[") : -1].lower())
+            return lambda pattern: any(pattern == "*" or text_matches(pattern, value) for value in sent)
         if key.startswith("request.auth.claims["):
             return lambda pattern: self._claim_matches(names, pattern)
         tests: dict[str, Test] = {
@@ -165,9 +165,10 @@ class _Tests:
         # destination.ip, connection.sni and metadata of filters are not known before deployment: they match nothing.
         return tests.get(key, lambda _: False)
 
-    def _header(self, name: str) -> str | None:
-        pseudo = {":method": self._seen.method, ":authority": self._seen.authority, "host": self._seen.authority}
-        return pseudo.get(name, self._seen.headers.get(name))
+    def _header(self, name: str) -> Sequence[str]:
+        seen = self._seen
+        pseudo = {":method": (seen.method,), ":authority": (seen.authority,), "host": (seen.authority,)}
+        return pseudo.get(name, seen.headers.get(name, ()))
 
     def _is_port(self, value: str) -> bool:
         return self._seen.port == int(value)

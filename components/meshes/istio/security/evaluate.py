@@ -62,13 +62,23 @@ class _Receiver:
         if mode == "strict" and request.caller is None:
             reason = "The caller has no identity, and the port takes only mutual TLS: the connection is closed."
             return Verdict(False, object=by, reason=reason)
-        kind = reading(request.port).kind
+        foreign = request.trust_domain not in ("", self._world.trust_domain)
+        if mode != "disable" and request.caller is not None and foreign:
+            reason = f"No sidecar of the mesh takes a certificate of {request.trust_domain}: the connection is closed."
+            return Verdict(False, reason=reason)
+        kind = self._kind(request, mode)
         if kind == "requests" and not request.http:
             return Verdict(False, 400, reason="The port takes HTTP only.")
         seen = self._seen(request, mode, http=request.http and kind != "connections")
         if seen.http and "%00" in request.path:
             return Verdict(False, 400, "", _grpc(request, 400), reason="Envoy takes no path with %00.")
         return self._authorize(request, seen)
+
+    def _kind(self, request: AccessRequest, mode: Mode) -> str:
+        """Return what Envoy reads at the port. In no Service, under mutual TLS, it is connections (observed)."""
+        if all(port.container != request.port.container for port in request.service.ports):
+            return "detected" if mode == "disable" or request.caller is None else "connections"
+        return reading(request.port).kind
 
     def _free(self, request: AccessRequest, port: int) -> str:
         """Return why no policy reaches the request, "" if one may."""
@@ -118,20 +128,20 @@ class _Receiver:
         return mode, by
 
     def _seen(self, request: AccessRequest, mode: Mode, *, http: bool) -> Seen:
-        domain = request.trust_domain or self._world.trust_domain
+        domain = self._world.trust_domain
         caller = None if mode == "disable" else request.caller
         identity = f"spiffe://{domain}/ns/{caller.namespace}/sa/{caller.name}" if caller else ""
         seen = Seen(request.port.container, http, identity, request.address, request.address)
         if not http:
             return seen
-        headers: dict[str, str] = {}
+        headers: dict[str, list[str]] = {}
         for name, value in request.headers:
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
+            headers.setdefault(name, []).append(value)
         # The authority of HTTP on its own port has none.
         port = "" if request.port.number == _HTTP_PORT else f":{request.port.number}"
         return replace(
             seen,
-            remote=_last_address(headers.get("x-forwarded-for", "")) or request.address,
+            remote=_last_address(",".join(headers.get("x-forwarded-for", ()))) or request.address,
             method=request.verb,
             path=PINNED.path(request.path),
             authority=request.called + port,

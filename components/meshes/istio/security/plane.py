@@ -16,7 +16,13 @@ from .egress import egress_objects
 from .evaluate import verdict
 from .naming import SECURITY_API
 
+_FOREIGN = (
+    "A sidecar refuses certificates of another trust domain, unless meshConfig.trustDomainAliases has it; then its "
+    "accounts are those of the mesh (observed with Istio 1.30.3)."
+)
 _REFUSALS = {
+    "caller-trust-domain": _FOREIGN,
+    "caller-foreign-account": _FOREIGN,
     "egress-networks": "A ServiceEntry opens single ports: none opens every port of a network.",
 }
 _MESH_PORTS = {15020: "probes and metrics", 15021: "readiness", 15090: "metrics"}
