@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +15,20 @@ from components.diagnostics import CATALOGUE, Diagnostic, render
 from components.diagnostics.codes import ALIASES, AREAS
 from components.meshes import MESHES, TARGETS
 from components.security.capability import FEATURES as FEATURES_OF_SECURITY
+from components.security.checks import check as check_policy
+from components.security.compile import compile_policy
+from components.security.parse import parse as parse_policy
+from components.security.workloads import read_workloads
+from components.security.world import World
 from components.traffic import Service, capability, compile_routes, parse
 from components.traffic.capability import FEATURES, Feature, Refusing
 from components.traffic.manifests import match_text
+from components.traffic.targets import Planned
 from operate import explain, reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+_TODAY = date(2026, 12, 1)
+"""The day of the examples."""
 _BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)
 _MATRIX = re.compile(r"<!-- generated: matrix -->\n.*?<!-- end -->", re.DOTALL)
 _MESH_ONLY = re.compile(r"<!-- generated: mesh-only -->\n.*?<!-- end -->", re.DOTALL)
@@ -95,9 +104,38 @@ def known_services() -> list[Service]:
 
 def example_diagnostics(example: dict[str, Any]) -> list[Diagnostic]:
     """What meshup says to an example of operate/examples.yaml."""
-    routes, faults = parse(example["traffic"], "meshup:traffic", known_services())
+    routes, faults = parse(example.get("traffic", {}), "meshup:traffic", known_services())
     mesh = example.get("mesh", next(iter(MESHES)))
-    return [*faults, *compile_routes(routes, mesh, TARGETS, known_services()).diagnostics]
+    compilation = compile_routes(routes, mesh, TARGETS, known_services())
+    found = [*faults, *compilation.diagnostics]
+    if "security" in example:
+        found += _policy_diagnostics(example["security"], mesh, compilation.planned)
+    return found
+
+
+def _policy_diagnostics(raw: object, mesh: str, routes: Sequence[Planned]) -> list[Diagnostic]:
+    """What meshup says to a policy, with Bookinfo as all that is known."""
+    app, planes = bookinfo.DEFAULTS, [kind.security for kind in MESHES.values()]
+    services, calls = bookinfo.services(app), tuple(bookinfo.calls(app))
+    policy, faults = parse_policy(
+        raw,
+        "meshup:security",
+        services,
+        mode="strict",
+        environment="dev",
+        today=_TODAY,
+        presets={"bookinfo": calls},
+    )
+    world = World(
+        tuple(policy.services),
+        read_workloads(bookinfo.manifests(app), lambda _: True),
+        calls,
+        namespaces={app.namespace: True},
+        control_plane="istio-system",
+    )
+    compiled = compile_policy(policy, mesh, planes, world).diagnostics
+    checked = check_policy(policy, world, routes, MESHES[mesh].security)
+    return [*faults, *compiled, *checked]
 
 
 def _example(file: Path) -> str:

@@ -74,7 +74,7 @@ def unknown_code(word: str) -> str:
 
 
 def example_of(code: str) -> dict[str, Any] | None:
-    """The configuration that raises a code of traffic: `traffic`, and `mesh` if it is not Istio."""
+    """The configuration that raises a code: `traffic`, `security`, and `mesh` if it is not Istio."""
     return _examples().get(code)
 
 
@@ -85,7 +85,7 @@ def _examples() -> dict[str, dict[str, Any]]:
 
 def example_text(example: Mapping[str, Any]) -> str:
     """An example as it stands in the file of a stack."""
-    config = {f"meshup:{key}": example[key] for key in ("mesh", "traffic") if key in example}
+    config = {f"meshup:{key}": example[key] for key in ("mesh", "traffic", "security") if key in example}
     return yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100).rstrip()
 
 
