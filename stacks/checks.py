@@ -13,6 +13,7 @@ from stacks import (
     other_meshes,
     ownership,
     patches,
+    security_checks,
     services,
     shared_services,
 )
@@ -59,7 +60,12 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         return gateways.check(plan.gateways, view, {stack.owner, *claims.former}, stack.environ)
 
     def of_namespaces() -> list[Diagnostic]:
-        return namespaces.check(namespaces.entries(settings.namespaces, plan.mesh, stack.owner), plan.joined, view)
+        annotations = plan.security.guarded.annotations
+        entries = namespaces.entries(settings.namespaces, plan.mesh, stack.owner, annotations)
+        return namespaces.check(entries, plan.joined, view)
+
+    def of_policy() -> list[Diagnostic]:
+        return security_checks.check(settings, plan, stack, view, {stack.owner, *claims.former})
 
     has_patches = plan.patches or any(item.patch or item.restarts for item in plan.joined)
     return claims, [
@@ -74,6 +80,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.if_readable(of_others, otherwise=[]),
         *view.if_readable(of_routes, otherwise=[]),
         *view.if_readable(of_gateways, otherwise=[]),
+        *view.if_readable(of_policy, otherwise=[]),
         *view.diagnostics,
     ]
 

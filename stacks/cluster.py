@@ -366,6 +366,17 @@ class ClusterView:
         result = check()
         return result if self._failures == before else otherwise
 
+    def if_allowed(self, api_version: str, kind: str) -> Sequence[Manifest]:
+        """Return all objects of a kind, none if they can't be read: for what is only a remark."""
+        key = (api_version, kind, "", False)
+        if key not in self._lists:
+            try:
+                self._lists[key] = self._cluster.objects(api_version, kind)
+            except ClusterError:
+                return []
+        listed = self._lists[key]
+        return [] if isinstance(listed, ClusterError) else listed
+
     def _read(self, api_version: str, kind: str, namespace: str, *, metadata_only: bool) -> list[Manifest]:
         key = (api_version, kind, namespace, metadata_only)
         if key not in self._lists:

@@ -47,12 +47,14 @@ class Entry:
         settings: Its settings.
         mesh: The plan of the mesh.
         owner: The stack, organisation/project/stack.
+        annotations: What the policy of the stack asks for.
     """
 
     name: str
     settings: NamespaceSettings
     mesh: MeshPlan
     owner: str
+    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def kind(self) -> Mesh[Any]:
@@ -86,6 +88,7 @@ class Entry:
             mesh=self.mesh.name if chosen.inject else "none",
             pod_security=chosen.pod_security,
             proxy=chosen.proxy,
+            annotations=dict(self.annotations),
             **membership,
         )
 
@@ -107,9 +110,21 @@ class Report:
     unable: dict[Controller, str] = field(default_factory=dict[Controller, str])
 
 
-def entries(namespaces: Mapping[str, NamespaceSettings], mesh: MeshPlan, owner: str) -> list[Entry]:
-    """Return the namespaces of the configuration with what they are planned from."""
-    return [Entry(name, chosen, mesh, owner) for name, chosen in namespaces.items()]
+def entries(
+    namespaces: Mapping[str, NamespaceSettings],
+    mesh: MeshPlan,
+    owner: str,
+    annotations: Mapping[str, Mapping[str, str]],
+) -> list[Entry]:
+    """Return the namespaces of the configuration with what they are planned from.
+
+    Args:
+        namespaces: `meshup:namespaces`.
+        mesh: The plan of the mesh.
+        owner: The stack, organisation/project/stack.
+        annotations: What the policy of the stack asks for, by namespace.
+    """
+    return [Entry(name, chosen, mesh, owner, annotations.get(name, {})) for name, chosen in namespaces.items()]
 
 
 def created(items: Iterable[Entry]) -> list[Mapping[str, Any]]:
@@ -143,8 +158,8 @@ def _joined(entry: Entry, restarts: Sequence[Manifest]) -> Joined:
         metadata: dict[str, Any] = {"name": name}
         if member.labels:
             metadata["labels"] = dict(member.labels)
-        if member.annotations:
-            metadata["annotations"] = dict(member.annotations)
+        if member.annotations or entry.annotations:
+            metadata["annotations"] = {**entry.annotations, **member.annotations}
         force = {"pulumi.com/patchForce": "true"} if chosen.take_over else {}
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         patch = patches.with_manager(manifest, entry.owner, force)

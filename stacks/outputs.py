@@ -23,6 +23,7 @@ def outputs(plan: Plan) -> dict[str, Any]:
         **({"gateways": gateways.output(plan.gateways)} if plan.gateways.gateways else {}),
         # Not for a stack without any: its outputs stay as they were.
         **({"namespaces": namespaces} if namespaces else {}),
+        **({"security": dict(plan.security.guarded.summaries)} if plan.security.guarded.summaries else {}),
     }
 
 

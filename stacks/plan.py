@@ -1,8 +1,9 @@
 """Build the plan of a stack from settings and cluster: plain data, built once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
 
 from components.addons import ADDONS
 from components.addons.interface import AddonPlan
@@ -10,18 +11,20 @@ from components.apps import APPS
 from components.apps.interface import AppPlan
 from components.diagnostics import Diagnostic, errors
 from components.diagnostics.validation import join
+from components.gateways.model import Gateway
 from components.helm import ChartSource, HelmRelease
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes import MESHES, TARGETS
 from components.meshes.interface import ExistingMesh, MeshPlan, MeshRequest
 from components.namespace import Joined
-from components.traffic import Compilation, compile_routes, parse
-from stacks import charts, delivery, files, gateway_api, gateways, namespaces, patches
+from components.traffic import Compilation, Route, compile_routes, parse
+from stacks import charts, delivery, files, gateway_api, gateways, namespaces, patches, security
 from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
 from stacks.delivery import Delivery
 from stacks.gateways import GatewaysPlan
+from stacks.security import Secured
 from stacks.services import OwnParts
 from stacks.settings import Settings
 from stacks.state import Stack
@@ -38,6 +41,7 @@ class Plan:
         namespaces: The metadata of the namespaces that the stack makes for applications and `meshup:namespaces`.
         joined: How the namespaces of `meshup:namespaces` are in the mesh.
         apps: The applications.
+        security: The compiled policy.
         traffic: The compiled routes, for outputs and reports.
         delivery: The objects of the routes, and how they are delivered.
         patches: Annotations for Services of other owners (stacks/patches.py).
@@ -49,6 +53,7 @@ class Plan:
     namespaces: tuple[Mapping[str, Any], ...]
     joined: tuple[Joined, ...]
     apps: tuple[AppPlan[Any], ...]
+    security: Secured
     traffic: Compilation
     delivery: Delivery
     patches: tuple[Manifest, ...]
@@ -60,6 +65,14 @@ class Plan:
         """The Helm releases of third-party charts."""
         return [*self.mesh.releases, *(addon.release for addon in self.addons)]
 
+    @property
+    def deciding(self) -> list[Manifest]:
+        """The objects by which the mesh decides who may do what; annotations of namespaces apart."""
+        kinds = set(MESHES[self.mesh.name].security.kinds)
+        joined = (item for one in self.joined for item in one.objects)
+        others = (*self.mesh.objects, *joined, *self.delivery.objects)
+        return [*self.security.manifests, *(one for one in others if (one["apiVersion"], one["kind"]) in kinds)]
+
     def objects(self) -> list[ObjectRef]:
         """Return every object that the stack creates, except those of third-party charts."""
         of_addons = (addon.namespace for addon in self.addons)
@@ -70,6 +83,7 @@ class Plan:
             *map(object_ref, self.gateway_api),
             *namespaces,
             *map(object_ref, self.mesh.objects),
+            *map(object_ref, self.security.manifests),
             *(ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files),
             *map(object_ref, self.gateways.objects),
             *(object_ref(item) for joined in self.joined for item in joined.objects),
@@ -110,13 +124,16 @@ def build(
     chart_diagnostics += [
         fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
     ]
-    traffic, traffic_diagnostics = compiled(settings, found=mesh.existing)
+    parsed = _parsed(settings, kind.name, mesh.existing)
+    policy, policy_diagnostics = _secured(settings, kind.name, parsed, mesh.existing)
+    traffic, traffic_diagnostics = _compiled(settings, kind.name, parsed, policy, mesh.existing)
     delivered, delivery_diagnostics = delivery.deliver(traffic, settings.delivery, stack.owner)
     diagnostics = [
         *settings_diagnostics,
         *chart_diagnostics,
         *mesh_diagnostics,
         *gateway_diagnostics,
+        *policy_diagnostics,
         *traffic_diagnostics,
         *delivery_diagnostics,
     ]
@@ -125,21 +142,23 @@ def build(
     if view is None or errors(diagnostics):
         return None, diagnostics
     planned_gateways = gateways.plan(settings, listed, traffic)
-    of_gateways = (*planned_gateways.objects, *delivered.objects)
-    bundle, bundle_diagnostics = gateway_api.plan(settings, of_gateways, stack, view)
+    by_its_api = (*planned_gateways.objects, *policy.manifests, *delivered.objects)
+    bundle, bundle_diagnostics = gateway_api.plan(settings, by_its_api, stack, view)
     apps = _apps(settings, patches.by_namespace(traffic.patches))
-    entries = namespaces.entries(settings.namespaces, mesh, stack.owner)
+    annotations = policy.guarded.annotations
+    entries = namespaces.entries(settings.namespaces, mesh, stack.owner, annotations)
     joined, join_diagnostics = view.if_readable(lambda: namespaces.plan(entries, view), otherwise=((), []))
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
         mesh=mesh,
         addons=addons,
         namespaces=(
-            *(_namespace(app, mesh) for app in apps if app.namespace not in settings.namespaces),
+            *(_namespace(app, mesh, annotations) for app in apps if app.namespace not in settings.namespaces),
             *namespaces.created(entries),
         ),
         joined=joined,
         apps=apps,
+        security=policy,
         traffic=traffic,
         delivery=delivered,
         patches=patches.plan(traffic.patches, made, stack.owner),
@@ -160,17 +179,69 @@ def compiled(
         found: What the cluster says of the mesh, if somebody else has installed it.
 
     Returns:
-        The compiled routes, and all diagnostics.
+        The compiled routes, and all diagnostics, those of the policy among them.
     """
-    target = mesh or settings.mesh
-    services = [service for app in _apps(settings, {}) for service in app.services]
-    domain = found.cluster_domain if found else MESHES[target].cluster_domain(settings)
-    listed, gateway_diagnostics = gateways.declared(settings, target)
+    parsed = _parsed(settings, mesh or settings.mesh, found)
+    policy, diagnostics = _secured(settings, mesh or settings.mesh, parsed, found)
+    traffic, more = _compiled(settings, mesh or settings.mesh, parsed, policy, found)
+    return traffic, [*diagnostics, *more]
+
+
+def secured(settings: Settings, mesh: str = "", found: ExistingMesh | None = None) -> tuple[Secured, list[Diagnostic]]:
+    """Read and compile the policy of a stack, without a cluster; arguments as for `compiled`."""
+    return _secured(settings, mesh or settings.mesh, _parsed(settings, mesh or settings.mesh, found), found)
+
+
+class _Parsed(NamedTuple):
+    """The routes of a stack, with what they are read with.
+
+    Attributes:
+        apps: The applications.
+        gateways: The gateways.
+        routes: The routes.
+        added: For each route that opens an application, the path of the key that asks for it.
+        diagnostics: The diagnostics.
+    """
+
+    apps: tuple[AppPlan[Any], ...]
+    gateways: list[Gateway]
+    routes: Sequence[Route]
+    added: Mapping[str, str]
+    diagnostics: list[Diagnostic]
+
+
+def _parsed(settings: Settings, mesh: str, found: ExistingMesh | None) -> _Parsed:
+    apps = _apps(settings, {})
+    domain = found.cluster_domain if found else MESHES[mesh].cluster_domain(settings)
+    listed, gateway_diagnostics = gateways.declared(settings, mesh)
     written, added = with_exposed(settings)
+    services = [service for app in apps for service in app.services]
     routes, diagnostics = parse(written, "meshup:traffic", services, domain, listed)
-    traffic = compile_routes(routes, target, TARGETS, services, found.accepted if found else settings.mtls)
-    traffic = replace(traffic, diagnostics=tuple(_at_expose(traffic.diagnostics, added)))
-    return traffic, [*gateway_diagnostics, *_at_expose(diagnostics, added), *traffic.diagnostics]
+    return _Parsed(apps, listed, routes, added, [*gateway_diagnostics, *_at_expose(diagnostics, added)])
+
+
+def _secured(
+    settings: Settings, mesh: str, parsed: _Parsed, found: ExistingMesh | None
+) -> tuple[Secured, list[Diagnostic]]:
+    world = security.known(settings, mesh, parsed.apps, parsed.routes, parsed.gateways, found=found)
+    presets = {app.name: app.calls for app in parsed.apps}
+    exposures: dict[str, list[str]] = {}
+    for route in parsed.routes:
+        if route.exposure:
+            exposures.setdefault(route.service.host, []).append(route.exposure.gateway.name)
+    today = datetime.now(UTC).date()
+    return security.secured(settings, world, mesh, presets=presets, exposures=exposures, found=found, today=today)
+
+
+def _compiled(
+    settings: Settings, mesh: str, parsed: _Parsed, policy: Secured, found: ExistingMesh | None
+) -> tuple[Compilation, list[Diagnostic]]:
+    """Compile the routes, among whose objects are some that the policy asks for."""
+    services = [service for app in parsed.apps for service in app.services]
+    mtls = found.accepted if found else settings.mtls
+    traffic = compile_routes(parsed.routes, mesh, TARGETS, services, mtls, guards=policy.guarded.guards)
+    traffic = replace(traffic, diagnostics=tuple(_at_expose(traffic.diagnostics, parsed.added)))
+    return traffic, [*parsed.diagnostics, *traffic.diagnostics]
 
 
 def _at_expose(diagnostics: Iterable[Diagnostic], added: Mapping[str, str]) -> list[Diagnostic]:
@@ -276,5 +347,7 @@ def _apps(settings: Settings, annotations: patches.Annotations) -> tuple[AppPlan
     return tuple(app.plan(settings, annotations.get(settings.section(app.section).namespace, {})) for app in apps)
 
 
-def _namespace(app: AppPlan[Any], mesh: MeshPlan) -> Mapping[str, Any]:
-    return metadata(MeshNamespaceArgs(name=app.namespace, mesh=mesh.name, **mesh.membership))
+def _namespace(app: AppPlan[Any], mesh: MeshPlan, annotations: Mapping[str, Mapping[str, str]]) -> Mapping[str, Any]:
+    of_policy = dict(annotations.get(app.namespace, {}))
+    args = MeshNamespaceArgs(name=app.namespace, mesh=mesh.name, annotations=of_policy, **mesh.membership)
+    return metadata(args)

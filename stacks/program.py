@@ -20,6 +20,8 @@ from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, Registered
 from components.namespace import Joined, JoinedNamespace, Namespace
 from components.resources import PLUGIN_VERSION
+from components.security import order
+from components.security.component import Security, SecurityArgs
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, gateways, plan, settings, state, traffic_file
@@ -30,6 +32,7 @@ from stacks.outputs import outputs, overridden
 from stacks.overrides import located
 from stacks.ownership import Claims
 from stacks.plan import Plan
+from stacks.security import Secured
 from stacks.settings import ClusterSettings, RawConfig, Settings
 from stacks.state import Stack
 
@@ -130,17 +133,22 @@ def steps(planned: Plan, address: Address = _no_address) -> list[Step]:
         Step(f"namespace-{name}", mesh, partial(_namespace, made.get(name), joined.get(name)))
         for name in dict.fromkeys((*made, *joined))
     ]
-    apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}"), partial(_app, app)) for app in planned.apps]
-    wanted = planned.gateways.objects or planned.gateways.files
     inside = (*mesh, *(step.name for step in namespaces))
+    # Before whatever it is about is there, and removed after it: so nothing is open that the policy closes.
+    guards = [Step("security", inside, partial(_security, planned.security))] if planned.security.manifests else []
+    guarded = tuple(step.name for step in guards)
+    apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}", *guarded), partial(_app, app)) for app in planned.apps]
+    wanted = planned.gateways.objects or planned.gateways.files
+    inside += guarded
     entrances = [Step("gateways", inside, partial(_gateways, planned.gateways, address))] if wanted else []
-    before = (*mesh, *(step.name for step in (*entrances, *namespaces, *apps)))
+    before = (*mesh, *(step.name for step in (*guards, *entrances, *namespaces, *apps)))
     return [
         Step("gateway-api", (), partial(_gateway_api, planned.gateway_api)),
         Step("mesh", ("gateway-api",), partial(_mesh, planned.mesh)),
         # Nothing depends on add-ons: applications work without them.
         *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
         *namespaces,
+        *guards,
         *entrances,
         *apps,
         Step("traffic", before, partial(_traffic, planned)),
@@ -185,6 +193,11 @@ def _mesh(mesh: MeshPlan, options: Options, _: Made) -> Registered:
 
 def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:
     return Registered((AddonChart(addon, made["mesh"].addon_values.get(addon.name, {}), options()),))
+
+
+def _security(planned: Secured, options: Options, _: Made) -> Registered:
+    args = SecurityArgs(objects=list(planned.manifests), after=order.dependencies(planned.guarded.objects))
+    return Registered((Security("security", args, options()),))
 
 
 def _gateways(planned: GatewaysPlan, address: Address, options: Options, _: Made) -> Registered:

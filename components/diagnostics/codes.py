@@ -919,6 +919,37 @@ MSH567 Audit opens to plain callers
   Linkerd audits a port by opening it to everybody, and counts who would be refused. Callers without mutual TLS get in
   too, however strict the mesh is.
   Remedy: Audit for a short time only.
+MSH570 Who may call what changes
+  The next `pulumi up` answers some requests in another way than the objects on the cluster do now. All known callers
+  are compared with all Services that are there.
+  Remedy: Look through the list. Nothing needs to be done if that is meant.
+MSH571 A known call will be denied
+  An application makes a call that works now, and that the objects of the next `pulumi up` deny.
+  Remedy: Allow it, or leave it denied if the application does without.
+MSH572 Allowed by others too
+  An object that this stack did not make allows callers of the same pods. What several objects allow adds up, so the
+  policy is wider on the cluster than in the configuration.
+  Remedy: Remove the object, or take its rules over into the policy.
+MSH573 Denied by others first
+  An object that this stack did not make denies some callers of the same pods, and that wins over whatever allows them.
+  Remedy: Remove the object if it should not hold, or take its rules over into the policy.
+MSH574 Decided in place of the policy
+  An object that this stack did not make is for the same pods as one of the policy, and the mesh follows only one of
+  both.
+  Remedy: Remove one of both: the other object, or what asks for that of the policy.
+MSH575 Issuer read twice
+  Two objects read tokens of one issuer for the same pods. Which of them holds is not defined.
+  Remedy: Take the issuer out of one of both.
+MSH576 Route of others on a guarded port
+  A route that this stack did not make hangs on the Server of a port that the policy guards, so some requests are asked
+  by its authorizations in place of those of the policy.
+  Remedy: Remove the route, or take its rules over into the policy.
+MSH577 Namespace not of this stack
+  The mesh closes a namespace by an annotation, and the namespace is neither made nor joined by this stack.
+  Remedy: Name the namespace under meshup:namespaces.
+MSH578 Set by the policy too
+  A setting of the sidecars in a namespace says another thing than its policy.
+  Remedy: Remove one of both.
 MSH580 Caller not known
   No account, workload, Service or gateway of the stack, of its rules or of the cluster has the name of the caller. A
   decision for a caller that is not there would say nothing.

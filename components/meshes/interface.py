@@ -582,6 +582,11 @@ class Mesh(ABC, Generic[Planned]):
         del plan, view
         return []
 
+    def trust_domain(self, settings: Sections) -> str:
+        """Return the trust domain of the identities of a mesh that the stack installs."""
+        del settings
+        return "cluster.local"
+
     def cluster_domain(self, settings: Sections) -> str:
         """Return the DNS domain of the cluster, for the names of Services."""
         del settings

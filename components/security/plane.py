@@ -158,6 +158,17 @@ class SecurityPlane(ABC):
         del policy, world
         return ()
 
+    def beside(self, own: Sequence[Manifest], others: Iterable[Manifest], world: World) -> Iterable[Diagnostic]:
+        """Find objects of others that decide on the same pods as objects of the stack, or in their place.
+
+        Args:
+            own: The objects of the stack.
+            others: Those of the cluster that are not the stack's, of the kinds of this mesh.
+            world: What is known of the workloads.
+        """
+        del own, others, world
+        return ()
+
     @abstractmethod
     def write(self, policy: Policy, world: World) -> Guarded:
         """Write the objects of a policy without a feature that is refused. The same policy gives the same bytes."""

@@ -222,6 +222,12 @@ class IstioMesh(Mesh[IstioPlan]):
         """Return the objects of a gateway, see `Mesh`."""
         return objects(gateway, settings, namespaces)
 
+    def trust_domain(self, settings: Sections) -> str:
+        """Return the trust domain, which raw values set (chart istio-discovery, values meshConfig.trustDomain)."""
+        values = settings.section(IstioSettings).values.get("istiod", {})
+        config: Mapping[str, Any] = values.get("meshConfig") or {}
+        return str(config.get("trustDomain") or super().trust_domain(settings))
+
     def gateway_account(self, gateway: Gateway, settings: Sections) -> Account | None:
         """Return the account of a gateway whose pods Istio makes, see `Mesh`."""
         raw = settings.section(IstioSettings).values

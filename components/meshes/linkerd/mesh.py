@@ -117,6 +117,10 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         made = gateway_objects(gateway, namespaces, addresses=settings.addresses, annotations=annotations)
         return [*certificates(gateway), *made]
 
+    def trust_domain(self, settings: Sections) -> str:
+        """Return the trust domain, see `Mesh`."""
+        return settings.section(LinkerdSettings).identity_domain
+
     def cluster_domain(self, settings: Sections) -> str:
         """Return `clusterDomain`."""
         return settings.section(LinkerdSettings).cluster_domain

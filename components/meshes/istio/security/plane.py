@@ -9,6 +9,7 @@ from ....manifests import Manifest
 from ....security.model import Mode, Policy
 from ....security.plane import AccessRequest, Guarded, SecurityPlane, Verdict
 from ....security.world import World
+from . import foreign
 from .authentication import peer_authentications, request_authentications
 from .authorization import authorization_policies
 from .checks import check
@@ -43,6 +44,10 @@ class IstioSecurity(SecurityPlane):
     def check(self, policy: Policy, world: World) -> Iterable[Diagnostic]:
         """Check what Istio reads otherwise than the policy means it, see `SecurityPlane`."""
         return check(policy, world)
+
+    def beside(self, own: Sequence[Manifest], others: Iterable[Manifest], world: World) -> Iterable[Diagnostic]:
+        """Find objects of others for the same pods, see `SecurityPlane`."""
+        return foreign.beside(own, others, world.control_plane)
 
     def write(self, policy: Policy, world: World) -> Guarded:
         """Write the objects of a policy, see `SecurityPlane`."""

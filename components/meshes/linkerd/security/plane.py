@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ....diagnostics import Diagnostic
 from ....manifests import Manifest
@@ -10,6 +10,7 @@ from ....security.model import Mode, Policy
 from ....security.paths import EVERY_PATH
 from ....security.plane import AccessRequest, Guarded, SecurityPlane, Verdict
 from ....security.world import World
+from . import foreign
 from .areas import METHODS
 from .verdict import KINDS, verdict
 from .write import pods_of, probes_of, rules_for, write
@@ -48,6 +49,10 @@ class LinkerdSecurity(SecurityPlane):
         yield from _raw_paths(policy)
         yield from _probes(policy, world)
         yield from _audits(policy)
+
+    def beside(self, own: Sequence[Manifest], others: Iterable[Manifest], world: World) -> Iterable[Diagnostic]:
+        """Find objects of others for the same pods, see `SecurityPlane`."""
+        return foreign.beside(own, others, world)
 
     def write(self, policy: Policy, world: World) -> Guarded:
         """Write the objects of a policy, see `SecurityPlane`."""
