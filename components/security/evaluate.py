@@ -66,53 +66,75 @@ def decide(policy: Policy, world: World, request: AccessRequest) -> Decision:
     if mode == "strict" and request.caller is None:
         return Decision(False, "mtls", f"The caller has no identity, and {service.name}:{port.number} demands one.")
     call = _Call(request, world.trust_domain, has_identity=request.caller is not None and mode != "disable")
-    tokens = policy.authentication_of(service)
-    fault = call.read_token(tokens.jwt if tokens else ())
+    pods = policy.same_pods(service)
+    tokens = [found for one in pods if (found := policy.authentication_of(one))]
+    fault = call.read_token([jwt for found in tokens for jwt in found.jwt])
     if fault:
-        return Decision(False, "token", fault, where=tokens.where if tokens else "")
-    rules = policy.rules_of(service)
-    enforced, audited = _by_rules(policy, service, call, [rule for rule in rules if not rule.audit])
+        return Decision(False, "token", fault, where=tokens[0].where)
+    services = [one for one in pods if any(other.container == port.container for other in one.ports)]
+    rules = [rule for one in services for rule in policy.rules_of(one)]
+    enforced, audited = _by_rules(policy, services, call, [rule for rule in rules if not rule.audit])
     counted = [rule for rule in rules if rule.audit]
     also = [rule.key for rule in counted if rule.effect == "deny" and call.is_taken_by(rule)]
     allows = [rule for rule in counted if rule.effect == "allow"]
-    if enforced.by == "open" and allows and not any(call.is_taken_by(rule, joined=True) for rule in allows):
+    if enforced.by == "open" and allows and not any(_is_allowed_by(policy, call, rule) for rule in allows):
         also += [rule.key for rule in allows]
     return replace(enforced, audited=(*audited, *also))
 
 
-def _by_rules(policy: Policy, service: Service, call: _Call, rules: Sequence[Rule]) -> tuple[Decision, tuple[str, ...]]:
+def _by_rules(
+    policy: Policy, services: Sequence[Service], call: _Call, rules: Sequence[Rule]
+) -> tuple[Decision, tuple[str, ...]]:
     """Return what enforced rules make of a request, and what of them is only counted in its namespace."""
-    decision = _enforced(policy, service, call, rules)
-    if policy.default_of(service.namespace) != "audit":
+    decision = _enforced(policy, services, call, rules)
+    namespace = services[0].namespace
+    if policy.default_of(namespace) != "audit":
         return decision, ()
-    counted = () if decision.allowed else (decision.key or NamespacePolicy(service.namespace).key,)
-    reason = f"The namespace {service.namespace} only audits. Enforced: {decision.reason}"
+    counted = () if decision.allowed else (decision.key or NamespacePolicy(namespace).key,)
+    reason = f"The namespace {namespace} only audits. Enforced: {decision.reason}"
     return Decision(True, "audit", reason, decision.key, decision.where), counted
 
 
-def _enforced(policy: Policy, service: Service, call: _Call, rules: Sequence[Rule]) -> Decision:
+def _enforced(policy: Policy, services: Sequence[Service], call: _Call, rules: Sequence[Rule]) -> Decision:
     for rule in rules:
         if rule.effect == "deny" and call.is_taken_by(rule):
             return Decision(False, "deny", f"The rule {rule.key} denies it.", rule.key, rule.where)
     allows = [rule for rule in rules if rule.effect == "allow"]
     for rule in allows:
-        if call.is_taken_by(rule, joined=True):
+        if _is_allowed_by(policy, call, rule):
             return Decision(True, "allow", f"The rule {rule.key} allows it.", rule.key, rule.where)
-    if not policy.is_guarded(service):
-        return Decision(True, "open", f"No rule guards {service.name}.")
-    open_default = policy.default_of(service.namespace) == "open"
-    if not allows and open_default and call.has_required_token:
-        return Decision(True, "open", f"It has a token that {service.name} requires, and no rule narrows the callers.")
-    return _refusal(policy, service, call, allows)
+    if not any(map(policy.is_guarded, services)):
+        return Decision(True, "open", f"No rule guards {services[0].name}.")
+    for service in services if policy.default_of(services[0].namespace) == "open" else ():
+        required = _required(policy, service)
+        if required and not any(rule.service.host == service.host for rule in allows) and call.has_one_of(required):
+            return Decision(
+                True, "open", f"It has a token that {service.name} requires, which is all that it requires."
+            )
+    return _refusal(policy, services[0], call, allows)
+
+
+def _required(policy: Policy, service: Service) -> list[Jwt]:
+    """Return the issuers of which a Service requires a token."""
+    tokens = policy.authentication_of(service)
+    return [jwt for jwt in tokens.jwt if jwt.require] if tokens else []
+
+
+def _is_allowed_by(policy: Policy, call: _Call, rule: Rule) -> bool:
+    """Return True if a rule takes a request, with a token that the Service of the rule requires."""
+    required = _required(policy, rule.service)
+    return call.is_taken_by(rule) and (not required or call.has_one_of(required))
 
 
 def _refusal(policy: Policy, service: Service, call: _Call, allows: Sequence[Rule]) -> Decision:
     """Return why a guarded Service does not take a request that no rule of `allow` takes."""
-    tokens = policy.authentication_of(service)
     default = next((one for one in policy.namespaces if one.name == service.namespace and one.default != "open"), None)
-    if tokens and (any(call.is_taken_by(rule) for rule in allows) or not (allows or default)):
+    lacking = next((rule.service for rule in allows if call.is_taken_by(rule)), None)
+    if lacking or not (allows or default):
+        service = lacking or next(one for one in policy.same_pods(service) if _required(policy, one))
+        tokens = policy.authentication_of(service)
         message = f"{service.name} requires a token, and the request has none that is enough."
-        return Decision(False, "token", message, where=tokens.where)
+        return Decision(False, "token", message, where=tokens.where if tokens else "")
     if allows:
         message = f"None of the rules of {service.name} takes it: {', '.join(rule.key for rule in allows)}."
         return Decision(False, "closed", message, where=allows[0].where)
@@ -121,24 +143,18 @@ def _refusal(policy: Policy, service: Service, call: _Call, allows: Sequence[Rul
 
 
 class _Call:
-    """A request with what a receiver knows of its caller.
-
-    Attributes:
-        has_required_token: Whether it has a valid token of an issuer that is required, with the required claims; true
-            too if none is required.
-    """
+    """A request with what a receiver knows of its caller."""
 
     def __init__(self, request: AccessRequest, trust_domain: str, *, has_identity: bool) -> None:
         self.request = request
         self.trust_domain = trust_domain
         self.has_identity = has_identity
         self.claims: Mapping[str, Any] | None = None
-        self.has_required_token = True
+        self.issuers: list[Jwt] = []
 
     def read_token(self, issuers: Sequence[Jwt]) -> str:
-        """Check the token of the request against what its Service reads. Return what is wrong with it, or ""."""
+        """Check the token of the request against what its pods read. Return what is wrong with it, or ""."""
         reading = [jwt for jwt in issuers if _reads_bearer(jwt)] if self.request.http else []
-        self.has_required_token = not any(jwt.require for jwt in issuers)
         if self.request.bearer == "none" or not reading:
             return ""
         claims = self.request.claims
@@ -152,21 +168,16 @@ class _Call:
         fitting = [jwt for jwt in named if not jwt.audiences or set(jwt.audiences) & set(_texts(claims.get("aud")))]
         if not fitting:
             return "The token is for another audience."
-        self.claims = claims
-        self.has_required_token = self.has_required_token or any(
-            jwt.require and meets_claims(jwt.claims, claims) for jwt in fitting
-        )
+        self.claims, self.issuers = claims, fitting
         return ""
 
-    def is_taken_by(self, rule: Rule, *, joined: bool = False) -> bool:
-        """Return True if a rule takes the request.
+    def has_one_of(self, required: Sequence[Jwt]) -> bool:
+        """Return True if the request has a valid token of one of some issuers, with the claims that this one needs."""
+        claims = self.claims
+        return claims is not None and any(jwt in self.issuers and meets_claims(jwt.claims, claims) for jwt in required)
 
-        Args:
-            rule: The rule.
-            joined: Whether a token that is required joins the rule.
-        """
-        if joined and not self.has_required_token:
-            return False
+    def is_taken_by(self, rule: Rule) -> bool:
+        """Return True if a rule takes the request, whatever token its Service requires."""
         if rule.claims and (self.claims is None or not meets_claims(rule.claims, self.claims)):
             return False
         return any(map(self._comes_from, rule.sources)) and (

@@ -15,7 +15,9 @@ What it means, on every mesh:
   namespace that denies by default: tokens open nothing there. A token that is not valid is refused whatever rules say.
 - A namespace that audits enforces no rule, neither of `allow` nor of `deny`: all of them are only counted.
 - A caller of another trust domain is one whose certificate the mesh trusts; whether it trusts any, no policy says.
-- Ports are those of the pods: rules of two ports of a Service that lead to one port of the pods are rules of that one.
+- Ports are those of the pods: rules of two ports that lead to one port of the pods are rules of that one, also if they
+  are of two Services, of which one selects all pods of the one that is called. Ports of the pods that no Service has
+  stay as they are, unless the namespace denies by default.
 """
 
 from __future__ import annotations
@@ -226,10 +228,7 @@ class MtlsException:
 
     def is_about(self, service: Service) -> bool:
         """Return True if all pods of a Service have the mode: another Service may select the same pods."""
-        if self.service is None or self.namespace != service.namespace:
-            return self.namespace == service.namespace
-        shared = self.service.selector and set(self.service.selector) <= set(service.selector)
-        return bool(shared) or self.service.host == service.host
+        return self.namespace == service.namespace and (self.service is None or _has_pods_of(self.service, service))
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +321,10 @@ class Policy:
                 return one.default
         return "open"
 
+    def same_pods(self, service: Service) -> tuple[Service, ...]:
+        """Return a Service, and the others that have all of its pods."""
+        return (service, *(one for one in self.services if one.host != service.host and _has_pods_of(one, service)))
+
     def rules_of(self, service: Service) -> list[Rule]:
         """Return the rules about a Service."""
         return [rule for rule in self.rules if rule.service.host == service.host]
@@ -350,3 +353,10 @@ class Policy:
             if rank > best:
                 best, found = rank, one.mode
         return found
+
+
+def _has_pods_of(one: Service, other: Service) -> bool:
+    """Return True if a Service selects all pods of another one."""
+    if one.namespace != other.namespace:
+        return False
+    return one.name == other.name or (bool(one.selector) and set(one.selector) <= set(other.selector))

@@ -24,7 +24,7 @@ from components.security.model import (
 from components.security.paths import exact, prefix, template
 from components.security.plane import AccessRequest
 from components.security.world import Probe, Workload
-from components.traffic.model import TextMatch
+from components.traffic.model import Port, TextMatch
 from tests.unit.security.helpers import CART, PRODUCTPAGE, REVIEWS, STRANGER, WORLD, at, policy, request, rule, source
 
 EVERYBODY = Source()
@@ -143,6 +143,46 @@ def test_a_rule_for_a_port_closes_the_other_ports_of_its_service() -> None:
     given = policy(rule(service=CART, operations=at(CART.ports[0])))
     assert by(request(service=CART, port=CART.ports[0]), given) == (True, "allow")
     assert by(request(service=CART, port=CART.ports[1]), given) == (False, "closed")
+
+
+HEADLESS = replace(REVIEWS, name="reviews-headless", headless=True)
+ADMIN = replace(REVIEWS, name="reviews-admin", ports=(Port(9999),))
+
+
+def test_services_with_the_same_pods_share_the_rules_of_a_port() -> None:
+    services = (REVIEWS, HEADLESS, ADMIN)
+    given = policy(rule(), services=services)
+    for service in (REVIEWS, HEADLESS):
+        assert by(request(service=service), given) == (True, "allow")
+        assert by(request(service=service, caller=STRANGER), given) == (False, "closed")
+    assert by(request(service=ADMIN, port=ADMIN.ports[0], caller=STRANGER), given) == (True, "open")
+    other = rule(source(STRANGER), key="allow.reviews-headless[0]", service=HEADLESS)
+    assert by(request(caller=STRANGER), policy(rule(), other, services=services)) == (True, "allow")
+    elsewhere = replace(HEADLESS, selector=(("app", "other"),))
+    assert by(request(service=elsewhere, caller=STRANGER), policy(rule(), services=(REVIEWS, elsewhere))) == (
+        True,
+        "open",
+    )
+
+
+def test_services_with_the_same_pods_share_the_mode_of_mutual_tls_and_the_tokens_that_are_refused() -> None:
+    services = (REVIEWS, HEADLESS, ADMIN)
+    exceptions = (MtlsException("bookinfo", "permissive", REVIEWS),)
+    asked = request(service=HEADLESS, caller=None)
+    assert by(asked, policy(exceptions=exceptions, services=services)) == (True, "open")
+    bad = replace(with_token(), service=ADMIN, port=ADMIN.ports[0], bearer="bad-signature")
+    assert by(bad, secured(services=services)) == (False, "token")
+
+
+def test_a_required_token_joins_the_rules_of_its_own_service_only() -> None:
+    other = rule(source(STRANGER), key="allow.reviews-headless[0]", service=HEADLESS)
+    given = secured(rules=(rule(), other), services=(REVIEWS, HEADLESS))
+    assert by(request(caller=STRANGER), given) == (True, "allow")
+    assert by(request(), given) == (False, "token")
+    assert by(with_token(), given) == (True, "allow")
+    alone = secured(rules=(other,), services=(REVIEWS, HEADLESS))
+    assert by(with_token(), alone) == (True, "open")
+    assert by(request(), alone) == (False, "closed")
 
 
 @pytest.mark.parametrize(
