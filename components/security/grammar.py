@@ -64,7 +64,7 @@ _DNS_IDENTITY = re.compile(r"(?P<name>[^/]+)\.(?P<namespace>[^./]+)\.serviceacco
 _SERVICE = re.compile(rf"{DNS_LABEL.pattern}(?:\.{DNS_LABEL.pattern})?")
 _HOST = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{DNS_LABEL.pattern}(?:\.{DNS_LABEL.pattern})*")
 _HOST_WITH_PORT = re.compile(r"(?P<host>.+):[0-9*]+")
-_DATE = re.compile(r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:T00:00:00Z)?")
+_DATE = re.compile(r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:T00:00:00Z| 00:00:00 \+0000 UTC)?")
 _CLAIM = re.compile(r"[!-Z\\^-~]{1,256}")
 _TEMPLATE_SHAPE = "/[^?# ]*"
 
@@ -146,7 +146,7 @@ def _host(text: str) -> str:
 
 
 def _day(value: object) -> date:
-    # Pulumi's YAML reader makes a time of a day that is not quoted.
+    # Pulumi's YAML reader makes a time of a day that is not quoted, and writes it in one of these forms.
     found = _DATE.fullmatch(value) if isinstance(value, str) else None
     try:
         return date.fromisoformat(found["day"] if found else "")

@@ -200,6 +200,13 @@ def test_callers_are_who_is_written(
     assert (rule.effect, rule.key) == ("deny", "deny.reviews")
 
 
+@pytest.mark.parametrize("text", ["2027-03-31", "2027-03-31T00:00:00Z", "2027-03-31 00:00:00 +0000 UTC"])
+def test_a_day_without_quotes_is_read_as_pulumi_hands_it_over(text: str) -> None:
+    exception = {"namespace": "shop", "mode": "permissive", "until": text, "reason": "r"}
+    (read,) = legal({"mtls": {"exceptions": [exception]}}).exceptions
+    assert read.until == date(2027, 3, 31)
+
+
 def test_mutual_tls_namespaces_and_tokens_are_as_written() -> None:
     raw = {
         "mtls": {
