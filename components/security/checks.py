@@ -64,8 +64,8 @@ def _check_repetitions(view: View) -> Iterator[Diagnostic]:
             redundant: set[str] = set()
             for rule in reversed(listed):
                 others = [part for part in enforced if part.rule.key not in redundant and part.rule is not rule]
-                if rule.audit and effect == "allow":
-                    continue
+                if rule.audit:
+                    continue  # It is there to be counted.
                 by = [_covering(part, others, view.world.trust_domain) for part in parts([rule])]
                 if all(by):
                     redundant.add(rule.key)
