@@ -6,7 +6,7 @@ with a cluster the objects that are there. The first two must agree: anything el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from components.security.evaluate import Decision, decide, smallest_rule
 from components.security.model import Jwt, MtlsException, Policy
 from components.security.paths import PathPattern, exact, prefix, template
 from components.security.plane import AccessRequest, SecurityPlane, Verdict
+from components.security.relevant import relevant
 from components.security.world import Call, World
 from components.traffic import patterns
 from components.traffic.evaluate import Request, evaluate
@@ -31,8 +32,10 @@ from components.traffic.targets import Planned
 from operate import explain as routing
 from operate.callers import OTHER, Caller, Known
 
+SCHEMA_VERSION = 1
+"""Of the JSON: raised when a key changes its meaning or goes; new keys do not raise it."""
 Explanation = dict[str, Any]
-Reading = Literal["http", "grpc", "tcp"]
+Protocol = Literal["http", "grpc", "tcp"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,6 @@ class Security(Known):
     Attributes:
         plane: The mesh.
         objects: The objects that the stack writes, as far as the mesh decides by them.
-        reading: How a port of a Service is read.
         live: Those of the cluster; None if it was not asked.
         routes: The compiled routes of the stack.
         proxy: How the proxies of the mesh's version read requests; None for the pinned one.
@@ -50,17 +52,40 @@ class Security(Known):
 
     plane: SecurityPlane
     objects: tuple[Manifest, ...]
-    reading: Callable[[Service, Port], Reading]
     live: tuple[Manifest, ...] | None = None
     routes: tuple[Planned, ...] = ()
     proxy: Proxy | None = None
+
+    def about(self, service: Service) -> Security:
+        """Return the same for one Service, without the rules, workloads and objects that have no say there."""
+        live = None if self.live is None else relevant(self.live, service)
+        policy = replace(self.policy, rules=tuple(self.policy.rules_of(service)))
+        world = replace(self.world, workloads=tuple(self.world.behind(service)))
+        return replace(self, policy=policy, world=world, objects=relevant(self.objects, service), live=live)
+
+    @property
+    def exposed(self) -> set[tuple[str, str]]:
+        """The Services that gateways open to callers outside of the cluster: host, and name of the gateway."""
+        routes = (plan.route for plan in self.routes)
+        return {(route.service.host, route.exposure.gateway.name) for route in routes if route.exposure}
 
     def answer(self, request: AccessRequest) -> Answer:
         """Decide a request, by everyone who can."""
         mode = self.policy.mode
         planned = self.plane.verdict(self.objects, self.world, request, mode)
         live = None if self.live is None else self.plane.verdict(self.live, self.world, request, mode)
-        return Answer(request, decide(self.policy, self.world, request), planned, live)
+        decision = decide(self.policy, self.world, request)
+        return Answer(request, decision, planned, live, self._deviation(request, decision, planned))
+
+    def _deviation(self, request: AccessRequest, decision: Decision, planned: Verdict) -> str:
+        """Return what a mesh is known to let in that policies do not (MSH564, MSH567), "" for nothing."""
+        if decision.allowed or not planned.allowed:
+            return ""
+        if not self.plane.has_agent and decide(self.policy, self.world, replace(request, probe=True)).by == "probe":
+            return f"{self.plane.title} lets everybody call the path of a probe."
+        if decision.by == "mtls" and self.policy.default_of(request.service.namespace) == "audit":
+            return f"{self.plane.title} lets callers without an identity in where it only audits."
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +97,14 @@ class Answer:
         policy: By the configuration.
         planned: By the objects that the stack writes.
         live: By those of the cluster; None if it was not asked.
+        deviation: Why the mesh is known to do something else than the configuration says, "" if it does as it says.
     """
 
     request: AccessRequest
     policy: Decision
     planned: Verdict
     live: Verdict | None = None
+    deviation: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -87,12 +114,18 @@ class Answer:
     @property
     def contradicts(self) -> bool:
         """True if the objects do not do what the configuration says."""
-        return self.policy.allowed != self.planned.allowed
+        return self.policy.allowed != self.planned.allowed and not self.deviation
 
     @property
     def differs(self) -> bool:
         """True if the cluster does something else than the stack would."""
         return self.live is not None and self.live.allowed != self.planned.allowed
+
+
+def protocol(world: World, service: Service, port: Port) -> Protocol:
+    """Return how the proxies of the mesh read what arrives at a port. Where they detect it, a request is HTTP."""
+    reading = world.readings.get((service.namespace, service.name, port.number))
+    return "tcp" if reading and reading.kind == "connections" else "grpc" if port.grpc else "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +154,13 @@ class Asked:
     claims: Mapping[str, Any] | None = None
     now: float = 0
 
-    def of(self, service: Service, port: Port, reading: Reading) -> AccessRequest:
+    def of(self, service: Service, port: Port, protocol: Protocol) -> AccessRequest:
         """Return the request to a port of a Service."""
         return AccessRequest(
             service,
             port,
-            http=reading != "tcp",
-            grpc=reading == "grpc",
+            http=protocol != "tcp",
+            grpc=protocol == "grpc",
             method=self.method,
             path=self.path,
             headers=self.headers,
@@ -225,7 +258,7 @@ def ask(
     entries: list[Explanation] = []
     answers: list[Answer] = []
     for port in ports:
-        answer = security.answer(caller.applied(asked.of(service, port, security.reading(service, port))))
+        answer = security.answer(caller.applied(asked.of(service, port, protocol(security.world, service, port))))
         request = answer.request
         entry: Explanation = {
             "service": service.name,
@@ -271,8 +304,8 @@ def _route(
         raise ConfigurationError([routing.too_much(plan, error)]) from None
     further: list[tuple[Explanation, Answer]] = []
     for one in arrivals(request.service, request.port, asked, decided.rule) if decided.rule else []:
-        reading = security.reading(one.service, one.port)
-        there = security.answer(caller.applied(one.asked.of(one.service, one.port, reading)))
+        arriving = one.asked.of(one.service, one.port, protocol(security.world, one.service, one.port))
+        there = security.answer(caller.applied(arriving))
         place = {"service": one.service.name, "namespace": one.service.namespace, "port": one.port.number}
         further.append(({"because": one.why, **place, "path": one.asked.path, **explain(security, there)}, there))
     return {"key": plan.route.key, **routing.decision(plan, decided)}, further
@@ -295,6 +328,7 @@ def explain(security: Security, answer: Answer) -> Explanation:
             "reason": answer.policy.reason,
             "audited": list(answer.policy.audited),
         },
+        "deviation": answer.deviation or None,
         "contradiction": _contradiction(answer),
     }
     if answer.live is not None:
@@ -369,7 +403,7 @@ def _known_paths(
     rule: dict[str, list[dict[str, Any]]], request: AccessRequest, world: World
 ) -> dict[str, list[dict[str, Any]]]:
     """Return a rule with the paths of the known call in place of the one path, if it is such a call."""
-    call = next((one for one in world.calls if is_call(one, request)), None)
+    call = next((one for one in world.calls if is_call(one, request, world)), None)
     if call is None or not request.http or request.grpc or not call.paths:
         return rule
     name, (one,) = next(iter(rule.items()))
@@ -378,13 +412,11 @@ def _known_paths(
     return {name: [{**one, "to": operations}]}
 
 
-def is_call(call: Call, request: AccessRequest) -> bool:
-    """Return True if a request is one that a known call makes."""
-    if (call.service, call.namespace, call.port) != (
-        request.service.name,
-        request.service.namespace,
-        request.port.number,
-    ) or call.caller != request.caller:
+def is_call(call: Call, request: AccessRequest, world: World) -> bool:
+    """Return True if a request is one that a known call makes; users come by any gateway."""
+    place = (request.service.name, request.service.namespace, request.port.number)
+    callers = [call.caller] if call.caller else [*world.gateways.values()]
+    if (call.service, call.namespace, call.port) != place or request.caller not in callers:
         return False
     if not request.http or not call.method:
         return True
@@ -463,11 +495,11 @@ def _panel(entry: Explanation) -> Panel:
     table.add_column(overflow="fold", ratio=1)
     for name, text in _rows(entry):
         table.add_row(name, text)
-    parts: list[Any] = [_headline(entry), Text(), table]
+    parts: list[Any] = [Text(what), _headline(entry), Text(), table]
     if entry["opening"]:
         parts += [Text(), *_opening_lines(entry["opening"])]
     parts += [Text(), *_route_lines(entry)]
-    title = f"{entry['caller']} -> {entry['service']}.{entry['namespace']}:{entry['port']} {what}"
+    title = f"{entry['caller']} -> {entry['service']}.{entry['namespace']}:{entry['port']}"
     return Panel(Group(*parts), title=Text(title), title_align="left")
 
 
@@ -481,6 +513,8 @@ def _rows(entry: Explanation) -> Iterator[tuple[str, Text]]:
     policy = entry["policy"]
     where = f" ({policy['where']})" if policy["where"] else ""
     yield "configuration", Text(f"{_word(policy)}: {policy['reason']}{where}")
+    if entry["deviation"]:
+        yield "", Text(entry["deviation"], style="yellow")
     if policy["audited"]:
         yield "", Text(f"only counted, would deny it: {', '.join(policy['audited'])}", style="yellow")
     planned = entry.get("planned")

@@ -21,7 +21,7 @@ FROM_ALLOWED = (
     "ACCOUNT, NAMESPACE/ACCOUNT, NAMESPACE/WORKLOAD, gateway:NAME, or spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
 )
 _SPIFFE = re.compile(r"spiffe://(?P<domain>[^/]+)/ns/(?P<namespace>[^/]+)/sa/(?P<account>[^/]+)")
-_GATEWAY = "gateway:"
+_GATEWAY, _GATEWAY_CALLER = "gateway:", "gateway "
 _NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
 _LONGEST_TOKEN = 65_536
 """Characters of the claims of a token: more is no token that a proxy takes (Envoy's headers end at 60 KiB)."""
@@ -63,6 +63,11 @@ class Caller:
     address: str = ""
     labels: Pairs = ()
     note: str = ""
+
+    @property
+    def gateway(self) -> str:
+        """The name of the gateway that it is, "" for none."""
+        return self.name.removeprefix(_GATEWAY_CALLER) if self.kind == "gateway" else ""
 
     def applied(self, request: AccessRequest) -> AccessRequest:
         """Return a request as this caller makes it."""
@@ -192,7 +197,7 @@ def gateway(name: str, world: World) -> Caller:
     """Return a gateway as a caller."""
     account = world.gateways[name]
     note = "" if account else "its account is not known: it is decided for as if it had no identity"
-    return Caller(f"gateway {name}", "gateway", account, note=note)
+    return Caller(f"{_GATEWAY_CALLER}{name}", "gateway", account, note=note)
 
 
 def foreign(account: Account, trust_domain: str) -> Caller:

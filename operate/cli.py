@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,13 +16,15 @@ from rich.console import Console
 from components.diagnostics import ConfigurationError, Diagnostic, errors, ordered, render
 from components.meshes import MESHES
 from components.traffic.evaluate import Request, request_from
+from components.traffic.model import Port, Service
+from operate import access as accessing
 from operate import adopt as adopting
+from operate import callers, graph, matrix, stackfile
 from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
-from operate import stackfile
 from operate.discover import VERSION_LABELS
-from operate.traffic import compared, compiled
+from operate.traffic import Compiled, compared, compiled, deciding
 from stacks import gateways, settings
 
 REFUSED = 1
@@ -59,25 +62,41 @@ def explain(
     host: Annotated[str, typer.Option(help="Decide a request from outside, for this host at the gateways.")] = "",
     source: Annotated[list[str] | None, typer.Option(help="'label=value' of the caller; repeatable.")] = None,
     source_namespace: Annotated[str, typer.Option(help="Namespace of the caller.")] = "",
+    caller: Annotated[
+        str,
+        typer.Option("--from", help="May this account, NAMESPACE/WORKLOAD or gateway:NAME call the Service?"),
+    ] = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="The caller has no identity: it is outside of the mesh.")
+    ] = False,
+    address: Annotated[str, typer.Option(help="The address of the caller.")] = "",
+    port: Annotated[str, typer.Option(help="The port of the Service, by number or name; all of them without.")] = "",
+    jwt: Annotated[str, typer.Option(help="Claims of the caller's token: JSON, or a file with it.")] = "",
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Compare with the Services and pods of the stack's cluster.")
+        bool,
+        typer.Option("--cluster", help="Compare with the stack's cluster; with --from, decide by its objects."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what the routes of a stack do, or what a code of a report means.
+    """Print what a stack does with requests, or what a code of a report means.
 
     Of routes: rule by rule, backends, policies, objects; and with a request, which rule takes it.
+    With a caller: whether it may call the Service, by which rule and object, and what opens it.
     """
     words = names or []
     if any(map(explaining.is_code, words)):
         _explain_codes(words, as_json=as_json)
         return
+    if caller or plain or address or port or jwt:
+        host = entrances.host_of(host)
+        request = _request(path or "/", method, header, query, (source, source_namespace))
+        _, _, asked = _compiled(stack, directory, mesh, cluster=cluster)
+        options = _Options(words, request or Request(), caller, plain, address, port, jwt, host)
+        _explain_access(asked, options, as_json=as_json)
+        return
     host = entrances.host_of(host)
     request = _request(path or ("/" if host else ""), method, header, query, (source, source_namespace))
-    folder, name, raw = _stack(stack, directory)
-    if mesh and mesh not in MESHES:
-        _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
-    asked = compiled(raw, name, mesh, folder, with_cluster=cluster)
+    folder, name, asked = _compiled(stack, directory, mesh, cluster=cluster)
     found = asked.faults
     # A refused configuration may lack the very routes that are asked for.
     if not errors(found):
@@ -111,6 +130,143 @@ def explain(
         explaining.show(explanation, Console())
     else:
         print(f"The stack '{name}' declares no routes: set `meshup:traffic` in {stackfile.file_of(folder, name)}.")
+
+
+class _Options(NamedTuple):
+    """What the command line says of a call."""
+
+    services: Sequence[str]
+    request: Request
+    caller: str
+    plain: bool
+    address: str
+    port: str
+    jwt: str
+    host: str
+
+
+def _compiled(stack: str, directory: Path | None, mesh: str, *, cluster: bool) -> tuple[Path, str, Compiled]:
+    """Return the folder of the project, the name of the stack, and its routes and policy."""
+    folder, name, raw = _stack(stack, directory)
+    if mesh and mesh not in MESHES:
+        _fail(f"--mesh is {mesh!r}; allowed: {', '.join(MESHES)}.", USAGE)
+    return folder, name, compiled(raw, name, mesh, folder, with_cluster=cluster)
+
+
+def _deciding(asked: Compiled) -> tuple[accessing.Security, list[Diagnostic]]:
+    """Return what decides on requests. End the command if the configuration is refused, or its cluster not there."""
+    faults = [*asked.faults, *asked.unreachable]
+    if errors(faults):
+        _fail(render(faults), REFUSED)
+    return deciding(asked)
+
+
+def _explain_access(asked: Compiled, options: _Options, *, as_json: bool) -> None:
+    """Print whether a caller may call Services."""
+    if not options.services:
+        _fail("Name the Service that is called: meshup explain SERVICE --from CALLER.", USAGE)
+    security, found = _deciding(asked)
+    claims, faults = callers.claims_of(options.jwt)
+    found += faults
+    requests: list[tuple[callers.Caller, Service, Sequence[Port]]] = []
+    for word in options.services:
+        service, faults = callers.service_of(word, security, security.routes)
+        found += faults
+        if service is None:
+            continue
+        ports, faults = callers.ports_of(service, options.port)
+        caller, unknown = callers.caller_of(
+            options.caller, security, service.namespace, plain=options.plain, address=options.address
+        )
+        found += [*faults, *unknown]
+        requests += [(caller, service, ports)] if caller else []
+    if errors(found):
+        _fail(render(found), REFUSED)
+    sent = options.request
+    request = accessing.Asked(
+        sent.method, sent.path, sent.headers, sent.query, sent.source, sent.source_namespace, options.host, claims,
+        time.time(),
+    )  # fmt: skip
+    try:
+        asks = [accessing.ask(security, caller, service, ports, request) for caller, service, ports in requests]
+        entries = [entry for listed, _ in asks for entry in listed]
+        entrance = _entrance(asked, security, options, requests[0][0])
+    except ConfigurationError as error:
+        _fail(str(error), REFUSED)
+    found += accessing.diagnostics([answer for _, answers in asks for answer in answers])
+    if as_json:
+        notes = [note.as_dict() for note in ordered(found)]
+        whole = {"schemaVersion": accessing.SCHEMA_VERSION, "mesh": asked.mesh.name, "access": entries, "notes": notes}
+        sys.stdout.write(json.dumps(whole | ({"entry": entrance} if entrance else {}), indent=2) + "\n")
+    else:
+        accessing.show(entries, Console())
+        if entrance:
+            entrances.show(entrance, Console())
+    _end_with(found, as_json=as_json)
+
+
+def _entrance(
+    asked: Compiled, security: accessing.Security, options: _Options, caller: callers.Caller
+) -> dict[str, Any] | None:
+    """Return what a gateway does with the request for a host, None without a gateway or a host."""
+    if caller.kind != "gateway" or not options.host:
+        return None
+    own = [one for one in gateways.declared(asked.chosen, asked.mesh.name)[0] if one.name == caller.gateway]
+    if faults := entrances.unknown_host(own, options.host):
+        _fail(render(faults), REFUSED)
+    decided = entrances.decide(asked.compilation, own, options.host, options.request, security.proxy)
+    notes = entrances.split_by(own, asked.mesh.name)
+    return {"host": options.host, "path": options.request.path, "listeners": decided, "notes": notes}
+
+
+def _end_with(found: Sequence[Diagnostic], *, as_json: bool) -> None:
+    """Print what is to be said beside the output, and fail if something of it is an error: a defect of meshup."""
+    faults = errors(found)
+    if not as_json:
+        _print_notes([note for note in found if note not in faults])
+    if faults:
+        _fail("".join(f"error {fault.code} {fault.path}: {fault.message}\n" for fault in ordered(faults)), REFUSED)
+
+
+@app.command()
+def access(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Services; without them, all that are known.")
+    ] = None,
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    mesh: Annotated[str, typer.Option(help=f"For this mesh instead: {' or '.join(MESHES)}.")] = "",
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="By the objects of the stack's cluster, in place of the planned ones.")
+    ] = False,
+    output: Annotated[str, typer.Option(help="table, json, or svg: a picture of the graph.")] = "table",
+) -> None:
+    """Print who may call whom: all callers and Services that are known.
+
+    Calls of the applications that are denied are marked, and what is open without need.
+    """
+    if output not in ("table", "json", "svg"):
+        _fail(f"--output is {output!r}; allowed: table, json, svg.", USAGE)
+    _, _, asked = _compiled(stack, directory, mesh, cluster=cluster)
+    security, found = _deciding(asked)
+    chosen: list[Service] = []
+    for word in names or []:
+        service, faults = callers.service_of(word, security, security.routes)
+        found += faults
+        chosen += [service] if service else []
+    if errors(found):
+        _fail(render(found), REFUSED)
+    made = matrix.build(security, chosen)
+    found += accessing.diagnostics(made.answers)
+    if output == "json":
+        notes = [note.as_dict() for note in ordered(found)]
+        sys.stdout.write(json.dumps(matrix.as_json(made, notes), indent=2) + "\n")
+    elif output == "svg":
+        sys.stdout.write(graph.svg(made, security.world))
+    else:
+        matrix.show(made, Console())
+    _end_with(found, as_json=output == "json")
 
 
 @app.command()

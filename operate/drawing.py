@@ -5,6 +5,7 @@ The same graph gives the same bytes. No font is measured: the text is monospaced
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -211,6 +212,11 @@ def _layers(items: Mapping[str, _Item], lines: Sequence[_Line]) -> list[list[_It
             waiting[target.order] -= 1
             if not waiting[target.order]:
                 ready.append(target)
+    entered = {line.way[1].order for line in forward}
+    for item in ready:
+        # What nothing calls stands next to what it calls.
+        if item.order not in entered and item.order in leaving:
+            item.layer = min(target.layer for target in leaving[item.order]) - 1
     layers: list[list[_Item]] = [[] for _ in range(max((item.layer for item in items.values()), default=0) + 1)]
     for item in items.values():
         layers[item.layer].append(item)
@@ -228,26 +234,31 @@ def _layers(items: Mapping[str, _Item], lines: Sequence[_Line]) -> list[list[_It
 
 def _order(layers: Sequence[list[_Item]]) -> None:
     """Sort each layer by the middle of the neighbours' places (barycenters), forth and back."""
+    places = {id(item): place for items in layers for place, item in enumerate(items)}
+
+    def after(item: _Item) -> float:
+        return sum(places[id(one)] for one in item.before) / len(item.before) if item.before else places[id(item)]
+
+    def before(item: _Item) -> float:
+        return sum(places[id(one)] for one in item.after) / len(item.after) if item.after else places[id(item)]
+
     for sweep in range(_SWEEPS):
         forth = sweep % 2 == 0
-        for layer in layers if forth else list(reversed(layers)):
-            other = {id(item): place for items in layers for place, item in enumerate(items)}
-
-            def centre(item: _Item, forth: bool = forth, other: Mapping[int, int] = other) -> float:
-                near = item.before if forth else item.after
-                return sum(other[id(one)] for one in near) / len(near) if near else other[id(item)]
-
-            layer.sort(key=centre)
+        for layer in layers if forth else reversed(layers):
+            layer.sort(key=after if forth else before)
+            places |= {id(item): place for place, item in enumerate(layer)}
 
 
 def _size(items: Iterable[_Item], lines: Sequence[_Line]) -> None:
     """Give each node the size of its text, and room for the ends of its edges."""
+    leaving = Counter(id(line.way[0]) for line in lines)
+    entering = Counter(id(line.way[-1]) for line in lines)
     for item in items:
         node = item.node
         if node is None:
             continue
         texts = [node.title, *node.lines]
-        ends = max(sum(line.way[0] is item for line in lines), sum(line.way[-1] is item for line in lines))
+        ends = max(leaving[id(item)], entering[id(item)])
         slanted = 0 if node.shape in ("box", "round") else 2 * _PAD
         item.width = max(len(text) for text in texts) * _CHARACTER + 2 * _PAD + slanted
         item.height = max(len(texts) * _LINE + _PAD, ends * _PORT + _PAD)
@@ -257,9 +268,12 @@ def _place(layers: Sequence[Sequence[_Item]], lines: Sequence[_Line]) -> tuple[f
     """Give everything its place. Return the right and the lower end."""
     heights = [sum(item.height for item in layer) + _GAP * (len(layer) - 1) for layer in layers]
     tallest, x = max(heights, default=0), float(_MARGIN)
+    labels: dict[int, float] = {}
+    for line in lines:
+        number = line.way[-1].layer
+        labels[number] = max(labels.get(number, 0), _width(line))
     for layer, height in zip(layers, heights, strict=True):
-        labels = [_width(line) for line in lines if line.way[-1].layer == (layer[0].layer if layer else -1)]
-        x += max(labels, default=0) + (_CURVE if x > _MARGIN else 0)
+        x += labels.get(layer[0].layer if layer else 0, 0) + (_CURVE if x > _MARGIN else 0)
         width = max((item.width for item in layer), default=0)
         y = _MARGIN + (tallest - height) / 2
         for item in layer:
@@ -267,19 +281,25 @@ def _place(layers: Sequence[Sequence[_Item]], lines: Sequence[_Line]) -> tuple[f
             item.width = item.width if item.node else width
             y += item.height + _GAP
         x += width
-    for line in lines:
-        line.start = _end(line, lines, 0)
-        line.end = _end(line, lines, -1)
+    _ends(lines)
     return x, _MARGIN + tallest
 
 
-def _end(line: _Line, lines: Sequence[_Line], side: int) -> float:
-    """Return where a line meets its source (side 0) or target (side -1): in the order of what is at the other ends."""
-    item = line.way[side]
-    neighbour = 1 if side == 0 else -2
-    same = [one for one in lines if one.way[side] is item]
-    same.sort(key=lambda one: (one.back, one.way[neighbour].middle))
-    return item.middle + (same.index(line) - (len(same) - 1) / 2) * _PORT
+def _ends(lines: Sequence[_Line]) -> None:
+    """Say where each line meets its source and its target: in the order of what is at the other end."""
+    leaving: dict[int, list[_Line]] = {}
+    entering: dict[int, list[_Line]] = {}
+    for line in lines:
+        leaving.setdefault(id(line.way[0]), []).append(line)
+        entering.setdefault(id(line.way[-1]), []).append(line)
+    for same in leaving.values():
+        same.sort(key=lambda one: (one.back, one.way[1].middle))
+        for place, line in enumerate(same):
+            line.start = line.way[0].middle + (place - (len(same) - 1) / 2) * _PORT
+    for same in entering.values():
+        same.sort(key=lambda one: (one.back, one.way[-2].middle))
+        for place, line in enumerate(same):
+            line.end = line.way[-1].middle + (place - (len(same) - 1) / 2) * _PORT
 
 
 def _width(line: _Line) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from components.security.model import Account
 from components.security.world import World
@@ -21,7 +21,12 @@ def svg(matrix: Matrix, world: World) -> str:
     their own arrow all the same.
     """
     homes = _homes(world, matrix)
-    edges = [edge for cell in matrix.cells for edge in _edges(cell, matrix, homes)]
+    by_caller = {(cell.caller, cell.service.host, cell.port.number): cell for cell in matrix.cells}
+    edges = [
+        edge
+        for cell in matrix.cells
+        for edge in _edges(cell, homes, implied=_is_implied(cell, matrix.callers, by_caller))
+    ]
     used = {edge.source for edge in edges}
     callers = [
         Node(key, caller.name, ("any identity",) if caller == OTHER else (), _SHAPES[caller.kind])
@@ -62,10 +67,10 @@ def _key(caller: Caller, homes: dict[Account, str]) -> str:
     return homes.get(caller.account, caller.name)
 
 
-def _edges(cell: Cell, matrix: Matrix, homes: dict[Account, str]) -> Iterable[Edge]:
+def _edges(cell: Cell, homes: dict[Account, str], *, implied: bool) -> Iterable[Edge]:
     source, target = _key(cell.caller, homes), _place(cell.service)
     port = f":{cell.port.number} " if len(cell.service.ports) > 1 else ""
-    if cell.extent != "none" and (cell.calls or not _is_implied(cell, matrix)):
+    if cell.extent != "none" and (cell.calls or not implied):
         yield Edge(source, target, f"{port}{_label(cell)}", "unused" if cell.unused else _kind(cell))
     if cell.missing:
         yield Edge(source, target, f"{port}{', '.join(known.text for known in cell.missing)}", "denied")
@@ -81,15 +86,13 @@ def _label(cell: Cell) -> str:
     return ", ".join([*cell.operations, *(f"not {operation}" for operation in cell.refused)])
 
 
-def _is_implied(cell: Cell, matrix: Matrix) -> bool:
+def _is_implied(cell: Cell, callers: Sequence[Caller], cells: Mapping[tuple[Caller, str, int], Cell]) -> bool:
     """Return True if the arrow of a wider caller says the same."""
-    wider = _wider(cell.caller, matrix.callers)
     same = (cell.extent, cell.operations, cell.refused)
-    return any(
-        (one.extent, one.operations, one.refused) == same
-        for one in matrix.cells
-        if one.caller in wider and one.service == cell.service and one.port == cell.port
-    )
+    if cell.extent == "none":
+        return False
+    found = (cells[caller, cell.service.host, cell.port.number] for caller in _wider(cell.caller, callers))
+    return any((one.extent, one.operations, one.refused) == same for one in found)
 
 
 def _wider(caller: Caller, callers: Sequence[Caller]) -> list[Caller]:

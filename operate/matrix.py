@@ -23,11 +23,9 @@ from components.security.model import Rule as AccessRule
 from components.security.plane import AccessRequest
 from components.security.world import Call, World
 from components.traffic.model import Port, Service, TextMatch
-from operate.access import Answer, Security
+from operate.access import SCHEMA_VERSION, Answer, Security, protocol
 from operate.callers import OTHER, PLAIN, Caller, accounts, foreign, gateway, known_account, named
 
-SCHEMA_VERSION = 1
-"""Of the JSON: raised when a key changes its meaning or goes; new keys do not raise it."""
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE")
 """The methods of the Gateway API (v1.5.1, HTTPMethod): Linkerd matches no others."""
 _SEGMENT = "meshup-any"
@@ -173,8 +171,8 @@ def _address(network: Network) -> str:
 
 def samples(security: Security, service: Service, port: Port) -> list[Sample]:
     """Return the requests that stand for what can be asked of a port of a Service. What no rule names is the first."""
-    reading = security.reading(service, port)
-    base = AccessRequest(service, port, http=reading != "tcp", grpc=reading == "grpc")
+    read = protocol(security.world, service, port)
+    base = AccessRequest(service, port, http=read != "tcp", grpc=read == "grpc")
     rules = [rule for rule in security.policy.rules_of(service) if not rule.audit]
     unnamed = _unnamed(base, [operation for rule in rules for operation in rule.operations])
     tokens = _tokens(security.policy, service) if base.http else []
@@ -331,9 +329,11 @@ def build(security: Security, services: Iterable[Service] = ()) -> Matrix:
     rows = callers(security.policy, security.world)
     wanted = sorted(services or security.world.services, key=lambda one: (one.namespace, one.name))
     columns = [(service, port) for service in wanted for port in service.ports]
-    asked = {(service.host, port.number): samples(security, service, port) for service, port in columns}
+    # To read all rules and objects for each request would take time that grows with the cube of the Services.
+    about = {service.host: security.about(service) for service, _ in columns}
+    asked = {(service.host, port.number): samples(about[service.host], service, port) for service, port in columns}
     cells = [
-        _cell(security, caller, service, port, asked[service.host, port.number])
+        _cell(about[service.host], caller, service, port, asked[service.host, port.number])
         for caller in rows
         for service, port in columns
     ]
@@ -348,7 +348,7 @@ def _cell(security: Security, caller: Caller, service: Service, port: Port, aske
     known = [
         call
         for call in security.world.calls
-        if (call.service, call.namespace, call.port) == place and _is_from(call, caller, security.world)
+        if (call.service, call.namespace, call.port) == place and _is_from(call, caller, security, service)
     ]
     made = [(call, security.answer(caller.applied(_request(call, service, port, security)))) for call in known]
     unneeded = not known and caller.kind in ("gateway", "account") and _is_mapped(security.world, service)
@@ -406,9 +406,10 @@ def _refused(security: Security, caller: Caller, answers: Answers) -> tuple[str,
     )
 
 
-def _is_from(call: Call, caller: Caller, world: World) -> bool:
+def _is_from(call: Call, caller: Caller, security: Security, service: Service) -> bool:
+    """Return True if a caller makes a call. Users come by the gateways that open the Service."""
     if call.caller is None:
-        return caller.kind == "gateway" and bool(world.gateways)
+        return (service.host, caller.gateway) in security.exposed
     return caller.kind in ("account", "gateway") and call.caller == caller.account and not caller.trust_domain
 
 
@@ -418,12 +419,12 @@ def _is_mapped(world: World, service: Service) -> bool:
 
 
 def _request(call: Call, service: Service, port: Port, security: Security) -> AccessRequest:
-    reading = security.reading(service, port)
+    read = protocol(security.world, service, port)
     return AccessRequest(
         service,
         port,
-        http=reading != "tcp" and bool(call.method),
-        grpc=reading == "grpc",
+        http=read != "tcp" and bool(call.method),
+        grpc=read == "grpc",
         method=call.method or "GET",
         path=call.example.partition("?")[0],
     )

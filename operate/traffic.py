@@ -1,4 +1,4 @@
-"""The traffic of a stack without Pulumi's engine: compiled, and compared with the cluster."""
+"""The traffic and the policy of a stack without Pulumi's engine: compiled, and compared with the cluster."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from components.meshes import MESHES
 from components.meshes.interface import MeshPlan
 from components.traffic import Compilation
 from components.traffic.proxies import Proxy
-from stacks import charts, plan, services, settings, traffic_file
+from operate.access import Security
+from stacks import charts, plan, security_changes, security_checks, services, settings, traffic_file
 from stacks.cluster import ClusterView, connect
 from stacks.overrides import located
+from stacks.security import Secured
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Compiled:
         chosen: The settings of the stack.
         mesh: The plan of its mesh.
         compilation: Its routes, compiled.
+        secured: Its policy, compiled.
         proxy: How the proxies of the mesh read requests.
         faults: The errors of its traffic, and of what its traffic rests on.
         settings_faults: Those of its own keys, routes aside.
@@ -35,6 +38,7 @@ class Compiled:
     chosen: settings.Settings
     mesh: MeshPlan
     compilation: Compilation
+    secured: Secured
     proxy: Proxy
     faults: list[Diagnostic]
     settings_faults: list[Diagnostic]
@@ -67,12 +71,13 @@ def compiled(
     source, _ = charts.inspect(chosen.charts, target, installed, target.wanted_version(chosen))
     planned, _ = target.plan(plan.request(chosen, source, os.environ, view))
     compilation, said = plan.compiled(chosen, target.name, planned.existing)
+    secured, _ = plan.secured(chosen, target.name, planned.existing)
     notes = [note for note in more if note.severity != "error"]
     diagnostics = ordered(located([*notes, *compilation.diagnostics], chosen.origins))
     faults = located([*errors(found), *errors(said)], chosen.origins)
     proxy = target.data_plane.proxy(planned.version)
     compilation = replace(compilation, diagnostics=diagnostics)
-    return Compiled(chosen, planned, compilation, proxy, faults, settings_faults, view, unreachable)
+    return Compiled(chosen, planned, compilation, secured, proxy, faults, settings_faults, view, unreachable)
 
 
 def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:
@@ -85,3 +90,29 @@ def compared(asked: Compiled, words: Sequence[str]) -> list[Diagnostic]:
     own = plan.own_parts(asked.chosen)
     found = view.if_readable(lambda: services.check(routes, asked.mesh, own, view), otherwise=[])
     return located([*found, *view.diagnostics], asked.chosen.origins)
+
+
+def deciding(asked: Compiled) -> tuple[Security, list[Diagnostic]]:
+    """Return what decides on requests: the policy, the objects of the stack, and with a cluster those that it has.
+
+    Returns:
+        What decides, and the lists of the cluster that can't be read.
+    """
+    kind, secured, view = MESHES[asked.mesh.name], asked.secured, asked.view
+    plane, live, world = kind.security, None, secured.world
+    others = [*asked.mesh.objects, *asked.compilation.manifests]
+    objects = secured.deciding([item for item in others if (item["apiVersion"], item["kind"]) in plane.kinds])
+    if view is not None:
+        world = security_checks.observed(asked.mesh, secured, view)
+        live = tuple(security_changes.live_objects(plane, view.objects))
+    security = Security(
+        secured.policy,
+        world,
+        complete=view is not None,
+        plane=plane,
+        objects=tuple(objects),
+        live=live,
+        routes=asked.compilation.planned,
+        proxy=asked.proxy,
+    )
+    return security, located(view.diagnostics if view else [], asked.chosen.origins)

@@ -964,8 +964,8 @@ MSH583 Claims not readable
   The claims of a token are a JSON object, written out or in a file.
   Remedy: Correct the text or the file. Write the claims, not the signed token.
 MSH584 Objects contradict the configuration
-  The objects that are written for the policy decide a request in another way than the policy says. This is a defect of
-  meshup.
+  The objects that are written for the policy decide a request in another way than the policy says. Unless a warning of
+  the preview says that the mesh differs there, this is a defect of meshup.
   Remedy: Report it with the configuration and the request. Until it is mended, go by what the objects do.
 MSH585 Cluster decides otherwise
   By its objects, the cluster decides a request in another way than the stack as it is configured: the stack has not

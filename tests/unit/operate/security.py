@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from components.apps import bookinfo
+from components.gateways.settings import GatewaySettings
 from components.manifests import Manifest
+from components.meshes import TARGETS
 from components.security.evaluate import decide
 from components.security.model import Account, Identity, Mode, NamespacePolicy, Operation, Policy, Rule, Source
 from components.security.paths import PathPattern, prefix, template
 from components.security.plane import AccessRequest, Guarded, SecurityObject, SecurityPlane, Verdict
 from components.security.workloads import read_workloads
 from components.security.world import Call, World
-from components.traffic.model import Port, Service
-from operate.access import Reading, Security
+from components.traffic import compile_routes, parse
+from components.traffic.targets import Planned
+from operate.access import Security
 
 SERVICES = {service.name: service for service in bookinfo.services()}
 PRODUCTPAGE, REVIEWS, RATINGS = (
@@ -100,16 +103,23 @@ POLICY = Policy(namespaces=(NamespacePolicy("bookinfo", "deny"),), rules=RULES, 
 """Bookinfo closed, with the edges of its call graph open but the one of reviews to ratings."""
 
 
-def reading(service: Service, port: Port) -> Reading:
-    """Read every port as HTTP, unless it says something else."""
-    del service
-    return "grpc" if port.grpc else "tcp" if port.name.startswith("tcp") else "http"
+def _exposed() -> tuple[Planned, ...]:
+    """Return the route by which the gateway opens productpage."""
+    chosen = GatewaySettings.model_validate({"listeners": [{"port": 80, "protocol": "http"}]})
+    opened = chosen.gateway("public", "istio-ingress", ("istio",), "istio", "meshup:gateways.public")
+    services = [*SERVICES.values()]
+    written = {"productpage": {"gateway": "public", "paths": ["/productpage"]}}
+    routes, _ = parse(written, "meshup:traffic", services, "cluster.local", [opened])
+    return compile_routes(routes, "istio", TARGETS, services).planned
+
+
+ROUTES = _exposed()
 
 
 def security(policy: Policy = POLICY, world: World = WORLD, live: Policy | None = None) -> Security:
     """Return what decides by a policy."""
     objects = (written(policy),)
-    return Security(policy, world, False, Plain(), objects, reading, None if live is None else (written(live),))
+    return Security(policy, world, False, Plain(), objects, None if live is None else (written(live),), ROUTES)
 
 
 def with_rules(*rules: Rule, policy: Policy = POLICY) -> Policy:

@@ -31,6 +31,7 @@ from components.security.paths import exact, prefix, template
 from components.security.plane import AccessRequest, Verdict
 from components.security.world import World
 from components.traffic.model import Port, TextMatch
+from components.traffic.proxies import PortReading
 from operate import access, graph, matrix
 from operate.access import Security
 from operate.matrix import Cell, Matrix
@@ -201,12 +202,13 @@ def test_a_network_is_asked_by_an_address_that_is_not_excluded(network: Network,
 
 def test_a_port_of_connections_has_no_methods_and_paths() -> None:
     service = replace(SERVICES["ratings"], ports=(Port(9080, "http"), Port(3306, "tcp-db")))
-    world = replace(WORLD, services=(service,))
-    rules = (
+    readings = {("bookinfo", "ratings", 3306): PortReading("connections", "its name is tcp-db")}
+    world = replace(WORLD, services=(service,), readings=readings)
+    listed = (
         Rule("a", "allow", service, (account(REVIEWS),), (operation(prefix("/ratings")),)),
         Rule("b", "allow", service, (account(REVIEWS),), (operation(methods=(), port=service.ports[1]),)),
     )
-    made = matrix.build(security(replace(POLICY, rules=rules, services=(service,)), world))
+    made = matrix.build(security(replace(POLICY, rules=listed, services=(service,)), world))
     assert cell(made, "reviews", "ratings", 3306).extent == "all"
     assert cell(made, "reviews", "ratings", 9080).operations == ("GET /ratings/**",)
 
