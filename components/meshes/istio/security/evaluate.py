@@ -150,6 +150,11 @@ class _Receiver:
 
     def _authorize(self, request: AccessRequest, seen: Seen) -> Verdict:
         custom = _first(self._of("CUSTOM"), self._test(seen, allow=False))
+        providers = {_provider(one) for one in self._of("CUSTOM")}
+        if custom and len(providers) > 1:
+            names = ", ".join(sorted(providers))
+            reason = f"Istio asks one external authorizer for a pod, and denies where there are several: {names}."
+            return self._closed(request, seen, custom.item, custom.rule, reason)
         asks = f" External authorizer '{_provider(custom.item)}' is asked first." if custom else ""
         token = read_token(self._tokens, request) if seen.http else Reading()
         if token.fault:
