@@ -308,6 +308,11 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     authentications: tuple[Authentication, ...] = ()
     services: tuple[Service, ...] = field(default=(), repr=False)
+    # Indexes, filled at the first question: a stack has a thousand Services, and as many questions about each.
+    _rules: dict[str, list[Rule]] = field(default_factory=dict[str, list[Rule]], init=False, repr=False, compare=False)
+    _selected: dict[tuple[str, tuple[str, str]], list[Service]] = field(
+        default_factory=dict[tuple[str, tuple[str, str]], list[Service]], init=False, repr=False, compare=False
+    )
 
     @property
     def empty(self) -> bool:
@@ -323,11 +328,20 @@ class Policy:
 
     def same_pods(self, service: Service) -> tuple[Service, ...]:
         """Return a Service, and the others that have all of its pods."""
-        return (service, *(one for one in self.services if one.host != service.host and _has_pods_of(one, service)))
+        if not self._selected:
+            for one in self.services:
+                if one.selector:
+                    self._selected.setdefault((one.namespace, min(one.selector)), []).append(one)
+        # Whoever selects all of these pods has a selector of some of these labels.
+        found = [one for label in service.selector for one in self._selected.get((service.namespace, label), ())]
+        return (service, *(one for one in found if one.name != service.name and _has_pods_of(one, service)))
 
     def rules_of(self, service: Service) -> list[Rule]:
         """Return the rules about a Service."""
-        return [rule for rule in self.rules if rule.service.host == service.host]
+        if not self._rules:
+            for rule in self.rules:
+                self._rules.setdefault(rule.service.host, []).append(rule)
+        return list(self._rules.get(service.host, ()))
 
     def authentication_of(self, service: Service) -> Authentication | None:
         """Return the tokens that a Service reads, None for none."""
