@@ -230,11 +230,7 @@ def _check_exposures(view: View) -> Iterator[Diagnostic]:
 
 def _allowed(view: View, service: Service) -> list[Part]:
     """Return the parts of the rules that open a Service."""
-    return list(parts(_opening_rules(view, service)))
-
-
-def _opening_rules(view: View, service: Service) -> list[Rule]:
-    return [rule for rule in view.rules_of(service) if rule.effect == "allow" and not rule.audit]
+    return list(parts(view.opening_rules(service)))
 
 
 def _admits(view: View, source: Source, account: Account) -> bool:

@@ -62,6 +62,10 @@ class View:
         return _grouped(self.world.workloads, lambda one: one.namespace)
 
     @cached_property
+    def _joined(self) -> dict[str, list[Service]]:
+        return {}
+
+    @cached_property
     def _rules(self) -> dict[str, list[Rule]]:
         return _grouped(self.policy.rules, lambda rule: rule.service.host)
 
@@ -111,9 +115,24 @@ class View:
         required = tokens is not None and any(jwt.require for jwt in tokens.jwt)
         return required or self.policy.default_of(service.namespace) != "open"
 
+    def joined(self, service: Service) -> list[Service]:
+        """Return a Service, and those that lead to the same ports of all its pods: their rules hold there too."""
+        found = self._joined.get(service.host)
+        if found is None:
+            ports = {port.container for port in service.ports}
+            others = self.policy.same_pods(service)
+            found = [one for one in others if ports & {port.container for port in one.ports}]
+            self._joined[service.host] = found
+        return found
+
+    def opening_rules(self, service: Service) -> list[Rule]:
+        """Return the rules that open the ports of a Service."""
+        rules = [rule for one in self.joined(service) for rule in self.rules_of(one)]
+        return [rule for rule in rules if rule.effect == "allow" and not rule.audit]
+
     def closes(self, service: Service) -> bool:
-        """Return True if a guarded Service refuses what no rule allows, and does not only count it."""
-        return self.is_guarded(service) and self.policy.default_of(service.namespace) != "audit"
+        """Return True if the ports of a Service refuse what no rule allows, and do not only count it."""
+        return any(map(self.is_guarded, self.joined(service))) and self.policy.default_of(service.namespace) != "audit"
 
     def reading(self, service: Service, port: Port) -> PortReading | None:
         """Return how the mesh reads a port; None if that is not known."""

@@ -144,7 +144,7 @@ def _is_open_to_prometheus(view: View, service: Service, port: Port, path: str) 
         operation_takes(part.operation, request)
         and not part.source.gateway
         and (part.operation.paths or part.source.identity is None or part.source.identity.kind != "account")
-        for part in parts(rule for rule in view.rules_of(service) if rule.effect == "allow" and not rule.audit)
+        for part in parts(view.opening_rules(service))
     )
 
 

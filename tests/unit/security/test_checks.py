@@ -716,3 +716,16 @@ def test_the_sample_applications_give_no_false_alarm_to_the_rules_of_their_own_c
     assert _check(*rules, world=world, routes=routes, namespaces=(space,)) == []
     found = _check(*rules[1:], world=world, routes=routes, namespaces=(space,))
     assert [(one.code, one.value) for one in found] == [("MSH530", "bookinfo/bookinfo-productpage -> details:9080")]
+
+
+def test_rules_of_another_service_with_the_same_pods_and_port_open_and_close_them_too() -> None:
+    twin = replace(SHOP, name="cart-headless", headless=True)
+    world = replace(_calling(CALL), services=(SHOP, twin), gateways={"public": Account("edge", "public")})
+    known: dict[str, Any] = {"world": world, "services": (SHOP, twin)}
+    assert _only("MSH530", _rule(_from(BUYER), service=twin), **known).value == "shop/seller -> cart:80"
+    assert "MSH530" not in _codes(_rule(service=twin), **known)
+    exposed = {"namespace": "shop", "gateway": "public", "hosts": ["shop.example.com"], "rules": [{"timeout": "2s"}]}
+    known["routes"] = _routes({"cart": exposed})
+    opened = _rule(Source(Identity("account", "edge", "public"), gateway="public"), service=twin, key="opened")
+    assert "gateway public" in str([one.value for one in _check(_rule(service=twin), **known)])
+    assert "gateway public" not in str([one.value for one in _check(_rule(service=twin), opened, **known)])
