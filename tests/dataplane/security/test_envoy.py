@@ -4,6 +4,7 @@ Each case says by itself what is expected, so it is an oracle that owes nothing 
 Istio's objects is held to it. These are the facts of the reference on security, tried.
 """
 
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from components.meshes import MESHES
 from components.security.model import Account
 from components.security.plane import AccessRequest
 from components.traffic.model import Port, Service
@@ -21,6 +23,7 @@ from tests.dataplane.security import town
 from tests.dataplane.security.bench import Bench, Manifest
 from tests.dataplane.security.town import (
     ALLOWED,
+    AUTO,
     BANK,
     CLERK,
     CLOSED,
@@ -142,6 +145,7 @@ def unauthorized(reason: str) -> Outcome:
     return Outcome(False, 401, reason)
 
 
+PREFLIGHT = header(("origin", "https://a.example.com"), ("access-control-request-method", "GET"), method="OPTIONS")
 PRINCIPAL = f"cluster.local/ns/{SHOP}/sa/front"
 TOKENS = [{"issuer": ISSUER.name, "audiences": ["shop"], "jwks": ISSUER.jwks}]
 TWO_ISSUERS = [*TOKENS, {"issuer": RIVAL.name, "jwks": RIVAL.jwks}]
@@ -313,7 +317,7 @@ CASES = [
         [
             *asks(ALLOWED, header(("x-a", "1")), header(("x-a", "beta-2")), header(("x-a", "1"), ("x-b", ""))),
             *asks(DENIED, {}, header(("x-a", "2")), header(("x-b", "1")), header(("x-a", "1,1"))),
-            *asks(ALLOWED, header(("x-a", "1"), ("x-a", "1")), header(("x-a", "2"), ("X-A", "1"))),
+            *asks(ALLOWED, header(("x-a", "1"), ("x-a", "1")), header(("x-a", "2"), ("x-a", "1"))),
         ],
         [when("request.headers[x-a]", "1", "beta-*")],
     ),
@@ -329,6 +333,47 @@ CASES = [
             *asks(DENIED, header(("x-a", "1")), header(("x-a", "2"), ("x-a", "1"))),
         ],
         [when("request.headers[x-a]", "1", unless=True)],
+    ),
+    Case(
+        "a template ends with whole segments, of letters that a path has",
+        [
+            *asks(ALLOWED, *paths("/t/", "/t/a/b", "/u/x/", "/s/x", "/s/x*y")),
+            *asks(DENIED, *paths("/t", "/u/x", "/s/x[y", "/s/x/y")),
+        ],
+        [allow(paths=["/t/{**}", "/u/{*}/{**}", "/s/{*}"])],
+    ),
+    Case(
+        "the end of a host has no port",
+        [
+            *asks(ALLOWED, {"host": "a.example.com"}),
+            *asks(GRPC_DENIED, {"host": "a.example.com", "port": GRPC, "grpc": True}),
+        ],
+        [allow(hosts=["*.example.com"])],
+    ),
+    Case(
+        "the header host is the authority",
+        [*asks(ALLOWED, {"host": "a.example.com"}), *asks(DENIED, {})],
+        [when("request.headers[host]", "a.example.com")],
+    ),
+    Case(
+        "what allows all ports but one leaves every other open",
+        [
+            *asks(ALLOWED, {"port": TCP, "http": False}, {"port": NO_SERVICE}, {"port": NO_SERVICE, "http": False}),
+            *asks(ALLOWED, {"port": NO_SERVICE, "caller": PLAIN}, {"port": AUTO, "caller": PLAIN}),
+            *asks(DENIED, {}, {"caller": PLAIN}),
+        ],
+        [allow(notPorts=["8080"])],
+        PERMISSIVE,
+    ),
+    Case(
+        "without a declared protocol HTTP is judged as HTTP, and a connection by what denies without HTTP fields",
+        [
+            *asks(ALLOWED, {"port": AUTO}, {"port": AUTO, "caller": PLAIN}),
+            *asks(DENIED, {"port": AUTO, "method": "POST"}, {"port": AUTO, "caller": PLAIN, "method": "POST"}),
+            *asks(CLOSED, {"port": AUTO, "http": False}),
+        ],
+        [deny(methods=["POST"])],
+        PERMISSIVE,
     ),
     Case(
         "rules add up, and so do policies",
@@ -433,6 +478,24 @@ CASES = [
         tokens=TWO_ISSUERS,
     ),
     Case(
+        "of two rules of one issuer either audience will do",
+        [
+            *asks(ALLOWED, bearer(), bearer(aud="bank")),
+            *asks(unauthorized("Jwt is expired"), bearer(exp=-3600), bearer(exp=-3600, aud="bank")),
+            *asks(Outcome(False, 403, "Audiences in Jwt are not allowed"), bearer(aud="other")),
+        ],
+        tokens=[*TOKENS, {**TOKENS[0], "audiences": ["bank"]}],
+    ),
+    Case(
+        "times that are none are refused",
+        [
+            *asks(unauthorized("Jwt payload [exp] field is not an integer"), bearer(exp="soon")),
+            *asks(unauthorized("Jwt payload [exp] field is not a positive 64 bit integer"), bearer(exp=-1e12)),
+        ],
+        tokens=TOKENS,
+    ),
+    Case("no path has a zero byte", asks(Outcome(False, 400), {"path": "/a%00"}, {"path": "/%00", "caller": TELLER})),
+    Case(
         "a preflight has no token, so a rule for bearers denies it",
         [
             *asks(
@@ -471,13 +534,31 @@ def requested(case: Case, service: Service) -> list[AccessRequest]:
 def dated(claims: Mapping[str, Any]) -> Mapping[str, Any]:
     """Claims with times of the clock."""
     now = time.time()
-    return {key: now + value if key in ("exp", "nbf") else value for key, value in claims.items()}
+    return {
+        key: now + value if key in ("exp", "nbf") and isinstance(value, int | float) else value
+        for key, value in claims.items()
+    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_envoy_decides(seen: Mapping[str, list[Outcome]], case: Case) -> None:
     expected = [(changes, outcome) for changes, outcome in case.asked]
     got = [(changes, outcome) for (changes, _), outcome in zip(case.asked, seen[case.name], strict=True)]
+    assert got == expected
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_evaluator_predicts_it(case: Case) -> None:
+    """Objects alone decide. The port of the sidecar's own answers is the agent's, not the pod's."""
+    service = STALLS[0]
+    expected: list[tuple[Mapping[str, Any], Outcome]] = []
+    got: list[tuple[Mapping[str, Any], Outcome]] = []
+    for (changes, outcome), request in zip(case.asked, requested(case, service), strict=True):
+        # The path of a request has no query.
+        bare = replace(request, path=re.split(r"[?#]", request.path)[0])
+        verdict = MESHES["istio"].security.verdict(case.manifests(service), town.WORLD, bare, "strict")
+        expected.append((changes, ALLOWED if request.port == METRICS else outcome))
+        got.append((changes, town.predicted(verdict)))
     assert got == expected
 
 
@@ -490,6 +571,24 @@ def test_a_call_to_the_address_of_a_pod_is_plain_text_and_refused_under_strict(b
         # No Service has HTTP on this port number, so the caller's proxy takes it for TCP. If one had: status 503.
         assert town.observed(bench.through(source, [sent])[0]) == CLOSED
         assert town.observed(bench.straight([sent])[0]) == CLOSED
+
+
+RAW = """
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.load_cert_chain(sys.argv[3])
+context.set_alpn_protocols(["istio"])
+with context.wrap_socket(socket.create_connection((sys.argv[1], int(sys.argv[2])))) as connection:
+    connection.sendall(b"no HTTP\\r\\n\\r\\n")
+    print(connection.recv(100))
+"""
+
+
+def test_bytes_that_are_no_http_are_a_bad_request_on_a_port_that_is_declared_so(bench: Bench) -> None:
+    (called,) = town.pods(bench, [STALLS[0]]).values()
+    said = bench.run(None, RAW, called.address, str(HTTP.container), bench.certificate(SHOP, "front"))
+    assert "HTTP/1.1 400 Bad Request" in said
 
 
 GREETER = """

@@ -19,7 +19,9 @@ SHOP, BANK, LEGACY = "shop", "bank", "legacy"
 VAULT, GARDEN, ATTIC, EDGE = "vault", "garden", "attic", "edge"
 """Namespaces with one Service each, for policies of whole namespaces; the last one has the gateway."""
 HTTP, TCP, GRPC = Port(80, "http", "http", 8080), Port(9000, "tcp-raw"), Port(9001, "grpc-api")
-PORTS = (HTTP, TCP, GRPC)
+AUTO = Port(9002, "any")
+"""A port whose protocol is not declared."""
+PORTS = (HTTP, TCP, GRPC, AUTO)
 LOOSE = 7000
 """A port of every pod that is in no Service."""
 STALLS = tuple(Service(f"stall-{number}", SHOP, PORTS, selector=(("app", f"stall-{number}"),)) for number in range(12))
@@ -42,7 +44,7 @@ ISSUERS = {issuer.name: issuer for issuer in (ISSUER, RIVAL, STRANGER)}
 WORLD = World(
     services=(*STALLS, *HOUSES),
     workloads=tuple(
-        Workload(one.name, one.namespace, "Pod", "default", one.selector, declared=(8080, 9000, 9001, LOOSE))
+        Workload(one.name, one.namespace, "Pod", "default", one.selector, declared=(8080, 9000, 9001, 9002, LOOSE))
         for one in (*STALLS, *HOUSES)
     ),
     gateways={GATEWAY: Account(EDGE, GATEWAY)},
@@ -131,7 +133,8 @@ def sent(request: AccessRequest, address: str, port: int, certificate: str = "")
         issuer = str(request.claims.get("iss", ISSUER.name))
         signer = (ISSUERS if request.bearer == "valid" else _FORGERS)[issuer]
         headers.append(("authorization", f"Bearer {signer.token(request.claims)}"))
-    return Sent(authority, request.path, request.verb, headers, address, port, request.address, certificate)
+    protocol = "istio-http/1.1" if request.http else "istio"
+    return Sent(authority, request.path, request.verb, headers, address, port, request.address, certificate, protocol)
 
 
 def straight(bench: Bench, asked: Sequence[AccessRequest], called: dict[str, RunningPod]) -> list[Outcome]:

@@ -37,6 +37,8 @@ class Sent:
         source: The address that it comes from, if not any.
         certificate: File with the certificate and key, PEM, that it is sent by TLS with; "" for plain text. The
             server's certificate is not checked.
+        protocol: What is offered by ALPN then. Istio's proxies say `istio-http/1.1` of HTTP and `istio` of connections
+            (pilot/pkg/xds/filters; pilot/pkg/networking/util/util.go).
     """
 
     host: str
@@ -47,6 +49,7 @@ class Sent:
     port: int = 0
     source: str = ""
     certificate: str = ""
+    protocol: str = "istio"
 
 
 @dataclass(frozen=True)
@@ -111,17 +114,15 @@ def send(
 
 
 class _TlsConnection(http.client.HTTPConnection):
-    """TLS as a sidecar speaks it: the protocol that Istio's proxies offer each other (pilot/pkg/networking/util, ALPN),
-    and no look at the server's certificate.
-    """
+    """TLS as a sidecar speaks it, without a look at the server's certificate."""
 
-    def __init__(self, certificate: str, *arguments: Any, **more: Any) -> None:
+    def __init__(self, certificate: str, protocol: str, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.check_hostname = False
         self.context.verify_mode = ssl.CERT_NONE
         self.context.load_cert_chain(certificate)
-        self.context.set_alpn_protocols(["istio"])
+        self.context.set_alpn_protocols([protocol])
 
     def connect(self) -> None:
         super().connect()
@@ -129,10 +130,11 @@ class _TlsConnection(http.client.HTTPConnection):
 
 
 class _Connection:
-    def __init__(self, address: str, port: int, source: str, certificate: str, timeout: float) -> None:
+    def __init__(self, place: tuple[str, int], source: str, tls: tuple[str, str], timeout: float) -> None:
+        (address, port), (certificate, protocol) = place, tls
         more: dict[str, Any] = {"timeout": timeout, "source_address": (source, 0) if source else None}
         if certificate:
-            self.http = _TlsConnection(certificate, address, port, **more)
+            self.http = _TlsConnection(certificate, protocol, address, port, **more)
         else:
             self.http = http.client.HTTPConnection(address, port, **more)
 
@@ -179,7 +181,7 @@ def main() -> None:
         for position in range(number, len(requests), count):
             request = requests[position]
             place = (request["address"], request["port"]) if request["address"] else (work["address"], work["port"])
-            key = (*place, request["source"], request["certificate"])
+            key = (place, request["source"], (request["certificate"], request["protocol"]))
             if key not in connections:
                 connections[key] = _Connection(*key, work["timeout"])
             answers[position] = connections[key].ask(request)

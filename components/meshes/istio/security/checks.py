@@ -116,7 +116,7 @@ def _check_operation(operation: Operation, rule: Rule) -> Iterator[Diagnostic]:
         if fault := _path_fault(pattern):
             yield Diagnostic("MSH552", where, pattern.text, fault)
         elif rule.effect == "deny" and any(is_template(path) for path in written_paths(pattern)):
-            message = "A segment of a template takes no '*', '[' and ']': with one of them, a caller gets past it."
+            message = "A segment of a template takes no '[' and ']': with one of them, a caller gets past it."
             yield Diagnostic("MSH553", where, pattern.text, message)
     for host in operation.hosts:
         if rule.effect == "deny" and host.startswith("*"):

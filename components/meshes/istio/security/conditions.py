@@ -16,7 +16,7 @@ from typing import Any, cast
 from .naming import entries, section, texts
 
 OWN_DOMAIN = "cluster.local"
-_LITERAL = r"[a-zA-Z0-9\-._~%!$&'()+,;:@=]"
+_LITERAL = r"[a-zA-Z0-9\-._~%!$&'()+,;:@=*]"
 """A character of a path that the operators of a template take, but for the slash."""
 _PARTS = 5
 """Of an identity: trust domain, `ns`, namespace, `sa`, service account."""
@@ -258,7 +258,7 @@ def is_template(value: str) -> bool:
 def path_matches(value: str, path: str) -> bool:
     """Compare a path with a value of `paths`.
 
-    The operators of a template take the characters of RFC 3986 without `*`, `[` and `]`; `{**}` takes slashes, and
+    The operators of a template take the characters of RFC 3986 without `[` and `]`; `{**}` takes slashes, and
     nothing at all.
     """
     if not is_template(value):

@@ -103,8 +103,10 @@ def _fault(rule: Mapping[str, Any], request: AccessRequest) -> str:
     claims = request.claims
     times = {name: claims.get(name, 0) for name in ("exp", "nbf", "iat")}
     for name, value in times.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            return f"Jwt payload {name} field is not an integer or is negative"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"Jwt payload [{name}] field is not an integer"
+        if value < 0:
+            return f"Jwt payload [{name}] field is not a positive 64 bit integer"
     if rule.get("issuer") and claims.get("iss") != rule["issuer"]:
         return UNKNOWN_ISSUER
     if request.now + CLOCK_SKEW < times["nbf"]:
