@@ -103,10 +103,9 @@ def _fault(rule: Mapping[str, Any], request: AccessRequest) -> str:
     claims = request.claims
     times = {name: claims.get(name, 0) for name in ("exp", "nbf", "iat")}
     for name, value in times.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"Jwt payload [{name}] field is not an integer"
-        if value < 0:
-            return f"Jwt payload [{name}] field is not a positive 64 bit integer"
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or value < 0:
+            return f"Jwt payload [{name}] field is not {'a positive 64 bit' if number else 'an'} integer"
     if rule.get("issuer") and claims.get("iss") != rule["issuer"]:
         return UNKNOWN_ISSUER
     if request.now + CLOCK_SKEW < times["nbf"]:
