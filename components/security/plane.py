@@ -139,7 +139,6 @@ class SecurityPlane(ABC):
         inbound_port: The port on which all meshed traffic arrives at a pod; 0 if the application's own.
         has_agent: Whether an agent beside the proxy asks the probes, and scrapes the metrics that annotations name, so
             that no policy closes them.
-        own_checks: Codes of checks.py whose errors its own `check` reports, with reasons of its own.
         closed_probes: Kinds of probes that tell nothing of a port that is closed to callers without an identity -> why.
     """
 
@@ -150,7 +149,6 @@ class SecurityPlane(ABC):
     mesh_ports: Mapping[int, str] = {}
     inbound_port: int = 0
     has_agent: bool = False
-    own_checks: frozenset[str] = frozenset()
     closed_probes: Mapping[str, str] = {}
 
     def check(self, policy: Policy, world: World) -> Iterable[Diagnostic]:

@@ -12,7 +12,7 @@ import yaml
 from components.apps import APPS, bookinfo
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest
-from components.meshes import TARGETS
+from components.meshes import MESHES, TARGETS
 from components.security.checks import check
 from components.security.model import (
     Account,
@@ -112,15 +112,6 @@ def _routes(raw: dict[str, Any], mesh: str = "istio", services: Sequence[Service
 def test_without_a_policy_nothing_is_found() -> None:
     calls = (Call(SELLER, "cart", "shop", 80),)
     assert _check(world=replace(WORLD, calls=calls)) == []
-
-
-def test_what_the_mesh_refuses_itself_is_not_refused_twice() -> None:
-    class Own(_WithAgent):
-        own_checks = frozenset({"MSH536"})
-
-    asks = _rule(operations=(ASKS,))
-    assert "MSH536" not in _codes(asks, world=_reading("connections"), plane=Own())
-    assert "MSH536" in _codes(asks, world=_reading("detected"), plane=Own())
 
 
 # MSH530 is about a call that is denied
@@ -729,3 +720,13 @@ def test_rules_of_another_service_with_the_same_pods_and_port_open_and_close_the
     opened = _rule(Source(Identity("account", "edge", "public"), gateway="public"), service=twin, key="opened")
     assert "gateway public" in str([one.value for one in _check(_rule(service=twin), **known)])
     assert "gateway public" not in str([one.value for one in _check(_rule(service=twin), opened, **known)])
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_what_a_mesh_takes_otherwise_is_refused_once(mesh: str) -> None:
+    tcp = replace(SHOP, ports=(Port(5432, "tcp-data"),))
+    rules = (_rule(service=tcp, operations=(ASKS,)),)
+    policy = Policy(rules=rules, namespaces=(NamespacePolicy("system", "deny"),), services=(tcp,))
+    plane, world = MESHES[mesh].security, replace(_reading("connections", tcp.ports[0]), services=(tcp,))
+    found = [*plane.check(policy, world), *check(policy, world, (), plane)]
+    assert sorted(one.code for one in found if one.severity == "error") == ["MSH536", "MSH546"]
