@@ -33,7 +33,8 @@ from components.traffic.model import Mtls, Port, Service, TextMatch
 A = Service("a", "shop", (Port(80, "http", target=8080), Port(9090, "grpc")), selector=(("app", "a"),))
 B = Service("b", "shop", (Port(80, "http"),), selector=(("app", "b"),))
 C = Service("c", "yard", (Port(80, "http"), Port(81, "tcp")), selector=(("app", "c"),))
-SERVICES = (A, B, C)
+TWIN = Service("a-twin", "shop", (Port(81, target=8080), Port(9999)), selector=A.selector)
+SERVICES = (A, B, C, TWIN)
 PROBE = "/health"
 
 

@@ -14,6 +14,7 @@ from components.meshes.linkerd.security import LINKERD_SECURITY
 from components.security.capability import FEATURES
 from components.security.compile import SecurityCompilation, compile_policy
 from components.security.model import (
+    Default,
     Egress,
     EgressHost,
     Identity,
@@ -128,7 +129,7 @@ def test_addresses_are_a_network_authentication_and_beside_an_identity_both_must
     }
     tls, network = "MeshTLSAuthentication", "NetworkAuthentication"
     assert wanted == {(tls,), (network,), (tls, network)}
-    assert made["NetworkAuthentication/bookinfo/reviews-9080-networks"] == {
+    assert made["NetworkAuthentication/bookinfo/reviews-9080.networks"] == {
         "networks": [{"cidr": "10.0.0.0/8", "except": ["10.9.0.0/16"]}]
     }
 
@@ -136,7 +137,7 @@ def test_addresses_are_a_network_authentication_and_beside_an_identity_both_must
 def test_rules_on_http_get_a_route_each_and_a_closed_one_for_the_rest() -> None:
     get = Operation(methods=("GET",), paths=(prefix("/reviews"),))
     made = routes_of(specs(policy(rule(get))))
-    closed = made.pop("HTTPRoute/bookinfo/reviews-9080-closed")
+    closed = made.pop("HTTPRoute/bookinfo/reviews-9080.closed")
     assert closed["rules"] == [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]
     (spec,) = made.values()
     assert spec["parentRefs"] == [{"group": "policy.linkerd.io", "kind": "Server", "name": "reviews-9080"}]
@@ -146,7 +147,7 @@ def test_rules_on_http_get_a_route_each_and_a_closed_one_for_the_rest() -> None:
 def test_nobody_is_authorized_on_the_closed_route() -> None:
     made = specs(policy(rule(Operation(methods=("GET",)))))
     targets = [spec["targetRef"]["name"] for name, spec in made.items() if name.startswith("AuthorizationPolicy")]
-    assert targets and "reviews-9080-closed" not in targets
+    assert targets and "reviews-9080.closed" not in targets
 
 
 def test_where_rules_overlap_a_route_of_its_own_has_the_callers_of_both() -> None:
@@ -200,14 +201,33 @@ def test_headers_templates_hosts_and_grpc_become_what_a_route_has() -> None:
     assert ["*.example.com"] in [spec.get("hostnames") for spec in made.values()]
 
 
-def test_each_port_of_a_guarded_service_is_closed_and_so_is_each_other_port_of_its_pods() -> None:
+@pytest.mark.parametrize(("default", "others"), [("open", []), ("deny", [8801])])
+def test_each_port_of_a_guarded_service_is_closed_and_in_a_namespace_that_denies_each_other_one_too(
+    default: Default, others: list[int]
+) -> None:
     world = replace(WORLD, workloads=(pods(WEB, declared=(8080, 9090, 8801, 4191)),))
-    guards = compiled(policy(rule(Operation(port=WEB.ports[0]), service=WEB)), world).guards
-    assert [(one.port.container, one.access) for one in guards if isinstance(one, Guard)] == [
-        (8080, "deny"),
-        (9090, "deny"),
-        (8801, "deny"),
-    ]
+    subject = replace(policy(rule(service=WEB)), services=(WEB,), namespaces=(NamespacePolicy("bookinfo", default),))
+    guards = [one for one in compiled(subject, world).guards if isinstance(one, Guard)]
+    assert [one.port.container for one in guards if one.access == "deny"] == [8080, 9090, *others]
+    # A rule without a port is about the ports of the Service.
+    assert {spec["targetRef"]["name"] for spec in specs(subject, world).values() if "targetRef" in spec} == {
+        "web-80",
+        "web-9090",
+    }
+
+
+def test_a_port_of_another_service_with_the_same_pods_stays_as_that_one_is() -> None:
+    admin = Service("web-admin", "bookinfo", (Port(9999),), selector=WEB.selector)
+    world = replace(WORLD, workloads=(pods(WEB, declared=(8080, 9090, 9999)),))
+    subject = replace(policy(rule(service=admin)), services=(WEB, admin))
+    assert [one.port.container for one in compiled(subject, world).guards if isinstance(one, Guard)] == [9999]
+
+
+def test_a_service_with_some_of_the_pods_of_another_one_is_closed_by_the_server_of_that_one() -> None:
+    canary = replace(REVIEWS, name="canary", selector=(("app", "reviews"), ("version", "v2")))
+    subject = replace(policy(rule(), namespaces=(NamespacePolicy("bookinfo", "deny"),)), services=(canary, REVIEWS))
+    assert [one.service.name for one in compiled(subject).guards if isinstance(one, Guard)] == ["reviews"]
+    assert codes(subject) == []
 
 
 def test_a_rule_for_one_port_opens_no_other() -> None:
@@ -220,10 +240,10 @@ def test_probes_get_routes_as_soon_as_there_is_a_route() -> None:
     world = replace(WORLD, workloads=(pods(REVIEWS, Probe("http", 9080, "/healthz"), Probe("http", 9443, "/other")),))
     assert not routes_of(specs(policy(rule()), world))
     made = specs(policy(rule(Operation(methods=("GET",)))), world)
-    assert made["HTTPRoute/bookinfo/reviews-9080-probes"]["rules"] == [
+    assert made["HTTPRoute/bookinfo/reviews-9080.probes"]["rules"] == [
         {"matches": [{"path": {"type": "Exact", "value": "/healthz"}, "method": "GET"}]}
     ]
-    assert made["NetworkAuthentication/bookinfo/reviews-9080-probes"] == {
+    assert made["NetworkAuthentication/bookinfo/reviews-9080.probes"] == {
         "networks": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]
     }
 
@@ -231,7 +251,7 @@ def test_probes_get_routes_as_soon_as_there_is_a_route() -> None:
 def test_a_grpc_probe_gets_a_route_since_linkerd_never_admits_one_by_itself() -> None:
     world = replace(WORLD, workloads=(pods(REVIEWS, Probe("grpc", 9080)),))
     made = routes_of(specs(policy(rule()), world))
-    assert made.keys() == {f"HTTPRoute/bookinfo/reviews-9080-{name}" for name in ("probes", "closed")}
+    assert made.keys() == {f"HTTPRoute/bookinfo/reviews-9080.{name}" for name in ("probes", "closed")}
 
 
 def test_a_namespace_that_denies_closes_every_known_port_and_what_new_pods_open() -> None:
@@ -342,10 +362,10 @@ def test_a_route_waits_for_its_authorization_and_for_the_routes_of_probes() -> N
             continue
         earlier = {names[position] for position in waits[number]}
         name = one.manifest["metadata"]["name"]
-        if not name.endswith("-closed"):
+        if not name.endswith(".closed"):
             assert f"AuthorizationPolicy/bookinfo/{name}" in earlier
-        if not name.endswith(("-closed", "-probes")):
-            assert {f"HTTPRoute/bookinfo/reviews-9080-{end}" for end in ("closed", "probes")} <= earlier
+        if not name.endswith((".closed", ".probes")):
+            assert {f"HTTPRoute/bookinfo/reviews-9080.{end}" for end in ("closed", "probes")} <= earlier
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda one: one.name)

@@ -121,11 +121,11 @@ def _combined(
         yield "", ((ANY,) if ANY in everywhere else tuple(sorted(everywhere))), ()
     anybody = sorted({network for one in grants if not one.identity for network in one.networks})
     if anybody:
-        yield "-networks", (), tuple(anybody)
+        yield ".networks", (), tuple(anybody)
     both = sorted({one.networks for one in grants if one.identity and one.networks})
     for networks in both:
         identities = {one.identity for one in grants if one.identity and one.networks == networks}
-        yield f"-{digest(networks)}", ((ANY,) if ANY in identities else tuple(sorted(identities))), networks
+        yield f".{digest(networks)}", ((ANY,) if ANY in identities else tuple(sorted(identities))), networks
 
 
 def digest(content: object) -> str:

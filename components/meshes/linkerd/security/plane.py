@@ -13,7 +13,7 @@ from ....security.world import World
 from . import foreign
 from .areas import METHODS
 from .verdict import KINDS, verdict
-from .write import pods_of, probes_of, rules_for, write
+from .write import around, is_closed, pods_of, probes_of, rules_for, write
 
 _NO_TOKENS = "Its proxy reads no tokens, and calls no authorizer."
 _REFUSALS = {
@@ -83,7 +83,8 @@ def _methods(policy: Policy) -> Iterator[Diagnostic]:
 
 def _overlaps(policy: Policy, world: World) -> Iterator[Diagnostic]:
     """Find pods that two closed Services select by different labels."""
-    ports = [pods for pods in pods_of(policy, world) if any(policy.is_guarded(service) for service, _ in pods.members)]
+    ports = [pods for pods in pods_of(policy, world) if is_closed(policy, pods)]
+    ports = [pods for pods in ports if rules_for(policy, pods) or not around(policy, ports, pods)]
     for number, pods in enumerate(ports):
         for other in ports[:number]:
             one, two = pods.service, other.service

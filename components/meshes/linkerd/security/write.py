@@ -4,7 +4,8 @@ A port that a policy closes has a Server with accessPolicy deny (`Guard`). Rules
 AuthorizationPolicies on that Server: they hold for every route of it, and for connections that are no HTTP. Rules with
 one become HTTPRoutes on the Server, each with an AuthorizationPolicy: one route for the areas of each set of rules
 (areas.py). With the first route Linkerd stops to admit probes by itself and answers 404 to what no route takes, so
-routes for the probes and a closed one for the rest come with them.
+routes for the probes and a closed one for the rest come with them. Names have a dot, which those of Services, rules
+and so of routes never have.
 """
 
 from __future__ import annotations
@@ -92,10 +93,12 @@ def write(policy: Policy, world: World) -> Guarded:
     # Servers names them: the guards ask for them in this order, before anything else does.
     servers = Servers("permissive" if policy.mode == "permissive" else "strict")
     for pods in ports:
+        if is_closed(policy, pods) and around(policy, ports, pods):
+            continue
         for guard in _guards(policy, pods):
             pods.server = servers.want(guard.service, guard.port, guard.key, guard.where, guard.access)
             guards.append(guard)
-        if pods.server and _guarded(policy, pods):
+        if pods.server and is_closed(policy, pods):
             objects += _Port(policy, world, pods, pods.server, found).write()
     guards += [_egress(one, one.egress) for one in policy.namespaces if one.egress]
     objects.sort(key=lambda item: item.phase)
@@ -103,28 +106,50 @@ def write(policy: Policy, world: World) -> Guarded:
 
 
 def pods_of(policy: Policy, world: World) -> list[Pods]:
-    """Return the ports of all Services that select pods, and the other ports that their workloads declare."""
+    """Return the ports of all Services that select pods, and those that their workloads declare and no Service has."""
     found: dict[tuple[str, frozenset[tuple[str, str]], int], Pods] = {}
     for service in policy.services:
         if not service.selector:
             continue
-        own = {port.container for port in service.ports}
-        declared = {number for workload in world.behind(service) for number in workload.declared}
-        for port in (*service.ports, *map(Port, sorted(declared - own - PROXY_PORTS))):
+        for port in (*service.ports, *map(Port, sorted(_undeclared(policy, world, service)))):
             key = (service.namespace, frozenset(service.selector), port.container)
             found.setdefault(key, Pods()).members.append((service, port))
     return list(found.values())
 
 
-def _guarded(policy: Policy, pods: Pods) -> bool:
-    return any(policy.is_guarded(service) for service, _ in pods.members)
+def _undeclared(policy: Policy, world: World, service: Service) -> set[int]:
+    """Return the ports that the workloads of a Service declare, and no Service of these pods has."""
+    found: set[int] = set()
+    for workload in world.behind(service):
+        mine = [one for one in policy.services if one.namespace == workload.namespace and one.selector]
+        known = {port.container for one in mine if set(one.selector) <= set(workload.labels) for port in one.ports}
+        found |= {*workload.declared} - known - PROXY_PORTS
+    return found
+
+
+def is_closed(policy: Policy, pods: Pods) -> bool:
+    """Return whether a policy closes a port. One that no Service has is closed where its namespace denies."""
+    return any(
+        policy.is_guarded(service) and (port in service.ports or policy.default_of(service.namespace) != "open")
+        for service, port in pods.members
+    )
+
+
+def around(policy: Policy, ports: Sequence[Pods], pods: Pods) -> Pods | None:
+    """Return the same port of more pods, these among them, if it is closed too: its Server governs these as well."""
+    for other in ports:
+        more = set(other.service.selector) < set(pods.service.selector)
+        same = (other.service.namespace, other.port.container) == (pods.service.namespace, pods.port.container)
+        if more and same and is_closed(policy, other):
+            return other
+    return None
 
 
 def _guards(policy: Policy, pods: Pods) -> Iterator[Guard]:
     """Yield what asks for the Server of a port, if anything does."""
     service, port = pods.service, pods.port
     namespace = next((one for one in policy.namespaces if one.name == service.namespace), None)
-    if _guarded(policy, pods):
+    if is_closed(policy, pods):
         rules = [rule for service, _ in pods.members for rule in policy.rules_of(service)]
         key, where = (rules[0].key, rules[0].where) if rules else ("", "")
         if not rules and namespace:
@@ -270,17 +295,17 @@ class _Port:
             grants = self._grants(rules) or [PROBES]
             content = [host, *sorted("\n".join(area.text for area in areas) for areas in covering)]
             suffix = digest(content) if host or covering else "probes"
-            name = f"{self.server.name}-{suffix}"
+            name = f"{self.server.name}.{suffix}"
             # With the first route Linkerd stops to admit probes by itself.
             phase = OPEN if rules else CLOSED
             for number in range(0, len(matches), MOST_MATCHES):
-                part = f"{name}-{number // MOST_MATCHES + 1}" if number else name
+                part = f"{name}.{number // MOST_MATCHES + 1}" if number else name
                 route = self._route(part, matches[number : number + MOST_MATCHES], host)
                 yield from authorize(_target(part), part, self.namespace, grants, own)
                 yield SecurityObject(route, phase, tuple(own))
         if Area() not in closed:
             everything = {"path": {"type": "PathPrefix", "value": "/"}}
-            yield SecurityObject(self._route(f"{self.server.name}-closed", [everything]), CLOSED, tuple(keys))
+            yield SecurityObject(self._route(f"{self.server.name}.closed", [everything]), CLOSED, tuple(keys))
 
     def _route(self, name: str, matches: Sequence[Manifest], host: str = "") -> Manifest:
         spec: Manifest = {"parentRefs": [{"group": GROUP, "kind": "Server", "name": self.server.name}]}
