@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from components.addons import ADDONS
-from components.addons.interface import AddonPlan
+from components.addons.interface import AddonPlan, AddonRequest
 from components.apps import APPS
 from components.apps.interface import AppPlan
 from components.diagnostics import Diagnostic, errors
@@ -84,6 +84,7 @@ class Plan:
             *namespaces,
             *map(object_ref, self.mesh.objects),
             *map(object_ref, self.security.manifests),
+            *(object_ref(item) for addon in self.addons for item in addon.objects),
             *(ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files),
             *map(object_ref, self.gateways.objects),
             *(object_ref(item) for joined in self.joined for item in joined.objects),
@@ -120,13 +121,13 @@ def build(
     if view is not None and view.diagnostics:
         # What was found in lists that can't be read would be wrong.
         mesh_diagnostics = view.diagnostics
-    addons = _addons(settings, mesh, source.source)
-    chart_diagnostics += [
-        fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
-    ]
     parsed = _parsed(settings, kind.name, mesh.existing)
     policy, policy_diagnostics = _secured(settings, kind.name, parsed, mesh.existing)
     traffic, traffic_diagnostics = _compiled(settings, kind.name, parsed, policy, mesh.existing)
+    addons = _addons(settings, mesh, source.source, traffic)
+    chart_diagnostics += [
+        fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
+    ]
     delivered, delivery_diagnostics = delivery.deliver(traffic, settings.delivery, stack.owner)
     diagnostics = [
         *settings_diagnostics,
@@ -136,6 +137,7 @@ def build(
         *policy_diagnostics,
         *traffic_diagnostics,
         *delivery_diagnostics,
+        *(fault for addon in addons for fault in addon.diagnostics),
     ]
     if view is not None:
         diagnostics += check_version(view.version, kind.versions.kubernetes_for(mesh.version))
@@ -335,9 +337,22 @@ def read_file(path: str, most_bytes: int) -> str:
         raise OSError(str(error)) from None
 
 
-def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource) -> tuple[AddonPlan, ...]:
-    known = (*MESHES[mesh.name].addons, *ADDONS.values())
-    wanted = [(addon, addon.args(settings, mesh.args, source)) for addon in known]
+def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource, traffic: Compilation) -> tuple[AddonPlan, ...]:
+    kind = MESHES[mesh.name]
+    membership = kind.join(MeshNamespaceArgs(name=mesh.name, mesh=mesh.name, **mesh.membership))
+    asked = AddonRequest(
+        settings=settings,
+        mesh=mesh.name,
+        args=mesh.args,
+        version=mesh.version,
+        control_plane=mesh.output["namespace"],
+        metrics=kind.metrics,
+        membership=(membership.labels, membership.annotations),
+        namespaces=sorted(own_parts(settings).joined),
+        routes=traffic.planned,
+        charts=source,
+    )
+    wanted = [(addon, addon.args(asked)) for addon in (*kind.addons, *ADDONS.values())]
     return tuple(addon.plan(args) for addon, args in wanted if args is not None)
 
 

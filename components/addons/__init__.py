@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from . import prometheus
 from .interface import Addon
 
-ADDONS: Mapping[str, Addon[Any]] = {}
+ADDONS: Mapping[str, Addon[Any]] = {addon.name: addon for addon in (prometheus.ADDON,)}
 """Add-ons by name."""

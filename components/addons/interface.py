@@ -3,22 +3,27 @@
 `components.addons.ADDONS` lists those that go with any mesh, `Mesh.addons` those of one mesh. How a stack uses them,
 after it has planned and registered the mesh::
 
-    args = addon.args(settings, mesh_plan.args, charts)            # None if it is not wanted
+    args = addon.args(AddonRequest(...))                           # None if it is not wanted
     plan = addon.plan(args)                                        # plain data
     AddonChart(plan, registered.addon_values.get(addon.name, {}), options)
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pulumi
 
 from ..arguments import Arguments, Sections
+from ..diagnostics import Diagnostic
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, register
+from ..manifests import Manifest
 from ..namespace import Namespace
+from ..observability.source import MetricsSource
+from ..resources import register as register_object
 from ..scalars import Name, Repository, Version
+from ..traffic.targets import Planned
 
 
 class AddonSettings(Arguments):
@@ -38,6 +43,35 @@ Args = TypeVar("Args", bound=AddonSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddonRequest:
+    """What add-ons are planned from.
+
+    Attributes:
+        settings: The configuration.
+        mesh: The name of the mesh.
+        args: The arguments of the mesh.
+        version: The version of the mesh.
+        control_plane: The namespace of its control plane.
+        metrics: The metrics that its proxies may have, the default first.
+        membership: Labels and annotations of a namespace in the mesh.
+        namespaces: The namespaces in the mesh whose pods have sidecars.
+        routes: The routes as they were compiled.
+        charts: Where charts come from.
+    """
+
+    settings: Sections
+    mesh: str
+    args: Arguments
+    version: str
+    control_plane: str
+    metrics: Sequence[MetricsSource]
+    membership: tuple[Mapping[str, str], Mapping[str, str]]
+    namespaces: Sequence[str]
+    routes: Sequence[Planned]
+    charts: ChartSource
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddonPlan:
     """Plan of an add-on: plain data.
 
@@ -48,6 +82,8 @@ class AddonPlan:
         namespace: The metadata of its namespace.
         dashboard: How its dashboard is opened, for the stack output `dashboards`; empty for none.
         awaited: See `Addon`.
+        objects: Further objects in its namespace, created before the release.
+        diagnostics: What is worth knowing, or wrong.
     """
 
     name: str
@@ -56,6 +92,8 @@ class AddonPlan:
     namespace: Mapping[str, Any]
     dashboard: Mapping[str, str] = field(default_factory=dict[str, str])
     awaited: bool = True
+    objects: tuple[Manifest, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class Addon(ABC, Generic[Args]):
@@ -75,14 +113,8 @@ class Addon(ABC, Generic[Args]):
     """Service and port of its dashboard."""
 
     @abstractmethod
-    def args(self, settings: Sections, mesh: Arguments, charts: ChartSource) -> Args | None:
-        """Return the arguments of the add-on, None if it is disabled.
-
-        Args:
-            settings: The configuration.
-            mesh: The arguments of the mesh.
-            charts: Where charts come from.
-        """
+    def args(self, request: AddonRequest) -> Args | None:
+        """Return the arguments of the add-on, None if it is disabled."""
 
     @abstractmethod
     def release(self, args: Args) -> HelmRelease:
@@ -91,6 +123,16 @@ class Addon(ABC, Generic[Args]):
     @abstractmethod
     def namespace(self, args: Args) -> Mapping[str, Any]:
         """Return the metadata of its namespace."""
+
+    def objects(self, args: Args) -> Sequence[Manifest]:
+        """Return further objects in its namespace."""
+        del args
+        return ()
+
+    def check(self, args: Args) -> Sequence[Diagnostic]:
+        """Return what is wrong, or worth knowing."""
+        del args
+        return ()
 
     def plan(self, args: Args) -> AddonPlan:
         """Plan the add-on."""
@@ -110,6 +152,8 @@ class Addon(ABC, Generic[Args]):
             namespace=self.namespace(args),
             dashboard=opened,
             awaited=self.awaited,
+            objects=tuple(self.objects(args)),
+            diagnostics=tuple(self.check(args)),
         )
 
 
@@ -147,6 +191,11 @@ class AddonChart(pulumi.ComponentResource):
         where = plan.namespace["name"]
         namespace = Namespace(f"{name}-{where}", plan.namespace, pulumi.ResourceOptions(parent=self))
         release: HelmRelease = {**plan.release, "values": merged(values, plan.release["values"])}
-        child = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        made: list[pulumi.Resource] = [namespace]
+        for item in plan.objects:
+            role = f"{item['metadata']['name']}-{item['kind'].lower()}"
+            options = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+            made.append(register_object(f"{name}-{role}", item, options))
+        child = pulumi.ResourceOptions(parent=self, depends_on=made)
         register(f"{name}-release", release, child, awaited=plan.awaited)
         self.register_outputs({})

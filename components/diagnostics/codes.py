@@ -1016,6 +1016,12 @@ MSH602 Bound that is not counted
   An objective for latency names a bound by which not every proxy counts requests. Between two bounds the share of fast
   requests can only be guessed.
   Remedy: Take the next bound.
+MSH603 Metrics that the mesh does not have
+  Prometheus is told to read metrics that the proxies of this mesh do not have, so that every rule would stay empty.
+  Remedy: Set `metrics: auto`.
+MSH604 Rules too large
+  The rules of all routes are in one ConfigMap, and Kubernetes takes at most 1 MiB.
+  Remedy: Spread the routes over several stacks.
 """
 
 

@@ -34,6 +34,7 @@ from ..gateways.model import Gateway, GatewayApi
 from ..gateways.settings import GatewaySettings
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease
 from ..manifests import Manifest
+from ..observability.source import MetricsSource
 from ..scalars import EXACT_VERSION, Version
 from ..security.model import Account
 from ..security.plane import SecurityPlane
@@ -402,6 +403,8 @@ class Mesh(ABC, Generic[Planned]):
     """What routes can be compiled to, in the order in which `api: auto` tries them."""
     security: ClassVar[SecurityPlane]
     """What policies are compiled to."""
+    metrics: ClassVar[tuple[MetricsSource, ...]]
+    """The metrics that its proxies may have, the default first."""
     addons: ClassVar[tuple[Addon[Any], ...]] = ()
     """Add-ons that only this mesh has."""
     presets: ClassVar[Presets] = {}

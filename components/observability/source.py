@@ -33,11 +33,13 @@ class MetricsSource(ABC):
         name: Its name in the configuration.
         title: For people.
         retries_counted: Whether the counters of backends count each attempt in place of each request.
+        scraper_in_mesh: Whether Prometheus must be in the mesh to read them.
     """
 
     name: str
     title: str
     retries_counted: bool = False
+    scraper_in_mesh: bool = False
 
     @abstractmethod
     def requests(self, window: Window) -> str:

@@ -48,6 +48,7 @@ from .membership import (
     namespace_objects,
     sidecar,
 )
+from .metrics import ENVOY_METRICS, ISTIO_METRICS
 from .mutual_tls import peer_authentication
 from .protocols import read_port
 from .security import ISTIO_SECURITY
@@ -79,6 +80,7 @@ class IstioMesh(Mesh[IstioPlan]):
     gateway_api = GATEWAY_API
     targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
     security = ISTIO_SECURITY
+    metrics = (ISTIO_METRICS, ENVOY_METRICS)
     presets: ClassVar[Presets] = {
         "dev": {
             "replicas": 1,

@@ -40,6 +40,7 @@ from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, 
 from .identity.decide import decide
 from .identity.settings import IdentitySettings
 from .membership import INJECT, LinkerdMembership, choice, is_member, join, sidecar
+from .metrics import LINKERD_METRICS
 from .security import LINKERD_SECURITY
 from .service_profile import SERVICE_PROFILE
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
@@ -77,6 +78,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     gateway_api = GATEWAY_API
     targets = (LINKERD_ROUTE, SERVICE_PROFILE)
     security = LINKERD_SECURITY
+    metrics = (LINKERD_METRICS,)
     addons = (viz.ADDON,)
     presets: ClassVar[Presets] = {
         "dev": {"proxyResources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}},

@@ -29,6 +29,7 @@ class LinkerdMetrics(MetricsSource):
     name = "linkerd"
     title = "Linkerd's metrics of routes"
     retries_counted = True
+    scraper_in_mesh = True
 
     def requests(self, window: Window) -> str:
         """Return requests per second, see `MetricsSource`. Without an answer, `http_status` is empty."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import pulumi
 
-from ...addons.interface import Addon, AddonChart, addon_release
-from ...arguments import Arguments, Sections, helm_values
-from ...helm import ChartSource, HelmRelease, merged, nested
+from ...addons.interface import Addon, AddonChart, AddonRequest, addon_release
+from ...arguments import helm_values
+from ...helm import HelmRelease, merged, nested
 from ...namespace import namespace_metadata
 from .component import REPOSITORY, RESTART_KEY, webhook_values
 from .identity.component import VIZ_WEBHOOKS
@@ -36,11 +36,10 @@ class VizAddon(Addon[VizArgs]):
     # templates/web.yaml
     dashboard = ("web", 8084)
 
-    def args(self, settings: Sections, mesh: Arguments, charts: ChartSource) -> VizArgs | None:
+    def args(self, request: AddonRequest) -> VizArgs | None:
         """Return the arguments, see `Addon`. The arguments of the mesh have the source of the charts."""
-        del charts
-        chosen = settings.section(LinkerdSettings).viz
-        return chosen.extended(VizArgs, linkerd=mesh) if chosen.enabled else None
+        chosen = request.settings.section(LinkerdSettings).viz
+        return chosen.extended(VizArgs, linkerd=request.args) if chosen.enabled else None
 
     def release(self, args: VizArgs) -> HelmRelease:
         """Return the release, without the certificates."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from components import gateway_api
+from components.addons import prometheus
 from components.apps import bookinfo, emojivoto
 from components.diagnostics import errors
 from components.helm import ChartSource
@@ -166,7 +167,8 @@ def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
     ]
     found = {match["currentValue"] for text in texts for match in pattern.finditer(text)}
     pinned = {mesh.versions.pinned for mesh in MESHES.values()}
-    assert found == pinned | {bookinfo.BOOKINFO, emojivoto.EMOJIVOTO, gateway_api.GATEWAY_API}
+    samples = {bookinfo.BOOKINFO, emojivoto.EMOJIVOTO}
+    assert found == pinned | samples | {gateway_api.GATEWAY_API, prometheus.CHART}
     assert sum(text.count("# renovate:") for text in texts) == len(found)
 
 

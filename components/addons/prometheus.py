@@ -1,0 +1,213 @@
+"""Prometheus with the scrape jobs, recording rules and alerts of the stack.
+
+Source of the facts: the chart prometheus 29.27.0 of prometheus-community (Prometheus 3.14). Its own scrape jobs believe
+what pods say of themselves (`honor_labels: true`), so that all but that of Prometheus itself are off; ours are in their
+place. Prometheus has no login: a NetworkPolicy lets in the namespaces that read it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
+from ..diagnostics import Diagnostic
+from ..helm import ChartSource, HelmRelease, merged, nested
+from ..manifests import Manifest, manifest
+from ..namespace import namespace_metadata
+from ..observability.alerts import alerting
+from ..observability.promql import INTERVAL_SECONDS, RuleGroup
+from ..observability.rules import recording
+from ..observability.source import MetricsSource
+from ..scalars import Name, Quantity
+from .interface import Addon, AddonRequest, AddonSettings, addon_release
+
+# renovate: datasource=helm depName=prometheus registryUrl=https://prometheus-community.github.io/helm-charts
+CHART = "29.27.0"
+REPOSITORY = "https://prometheus-community.github.io/helm-charts"
+PORT = 9090
+SERVICE = "prometheus"
+LARGEST_RULES = 900_000
+"""Bytes of rules and jobs; they are in one ConfigMap, of at most 1 MiB."""
+_OWN_JOBS = (
+    "kubernetes-api-servers",
+    "kubernetes-nodes",
+    "kubernetes-nodes-cadvisor",
+    "kubernetes-service-endpoints",
+    "kubernetes-service-endpoints-slow",
+    "prometheus-pushgateway",
+    "kubernetes-services",
+    "kubernetes-pods",
+    "kubernetes-pods-slow",
+)
+_CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+_DURATION = r"[1-9][0-9]{0,4}[dwhy]"
+_SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+
+
+class PrometheusSettings(AddonSettings):
+    """Settings of Prometheus."""
+
+    namespace: Name = "prometheus"
+    """Its namespace. meshup makes it."""
+    metrics: Literal["auto", "istio", "envoy", "linkerd"] = "auto"
+    """Which metrics the proxies have: `auto`, those that are the mesh's own; `envoy`, those of an Envoy without Istio's
+    filters, as the embedded cluster has."""
+    retention: Annotated[str, Field(pattern=f"^{_DURATION}$"), HelmValue("server.retention")] = "15d"
+    """How long series are kept, such as `15d`."""
+    storage: Annotated[Quantity | None, HelmValue("server.persistentVolume.size")] = None
+    """Size of the volume; without one, the series are gone with the pod."""
+    resources: Annotated[Resources | None, HelmValue("server.resources")] = None
+    """Requests and limits; built in if not set."""
+    kube_state_metrics: Annotated[bool, HelmValue("kube-state-metrics.enabled")] = True
+    """Whether kube-state-metrics is installed beside it, which tells of pods without a sidecar."""
+    readers: Names = ()
+    """Further namespaces whose pods may read it."""
+    values: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Raw chart values, merged last."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Check the resources."""
+        yield from over_limit(f"{path}.resources", self.resources)
+
+
+class PrometheusArgs(PrometheusSettings):
+    """Arguments of Prometheus: its settings, and what it is to scrape and to compute."""
+
+    request: Any
+    """An `AddonRequest`."""
+
+
+def _source(args: PrometheusArgs) -> MetricsSource | None:
+    """Return the metrics that the proxies have; None for some that the mesh has not."""
+    known: Sequence[MetricsSource] = args.request.metrics
+    return known[0] if args.metrics == "auto" else next((one for one in known if one.name == args.metrics), None)
+
+
+class PrometheusAddon(Addon[PrometheusArgs]):
+    """Prometheus as an add-on: see `Addon`."""
+
+    name = "prometheus"
+    resource = ("Prometheus", "prometheus")
+    repository = REPOSITORY
+    sections = {"prometheus": PrometheusSettings}  # noqa: RUF012 -- as every add-on declares them
+    dashboard = (SERVICE, PORT)
+
+    def args(self, request: AddonRequest) -> PrometheusArgs | None:
+        """Return the arguments, see `Addon`."""
+        chosen = request.settings.section(PrometheusSettings)
+        return chosen.extended(PrometheusArgs, request=request) if chosen.enabled else None
+
+    def release(self, args: PrometheusArgs) -> HelmRelease:
+        """Return the release, see `Addon`."""
+        request: AddonRequest = args.request
+        source = _source(args)
+        recorded, alerts = groups(args)
+        jobs = {} if source is None else {job["job_name"]: dict(job) for job in source.jobs(request.control_plane)}
+        if args.kube_state_metrics:
+            jobs["meshup-kube-state-metrics"] = _state_metrics(args.namespace)
+        values: dict[str, Any] = {
+            "server.fullnameOverride": SERVICE,
+            "server.service.servicePort": PORT,
+            "server.resources": _SMALL,
+            "server.persistentVolume.enabled": args.storage is not None,
+            "server.global.scrape_interval": f"{INTERVAL_SECONDS}s",
+            "server.global.evaluation_interval": f"{INTERVAL_SECONDS}s",
+            "server.containerSecurityContext": _CONFINED,
+            "configmapReload.prometheus.containerSecurityContext": _CONFINED,
+            "alertmanager.enabled": False,
+            "prometheus-node-exporter.enabled": False,
+            "prometheus-pushgateway.enabled": False,
+            **helm_values(args),
+        }
+        of_jobs: dict[str, Any] = {name: {"enabled": False} for name in _OWN_JOBS}
+        of_jobs |= {name: {**job, "enabled": True} for name, job in jobs.items()}
+        files = {
+            "recording_rules.yml": {"groups": [group.plain() for group in recorded]},
+            "alerting_rules.yml": {"groups": [group.plain() for group in alerts]},
+        }
+        return addon_release(
+            self,
+            args,
+            # A repository of the mesh's charts does not have this one.
+            ChartSource(directory=request.charts.directory),
+            version=CHART,
+            namespace=args.namespace,
+            values=merged(nested(values), {"scrapeConfigs": of_jobs, "serverFiles": files}, args.values),
+        )
+
+    def namespace(self, args: PrometheusArgs) -> Mapping[str, Any]:
+        """Return the namespace: in the mesh where only a pod of the mesh may read the metrics of proxies."""
+        source = _source(args)
+        if source is None or not source.scraper_in_mesh:
+            return namespace_metadata(args.namespace)
+        labels, annotations = args.request.membership
+        return namespace_metadata(args.namespace, pod_security="privileged", labels=labels, annotations=annotations)
+
+    def objects(self, args: PrometheusArgs) -> Sequence[Manifest]:
+        """Return the NetworkPolicy that lets in who reads Prometheus."""
+        readers = sorted({args.namespace, *args.readers})
+        allowed = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in readers]
+        spec = {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": allowed}],
+        }
+        return [manifest("networking.k8s.io/v1", "NetworkPolicy", SERVICE, args.namespace, spec)]
+
+    def check(self, args: PrometheusArgs) -> Sequence[Diagnostic]:
+        """Check whether the mesh has the metrics, what splits they measure, and the size of the rules."""
+        request: AddonRequest = args.request
+        source = _source(args)
+        if source is None:
+            message = f"The proxies of {request.mesh} have no such metrics."
+            allowed = "one of " + ", ".join(("auto", *(one.name for one in request.metrics)))
+            return [Diagnostic("MSH603", "meshup:prometheus.metrics", args.metrics, message, allowed)]
+        _, diagnostics = recording(request.routes, source, request.mesh)
+        size = sum(len(json.dumps(group.plain())) for group in _flat(groups(args)))
+        if size > LARGEST_RULES:
+            message = (
+                f"The rules of {len(request.routes)} routes have {size} bytes, and one ConfigMap has to hold them."
+            )
+            allowed = f"at most {LARGEST_RULES} bytes"
+            diagnostics.append(Diagnostic("MSH604", "meshup:prometheus", None, message, allowed))
+        return diagnostics
+
+
+def groups(args: PrometheusArgs) -> tuple[list[RuleGroup], list[RuleGroup]]:
+    """Return the recording and the alerting rules of a stack."""
+    request: AddonRequest = args.request
+    source = _source(args)
+    if source is None:
+        return [], []
+    recorded, _ = recording(request.routes, source, request.mesh)
+    return recorded, alerting(request.routes, source, request.mesh, request.version, request.namespaces)
+
+
+def _flat(parts: Iterable[Sequence[RuleGroup]]) -> Iterator[RuleGroup]:
+    for part in parts:
+        yield from part
+
+
+def _state_metrics(namespace: str) -> dict[str, Any]:
+    """Return the job for kube-state-metrics, whose series are about other pods: their labels hold."""
+    return {
+        "job_name": "meshup-kube-state-metrics",
+        "honor_labels": True,
+        "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [namespace]}}],
+        "relabel_configs": [
+            {
+                "action": "keep",
+                "source_labels": ["__meta_kubernetes_pod_container_name", "__meta_kubernetes_pod_container_port_name"],
+                "regex": "kube-state-metrics;http",
+            }
+        ],
+    }
+
+
+ADDON = PrometheusAddon()
