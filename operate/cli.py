@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from operate import callers, graph, matrix, stackfile
 from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
+from operate import learn as learning
 from operate.discover import VERSION_LABELS
 from operate.traffic import Compiled, compared, compiled, deciding
 from stacks import gateways, settings
@@ -38,6 +40,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+security = typer.Typer(help="Works on who may call whom.", no_args_is_help=True)
+app.add_typer(security, name="security")
 
 
 @app.command()
@@ -348,6 +352,46 @@ def adopt(
     for path, text in made.items() if not write else ():
         sys.stdout.write(f"# {path.name}\n{text}\n")
     sys.stdout.write("".join(f"{command}\n" for command in adoption.commands))
+
+
+@security.command()
+def learn(
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack, whose cluster is read.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    namespace: Annotated[str, typer.Option(help="Only Services of this namespace.")] = "",
+    prometheus: Annotated[
+        str, typer.Option(help="Address of a Prometheus; without it, each sidecar is read through the API server.")
+    ] = "",
+    window: Annotated[str, typer.Option(help="How far back the Prometheus is asked.")] = "7d",
+    log: Annotated[list[Path] | None, typer.Option(help="File with access logs in JSON; repeatable.")] = None,
+    prefix: Annotated[
+        int, typer.Option(min=0, max=9, help="Number of segments after which paths from logs become a prefix.")
+    ] = 0,
+    output: Annotated[str, typer.Option(help="yaml or json.")] = "yaml",
+) -> None:
+    """Print the allow list of the calls that proxies have counted.
+
+    It opens nothing else. What was not seen, or seen and not opened, is said in comments.
+    """
+    if output not in ("yaml", "json"):
+        _fail(f"--output is {output!r}; allowed: yaml, json.", USAGE)
+    if not re.fullmatch(r"[1-9][0-9]{0,5}[smhdwy]", window):
+        _fail(f"--window is {window!r}; allowed: a number and one of s, m, h, d, w, y, such as 7d.", USAGE)
+    folder, name, raw = _stack(stack, directory)
+    asked = compiled(raw, name, "", folder, with_cluster=True)
+    try:
+        proposal, diagnostics = learning.look_up(
+            asked, namespace, prometheus=prometheus, window=window, logs=log or [], depth=prefix
+        )
+    except ConfigurationError as error:
+        _fail(str(error), REFUSED)
+    _print_notes(diagnostics)
+    if output == "json":
+        found = {"meshup:security": proposal.security, "notes": list(proposal.notes)}
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    else:
+        sys.stdout.write(learning.as_text(proposal))
 
 
 def _print_notes(diagnostics: Sequence[Diagnostic]) -> None:

@@ -7,6 +7,7 @@ account and port from metrics, by method and path where access logs have them.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ from operate.metrics import (
     read_log,
     read_pods,
 )
-from stacks.cluster import Cluster, ClusterError, ClusterView
+from operate.traffic import Compiled
+from stacks.cluster import Cluster, ClusterError, ClusterView, connect
 
 KEY = "meshup:security"
 SECONDS = 30.0
@@ -206,7 +208,37 @@ def as_text(proposal: Proposal) -> str:
 
 
 def look_up(
-    cluster: Cluster | None,
+    asked: Compiled,
+    namespace: str = "",
+    *,
+    prometheus: str = "",
+    window: str = "7d",
+    logs: Iterable[Path] = (),
+    depth: int = 0,
+) -> tuple[Proposal, list[Diagnostic]]:
+    """Propose the allow list of what the cluster of a stack has counted.
+
+    Args:
+        asked: The stack.
+        namespace: Only Services of this namespace; "" for all of the stack.
+        prometheus: Address of a Prometheus; "" reads the sidecars themselves, which count since they were started.
+        window: How far back a Prometheus is asked, as it writes durations.
+        logs: Files with access logs in JSON.
+        depth: As for `propose`.
+
+    Raises:
+        ConfigurationError: The configuration has errors, nothing can be read, or nothing was counted.
+    """
+    cluster, view, unreachable = connect(asked.chosen.cluster, os.environ)
+    if errors(asked.faults) or cluster is None or view is None:
+        raise ConfigurationError([*asked.faults, *unreachable])
+    world = asked.secured.world
+    counted, diagnostics = counts(cluster, view, world, prometheus=prometheus, window=window, logs=logs)
+    return propose(counted, world, namespace, depth), diagnostics
+
+
+def counts(
+    cluster: Cluster,
     view: ClusterView,
     world: World,
     *,
@@ -214,26 +246,13 @@ def look_up(
     window: str = "7d",
     logs: Iterable[Path] = (),
 ) -> tuple[Counted, list[Diagnostic]]:
-    """Count the traffic of a cluster.
-
-    Args:
-        cluster: The API of the cluster, through which proxies are read; None if a Prometheus is asked.
-        view: Its pods.
-        world: The Services of the stack.
-        prometheus: Address of a Prometheus; "" reads the proxies themselves, which count since they were started.
-        window: How far back a Prometheus is asked, as it writes durations.
-        logs: Files with access logs in JSON.
+    """Count the traffic of a cluster; arguments as for `look_up`.
 
     Raises:
         ConfigurationError: Nothing can be read, or nothing was counted.
     """
     pods = read_pods(view.objects("v1", "Pod"))
-    if prometheus:
-        samples, diagnostics = ask(prometheus, window), list[Diagnostic]()
-    elif cluster:
-        samples, diagnostics = read(cluster, pods)
-    else:
-        samples, diagnostics = [], list[Diagnostic]()
+    samples, diagnostics = (ask(prometheus, window), []) if prometheus else read(cluster, pods)
     if faults := errors([*diagnostics, *view.diagnostics]):
         raise ConfigurationError(faults)
     counted = count(samples, pods, world)
@@ -246,9 +265,8 @@ def look_up(
                 for edge, requests in read_log(lines, pods, world).items():
                     counted.requests.setdefault(edge, set()).update(requests)
         except OSError as error:
-            raise ConfigurationError(
-                [Diagnostic("MSH598", "--log", str(path), f"It can't be read: {error.strerror}.")]
-            ) from None
+            message = f"It can't be read: {error.strerror}."
+            raise ConfigurationError([Diagnostic("MSH598", "--log", str(path), message)]) from None
     return counted, diagnostics
 
 
@@ -297,4 +315,4 @@ def _unanswered(address: str, reason: str) -> ConfigurationError:
     return ConfigurationError([Diagnostic("MSH596", "--prometheus", address, message)])
 
 
-__all__ = ["Proposal", "as_text", "ask", "look_up", "propose", "read"]
+__all__ = ["Proposal", "as_text", "ask", "counts", "look_up", "propose", "read"]

@@ -346,3 +346,34 @@ def test_adoption(reader: Reader) -> None:
     assert live() == adopted
     assert "mine" not in reader.type("pulumi stack ls")
     assert set(reader.type("helm list --all-namespaces --short").split()) == {"istio-base", "istiod"}
+
+
+def test_zero_trust(reader: Reader) -> None:
+    page = Page("walkthrough/zero-trust.md")
+    (base,) = page.configurations()
+    steps = [block for block in map(yaml.safe_load, page.blocks("yaml")) if "config" not in block]
+    (access, learn), explains = page.commands()
+
+    def up(step: Mapping[str, Any]) -> dict[str, Any]:
+        """Deploy a step, and return the policies that there are then."""
+        reader.stack("dev", {**base, **step})
+        reader.type("pulumi up")
+        kinds = ("peerauthentications", "requestauthentications", "authorizationpolicies", "sidecars", "serviceentries")
+        items = reader.read(",".join((*kinds, "networkpolicies")), "--all-namespaces")["items"]
+        return {f"{one['kind']}/{one['metadata']['namespace']}/{one['metadata']['name']}": one["spec"] for one in items}
+
+    found = [up(steps[0])]
+    assert "bookinfo/bookinfo-productpage" in reader.type(access)
+    # Where pods are no processes, no proxy has counted anything.
+    code, said, noted = reader.attempt(learn)
+    assert (code, "MSH597" in said + noted) == (1, True)
+    for step in steps[1:]:
+        found.append(up(step))
+        if "preset" in step["meshup:security"] and "everybody" in json.dumps(step["meshup:security"].get("allow")):
+            answers = [json.loads(reader.type(f"{command} --json")) for command in explains]
+            assert [one["access"][0]["allowed"] for one in answers] == [True, False]
+    reader.type("pulumi preview --expect-no-changes")
+    # But for the exception that changes nothing yet, each step is another policy.
+    assert len({json.dumps(one, sort_keys=True) for one in found}) >= len(steps) - 1
+    for step, before in reversed(list(zip(steps, found, strict=True))[:-1]):
+        assert up(step) == before

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
+from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from components.apps import bookinfo
 from components.diagnostics import ConfigurationError
@@ -26,8 +28,10 @@ from components.security.plane import AccessRequest
 from components.security.world import Call, World
 from components.traffic.model import Port, Service
 from operate import learn, metrics
+from operate.cli import app
 from operate.metrics import Caller, Counted, Edge, Pod
 from stacks.cluster import Cluster, ClusterError, ClusterView
+from tests.unit.operate.test_explain import PROJECT, write
 
 BOOKINFO = tuple(bookinfo.services())
 SHOP = Service(
@@ -479,7 +483,7 @@ class _Cluster(Cluster):
 
 def test_proxies_are_read_through_the_api_server_and_one_that_does_not_answer_is_reported() -> None:
     cluster = _Cluster()
-    found, diagnostics = learn.look_up(cluster, ClusterView(_Lister(), "v1.36.0"), WORLD)
+    found, diagnostics = learn.counts(cluster, ClusterView(_Lister(), "v1.36.0"), WORLD)
     assert edges(found.edges) == {"shop/web cart:80": 3}
     assert cluster.asked == [("shop", CART.name, 4191, "metrics"), ("bookinfo", REVIEWS.name, 4191, "metrics")]
     assert [(one.code, one.severity, one.value) for one in diagnostics] == [
@@ -493,26 +497,44 @@ def test_a_prometheus_is_asked_for_each_metric_in_a_window() -> None:
     try:
         address = f"http://127.0.0.1:{server.server_port}/"
         view = ClusterView(_Lister(), "v1.36.0")
-        found, _ = learn.look_up(None, view, WORLD, prometheus=address, window="2h")
+        found, _ = learn.counts(_Cluster(), view, WORLD, prometheus=address, window="2h")
         assert edges(found.edges) == {"bookinfo/bookinfo-reviews ratings:9080": 12}
         assert len(_Prometheus.queries) == len(metrics.METRICS)
         assert all("[2h]" in one for one in _Prometheus.queries)
         _Prometheus.status = 400
         with pytest.raises(ConfigurationError, match="bad query"):
-            learn.look_up(None, view, WORLD, prometheus=address)
+            learn.counts(_Cluster(), view, WORLD, prometheus=address)
     finally:
         _Prometheus.status = 200
         server.shutdown()
         server.server_close()
     with pytest.raises(ConfigurationError, match="does not answer"):
-        learn.look_up(None, ClusterView(_Lister(), "v1.36.0"), WORLD, prometheus=address)
+        learn.counts(_Cluster(), ClusterView(_Lister(), "v1.36.0"), WORLD, prometheus=address)
 
 
 def test_without_any_traffic_there_is_no_proposal_that_closes_everything() -> None:
     with pytest.raises(ConfigurationError, match="MSH597"):
-        learn.look_up(_Cluster(linkerd(4191, "")), ClusterView(_Lister(), "v1.36.0"), WORLD)
+        learn.counts(_Cluster(linkerd(4191, "")), ClusterView(_Lister(), "v1.36.0"), WORLD)
 
 
 def test_a_log_that_is_not_there_is_reported(tmp_path: Any) -> None:
     with pytest.raises(ConfigurationError, match="MSH598"):
-        learn.look_up(_Cluster(), ClusterView(_Lister(), "v1.36.0"), WORLD, logs=[tmp_path / "none.log"])
+        learn.counts(_Cluster(), ClusterView(_Lister(), "v1.36.0"), WORLD, logs=[tmp_path / "none.log"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--window", "7 days"), ("--window", "0d"), ("--output", "svg"), ("--prefix", "ten")]
+)
+def test_an_option_that_means_nothing_is_refused_before_anything_is_read(option: str, value: str) -> None:
+    done = CliRunner().invoke(app, ["security", "learn", option, value])
+    assert done.exit_code == 2
+    assert option in done.output
+
+
+def test_without_a_cluster_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    (tmp_path / "Pulumi.yaml").write_text(PROJECT)
+    write(tmp_path, {"meshup:environment": "dev", "meshup:apps": ["bookinfo"], "kubernetes:context": "dev"})
+    done = CliRunner().invoke(app, ["security", "learn", "--stack", "dev", "--directory", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "MSH02" in done.output
