@@ -3,13 +3,14 @@
 Both are judged by `SecurityPlane.verdict`, so that objects of somebody else count as they do on the cluster.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref
-from components.security.evaluate import smallest_rule
+from components.security.evaluate import operation_takes, smallest_rule
 from components.security.model import Account, Mode
 from components.security.paths import PathPattern
 from components.security.plane import AccessRequest, SecurityPlane
@@ -22,7 +23,7 @@ MOST_VERDICTS = 20_000
 MOST_REQUESTS = 8
 """Kinds of requests that are tried at a port of a Service."""
 MOST_NAMED = 12
-"""Edges of the graph that a report names."""
+"""Ports with requests that a report names, of those that are denied and of those that are opened."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def _asks(secured: Secured, service: Service, port: Port) -> list[Ask]:
     asks = [ask for several in _calls(secured.world, service, port).values() for ask in sorted(several)]
     for rule in secured.policy.rules_of(service):
         for operation in rule.operations:
-            if operation.port in (None, port) and operation.reads_http:
+            known = any(operation_takes(operation, _request(service, port, None, ask)) for ask in asks)
+            if operation.port in (None, port) and operation.reads_http and not known:
                 path = _example(operation.paths[0]) if operation.paths else "/"
                 asks.append(Ask(operation.methods[0] if operation.methods else "GET", path))
     reading = secured.world.readings.get((service.namespace, service.name, port.number))
@@ -212,28 +214,29 @@ def report(found: Sequence[Change], world: World, *, complete: bool) -> list[Dia
     if lost := [one for one in denied if one.called]:
         change = lost[0]
         rule = smallest_rule(_request(change.service, change.port, change.caller, change.asks[0]), world)
-        message = f"This run denies calls that the applications make: {_listed(lost)}."
-        remedy = f"Allow them under {PATH}.allow, such as {rule}."
+        message = f"This run denies calls that the applications make: {'; '.join(_lines('', lost))}."
+        remedy = f"Allow them under {PATH}.allow, such as:\n{json.dumps(rule)}"
         diagnostics.append(Diagnostic("MSH571", PATH, None, message, "", remedy, severity="warning"))
-    parts = [f"{title} {_listed(changed)}." for title, changed in (("Denied:", denied), ("Opened:", opened)) if changed]
-    if parts:
-        message = f"This run changes who may call what. {' '.join(parts)}"
+    if found:
+        counts = [f"{word} {len(some)}" for word, some in (("denies", denied), ("lets in", opened)) if some]
+        message = f"Of the known callers of a port, this run {' and '.join(counts)}, by the objects that are there now."
         if not complete:
             message += " Only known calls were looked at: there are too many pairs of callers and Services."
-        diagnostics.append(Diagnostic("MSH570", PATH, None, message, severity="info"))
+        lines = [*_lines("denied: ", denied), *_lines("opened: ", opened)]
+        remedy = "Nothing needs to be done if that is meant:"
+        diagnostics.append(Diagnostic("MSH570", PATH, None, message, "", "\n".join([remedy, *lines]), severity="info"))
     return diagnostics
 
 
-def _listed(found: Sequence[Change]) -> str:
-    """Return changes in one line, grouped by port and requests."""
+def _lines(title: str, found: Sequence[Change]) -> list[str]:
+    """Return changes in lines, one for each port and its requests."""
     groups: dict[tuple[str, str], list[str]] = {}
     for one in found:
         target = f"{one.service.name}.{one.service.namespace}:{one.port.number}"
-        what = ", ".join(map(str, one.asks))
-        groups.setdefault((target, what), []).append(_caller(one))
-    texts = [f"{target} ({what}) from {', '.join(callers)}" for (target, what), callers in groups.items()]
-    more = f"; and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
-    return "; ".join(texts[:MOST_NAMED]) + more
+        groups.setdefault((target, ", ".join(map(str, one.asks))), []).append(_caller(one))
+    lines = [f"{title}{target} ({what}) from {', '.join(callers)}" for (target, what), callers in groups.items()]
+    more = [f"{title}{len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else []
+    return [*lines[:MOST_NAMED], *more]
 
 
 def _caller(change: Change) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from components.manifests import Manifest, ObjectRef
 from components.meshes import MESHES
-from components.meshes.interface import annotations_of
+from components.meshes.interface import ExistingMesh, annotations_of
 from components.security.model import Account
 from stacks import plan, settings
 from stacks.outputs import outputs
@@ -43,10 +43,10 @@ def listed(made: Plan, kind: str) -> set[str]:
 
 
 def codes(config: RawConfig, *objects: Manifest) -> dict[str, str]:
-    """The codes about policies of a comparison with a cluster, each with its message."""
+    """The codes about policies of a comparison with a cluster, each with its message and remedy."""
     view = view_of(*objects)
     found = compare(config, view)[2]
-    return {one.code: one.message for one in found if one.code.startswith("MSH57")}
+    return {one.code: f"{one.message} {one.remedy}" for one in found if one.code.startswith("MSH57")}
 
 
 def live(made: Plan, *namespaces: Mapping[str, Any]) -> list[Manifest]:
@@ -82,6 +82,46 @@ def test_without_a_policy_a_plan_has_none_of_it() -> None:
     made = plan_of(raw())
     assert made.security.manifests == ()
     assert "security" not in outputs(made)
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_the_mode_of_the_policy_is_that_of_the_mesh(mesh: str) -> None:
+    made = plan_of(closed(mesh, security={**BOOKINFO, "mtls": {"mode": "permissive"}}))
+    assert (made.security.policy.mode, made.mesh.output["mtls"]) == ("permissive", "permissive")
+    made = plan_of(closed(mesh, mtls="permissive"))
+    assert made.security.policy.mode == "permissive"
+
+
+def test_faults_of_the_policy_are_reported_together_with_those_of_routes_and_settings() -> None:
+    security = {"allow": {"revews": [{"from": [{"serviceAccount": "bookinfo-productpage"}]}]}}
+    traffic = {"reviews": {"namespace": "bookinfo", "split": {"v1": 90, "v2": 20}}}
+    made, found = build(raw(security=security, traffic=traffic, istio={"traceSampling": 200}))
+    assert made is None
+    paths = {one.path for one in found if one.severity == "error"}
+    assert {"meshup:security.allow.revews", "meshup:traffic.reviews.split", "meshup:istio.traceSampling"} <= paths
+
+
+def test_services_of_routes_and_of_the_policy_itself_can_be_named_in_rules() -> None:
+    rule = [{"from": [{"serviceAccount": "web"}]}]
+    routes = {
+        "cart": {
+            "namespace": "shop",
+            "ports": [{"number": 8080}],
+            "selector": {"app": "cart"},
+            "rateLimit": {"requests": 9},
+        }
+    }
+    declared = {"pay": {"namespace": "shop", "ports": [8080], "selector": {"app": "pay"}}}
+    security = {"services": declared, "allow": {"cart": rule, "pay": rule}}
+    made = plan_of(raw(apps=[], traffic=routes, security=security))
+    assert {one["metadata"]["name"] for one in made.security.manifests} == {"cart", "pay"}
+
+
+def test_with_a_mesh_of_somebody_else_the_policy_has_its_mode_trust_domain_and_root_namespace() -> None:
+    found = ExistingMesh(version="1.30.3", namespace="mesh", trust_domain="corp", mtls="disable")
+    chosen = settings.load(raw(istio={"install": False}, security=BOOKINFO), "dev")[0]
+    made, _ = plan.secured(chosen, found=found)
+    assert (made.policy.mode, made.world.trust_domain, made.world.control_plane) == ("disable", "corp", "mesh")
 
 
 def test_the_output_says_what_holds() -> None:
@@ -170,10 +210,10 @@ SERVICES = [item("Service", {"name": name, "namespace": "bookinfo"}) for name in
 def test_the_first_up_with_a_policy_says_what_it_closes_at_the_services_that_are_there() -> None:
     said = codes(closed(), ISTIOD, *live(plan_of(raw())), *SERVICES)
     assert "MSH571" not in said
-    assert "Denied:" in said["MSH570"]
+    assert "denied:" in said["MSH570"]
     assert "reviews.bookinfo:9080" in said["MSH570"]
     assert "details.bookinfo" not in said["MSH570"]
-    (reviews,) = (one for one in said["MSH570"].split(";") if "reviews.bookinfo:9080" in one)
+    (reviews,) = (one for one in said["MSH570"].splitlines() if "reviews.bookinfo:9080" in one)
     assert "bookinfo-productpage" not in reviews
 
 
@@ -183,8 +223,8 @@ def test_the_next_one_says_nothing() -> None:
 
 def test_a_policy_that_is_taken_away_says_what_opens() -> None:
     said = codes(raw(), ISTIOD, *live(plan_of(closed())), *SERVICES)
-    assert "Opened:" in said["MSH570"]
-    assert "Denied:" not in said["MSH570"]
+    assert "opened:" in said["MSH570"]
+    assert "denied:" not in said["MSH570"]
 
 
 def test_a_known_call_that_a_policy_closes_is_a_warning() -> None:

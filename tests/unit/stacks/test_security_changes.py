@@ -123,6 +123,27 @@ def test_requests_that_only_a_rule_names_are_tried_too() -> None:
     assert opened == {("web", "cart", "PUT /orders", True, False)}
 
 
+def test_a_rule_about_a_known_call_adds_no_request_of_its_own() -> None:
+    operation = Operation(methods=("POST",), paths=(prefix("/items"),))
+    rule = Rule("allow.cart[0]", "allow", CART, (Source(),), (operation,))
+    closed = changed([], [guard("cart", *CLOSED)], secured=Secured(Policy(rules=(rule,)), WORLD))
+    assert {asks for _, _, asks, _, _ in closed} == {"POST /items"}
+
+
+def test_a_report_names_the_first_of_many_changes_and_counts_the_others() -> None:
+    count = security_changes.MOST_NAMED + 3
+    services = [Service(f"s{number}", "shop", (Port(80),)) for number in range(count)]
+    rules = (Rules([], "strict"), Rules([guard(one.name, *CLOSED) for one in services], "strict"))
+    secured = Secured(Policy(), World(workloads=WORLD.workloads))
+    (note,) = report(*_only(changes(Mesh(), secured, *rules, services)), complete=True)
+    assert len(note.remedy.splitlines()) == 1 + security_changes.MOST_NAMED + 1
+    assert note.remedy.splitlines()[-1] == "denied: 3 more"
+
+
+def _only(result: tuple[list[security_changes.Change], bool]) -> tuple[list[security_changes.Change], World]:
+    return result[0], WORLD
+
+
 def test_a_port_of_connections_is_asked_for_a_connection() -> None:
     world = World(
         services=(CART,),
@@ -149,13 +170,15 @@ def test_the_report_lists_what_changes_and_warns_of_known_calls_with_the_rule_th
     warning, note = report(found, WORLD, complete=complete)
     assert (warning.code, warning.severity) == ("MSH571", "warning")
     assert warning.message == "This run denies calls that the applications make: cart.shop:80 (POST /items) from web."
-    assert "{'serviceAccount': 'web'}" in warning.remedy
-    assert (note.code, note.severity) == ("MSH570", "info")
-    assert note.message == (
-        "This run changes who may call what. "
-        "Denied: cart.shop:80 (POST /items) from web, bot, edge/door. "
-        "Opened: pay.shop:80 (GET /pay) from web, bot, edge/door."
+    assert warning.remedy.splitlines()[1] == (
+        '{"cart": [{"from": [{"serviceAccount": "web"}], "to": [{"methods": ["POST"], "paths": ["/items"]}]}]}'
     )
+    assert (note.code, note.severity) == ("MSH570", "info")
+    assert note.message.startswith("Of the known callers of a port, this run denies 3 and lets in 3,")
+    assert note.remedy.splitlines()[1:] == [
+        "denied: cart.shop:80 (POST /items) from web, bot, edge/door",
+        "opened: pay.shop:80 (GET /pay) from web, bot, edge/door",
+    ]
     assert report([], WORLD, complete=True) == []
 
 
