@@ -220,7 +220,7 @@ def operation_takes(operation: Operation, request: AccessRequest) -> bool:
 
 def host_matches(pattern: str, host: str) -> bool:
     """Return True if a host is the one of a pattern, or below `*.`."""
-    return host.endswith(pattern[1:]) and host != pattern[1:] if pattern.startswith("*.") else host == pattern
+    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
 
 
 def header_matches(name: str, condition: TextMatch, headers: Pairs) -> bool:

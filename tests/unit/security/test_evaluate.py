@@ -185,6 +185,21 @@ def test_a_required_token_joins_the_rules_of_its_own_service_only() -> None:
     assert by(request(), alone) == (False, "closed")
 
 
+def test_a_rule_for_a_port_is_one_for_the_port_of_the_pods() -> None:
+    both = replace(CART, ports=(*CART.ports, Port(8080, "http-direct")))
+    given = policy(rule(service=both, operations=at(CART.ports[0])), services=(both,))
+    assert by(request(service=both, port=both.ports[2]), given) == (True, "allow")
+    assert by(request(service=both, port=both.ports[1]), given) == (False, "closed")
+
+
+def test_rules_of_a_service_hold_for_one_that_selects_some_of_its_pods() -> None:
+    first = replace(REVIEWS, name="reviews-v1", selector=(("app", "reviews"), ("version", "v1")))
+    whole = policy(rule(), services=(REVIEWS, first))
+    assert by(request(service=first, caller=STRANGER), whole) == (False, "closed")
+    part = policy(rule(service=first), services=(REVIEWS, first))
+    assert by(request(caller=STRANGER), part) == (True, "open")
+
+
 @pytest.mark.parametrize(
     ("mode", "caller", "allowed"),
     [
@@ -345,6 +360,7 @@ def test_probes_of_the_kubelet_pass() -> None:
 
 SMALLEST: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]] = [
     ({}, {"serviceAccount": "bookinfo-productpage"}, {"methods": ["GET"], "paths": ["/reviews/1"]}),
+    ({"trust_domain": "cluster.local", "http": False}, {"serviceAccount": "bookinfo-productpage"}, None),
     ({"caller": Account("shop", "cart"), "http": False}, {"serviceAccount": "shop/cart"}, None),
     ({"caller": Account("meshup-gateways", "public"), "http": False}, {"gateway": "public"}, None),
     (

@@ -99,6 +99,15 @@ def test_the_example_of_a_feature_is_legal_and_uses_it(feature: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "others"),
+    [("caller-gateway", set[str]()), ("grpc", {"caller-account"}), ("path-template", {"caller-account"})],
+)
+def test_what_is_written_as_one_feature_is_not_another_one_too(name: str, others: set[str]) -> None:
+    (example,) = [feature.example for feature in FEATURES if feature.name == name]
+    assert {feature.name for feature in FEATURES if list(feature.uses(legal(example)))} == {name, *others}
+
+
+@pytest.mark.parametrize(
     "form",
     [
         *(SecurityForm, MtlsForm, ExceptionForm, NamespaceForm, NamespaceEgressForm, AccessRuleForm, SourceForm),
@@ -362,6 +371,7 @@ FAULTS: list[tuple[object, list[tuple[str, str]]]] = [
     (called_by({"gateway": "theirs"}), [("MSH507", f"{FIRST}.from[0].gateway")]),
     (called_by({"serviceAccount": "Ada"}), [("MSH504", f"{FIRST}.from[0].serviceAccount")]),
     (called_by({"serviceAccount": "a/b/c"}), [("MSH504", f"{FIRST}.from[0].serviceAccount")]),
+    (called_by({"serviceAccount": "a" * 254}), [("MSH504", f"{FIRST}.from[0].serviceAccount")]),
     (called_by({"serviceAccount": "*"}), [("MSH504", f"{FIRST}.from[0].serviceAccount")]),
     (
         called_by({"serviceAccount": "spiffe://cluster.local/ns/a/sa/b"}),
@@ -448,7 +458,16 @@ FAULTS: list[tuple[object, list[tuple[str, str]]]] = [
     (issued(jwksUri="https://a.example.com"), [("MSH007", "authentication.reviews.jwt[0].jwksUri")]),
     *(
         (issued(jwks=None, jwksUri=url), [("MSH017", "authentication.reviews.jwt[0].jwksUri")])
-        for url in ("ftp://a/keys", "file:///keys", "https:///keys", "a.example.com/keys", "https://a:b@c/", "http://[")
+        for url in (
+            "ftp://a/keys",
+            "file:///keys",
+            "https:///keys",
+            "a.example.com/keys",
+            "https://a:b@c/",
+            "http://[",
+            "https://a:0/",
+            "https://a/#b",
+        )
     ),
     *((issued(jwks=keys), [("MSH510", f"authentication.reviews.jwt[0].jwks{at}")]) for keys, at in KEY_SETS),
     (issued(jwks=PRIVATE), [("MSH511", "authentication.reviews.jwt[0].jwks.keys[0]")]),
@@ -588,6 +607,22 @@ def test_a_preset_allows_its_calls_and_users_by_the_gateway_that_exposes_the_app
         (FIRST, f"meshup:security.{FIRST}", ["bookinfo/bookinfo-productpage"], []),
     ]
     assert policy.rules[0].operations[0].paths == (template("/d/{*}"),)
+
+
+def test_calls_of_a_preset_to_a_grpc_port_are_grpc_calls() -> None:
+    service = Service("emoji", "vote", (Port(8080, "grpc"), Port(8801, "prom")), selector=(("app", "emoji"),))
+    account = Account("vote", "web")
+    calls = [Call(account, "emoji", "vote", port, "POST", ("/a.B/C",)) for port in (8080, 8801)]
+    policy, _ = parse(
+        {"preset": "vote"},
+        PATH,
+        [service],
+        mode="strict",
+        environment="dev",
+        today=TODAY,
+        presets={"vote": calls},
+    )
+    assert [one.grpc for rule in policy.rules for one in rule.operations] == [True, False]
 
 
 @pytest.mark.parametrize("exposures", [{}, {"productpage.bookinfo.svc.cluster.local": ["theirs"]}])
