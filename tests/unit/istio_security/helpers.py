@@ -65,3 +65,8 @@ def objects(text: str, kind: str = "AuthorizationPolicy") -> list[Manifest]:
             metadata["annotations"] = {"istio.io/dry-run": spec.pop("dry-run")}
         made.append({"apiVersion": "security.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec})
     return made
+
+
+def changed(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Arguments of `judged` with others in their place."""
+    return {**base, **changes}

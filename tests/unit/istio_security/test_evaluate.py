@@ -13,7 +13,7 @@ from components.security.model import Account, Mode
 from components.security.plane import Verdict
 from components.security.world import Probe, Workload
 from components.traffic.model import Port
-from tests.unit.istio_security.helpers import judged, objects, verdict
+from tests.unit.istio_security.helpers import changed, judged, objects, verdict
 from tests.unit.security.helpers import CART, REVIEWS, WORLD, request
 
 ROOT = replace(WORLD, control_plane="istio-system")
@@ -150,8 +150,8 @@ def test_probes_go_past_policies_unless_an_annotation_says_otherwise() -> None:
     pod = Workload("reviews", "bookinfo", "Deployment", "r", REVIEWS.selector, probes=(Probe("http", 9080, "/health"),))
     probe: dict[str, Any] = {**PLAIN, "probe": True, "path": "/health"}
     assert judged(closed, world=replace(WORLD, workloads=(pod,)), **probe).allowed
-    assert not judged(closed, world=replace(WORLD, workloads=(pod,)), **(probe | {"path": "/other"})).allowed
-    assert not judged(closed, world=replace(WORLD, workloads=(pod,)), **(probe | {"probe": False})).allowed
+    assert not judged(closed, world=replace(WORLD, workloads=(pod,)), **changed(probe, path="/other")).allowed
+    assert not judged(closed, world=replace(WORLD, workloads=(pod,)), **changed(probe, probe=False)).allowed
     direct = replace(pod, direct_probes=True)
     assert not judged(closed, world=replace(WORLD, workloads=(direct,)), **probe).allowed
 
@@ -248,7 +248,7 @@ def test_a_token_is_seen_only_where_a_rule_looks() -> None:
     elsewhere = objects("{jwtRules: [{issuer: a, fromHeaders: [{name: x-token}]}]}", "RequestAuthentication")
     needs = objects('rules: [{from: [{source: {requestPrincipals: ["a/*"]}}]}]')
     asked: dict[str, Any] = {"bearer": "valid", "claims": {"iss": "a", "sub": "s"}}
-    assert judged(elsewhere, **(asked | {"bearer": "bad-signature"})).allowed
+    assert judged(elsewhere, **changed(asked, bearer="bad-signature")).allowed
     assert not judged([*elsewhere, *needs], **asked).allowed
     here = objects(
         '{jwtRules: [{issuer: a, fromHeaders: [{name: Authorization, prefix: "Bearer "}]}]}', "RequestAuthentication"

@@ -17,7 +17,7 @@ from components.meshes.istio.security.conditions import Seen, rule_matches
 from components.security.model import Account
 from components.security.plane import AccessRequest
 from components.traffic.model import Port, Service
-from tests.unit.istio_security.helpers import judged, objects, verdict
+from tests.unit.istio_security.helpers import changed, judged, objects, verdict
 
 DATA = Service(
     "data", "bookinfo", (Port(80, "tcp"), Port(8080, "tcp-b"), Port(9090, "tcp-c")), selector=(("app", "d"),)
@@ -333,7 +333,7 @@ def test_of_several_policies_that_allow_any_one_is_enough() -> None:
     plain: dict[str, Any] = {"path": "/x", "method": "POST", "caller": Account("ns3", "a")}
     assert not judged(many, **plain).allowed
     # The first one selects only pods of version v1, of which nobody knows any.
-    assert not judged(many, **(plain | {"method": "GET"})).allowed
+    assert not judged(many, **changed(plain, method="GET")).allowed
     changes: list[dict[str, Any]] = [
         {"path": "/v2"},
         {"host": "httpbin.org"},
@@ -343,7 +343,7 @@ def test_of_several_policies_that_allow_any_one_is_enough() -> None:
         {"headers": (("x-abc", "abc2"),)},
     ]
     for change in changes:
-        assert judged(many, **(plain | change)).allowed, change
+        assert judged(many, **changed(plain, **change)).allowed, change
 
 
 def test_the_parts_of_one_source_and_of_one_operation_hold_together() -> None:

@@ -208,8 +208,6 @@ def test_istio_decides_by_its_objects_as_the_policy_says(policy: Policy, asked: 
         denials = [rule for rule in policy.rules_of(one.service) if rule.effect == "deny" and rule.reads_http]
         if denials and not (one.http or one.port.name):
             continue  # MSH551: on a port that declares nothing, these deny connections too.
-        if one.service == METRICS and policy.authentication_of(WEB):
-            continue  # MSH551 as well: their pods are the same, and so are the tokens that they read.
         wanted, got = decide(policy, WORLD, one), ISTIO_SECURITY.verdict(objects, WORLD, one, policy.mode)
         event(f"{wanted.by}")
         assert got.allowed == wanted.allowed, (wanted, got, one)

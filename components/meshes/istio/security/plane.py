@@ -18,8 +18,8 @@ from .evaluate import verdict
 from .naming import SECURITY_API
 
 _FOREIGN = (
-    "A sidecar refuses certificates of another trust domain, unless meshConfig.trustDomainAliases has it; then its "
-    "accounts are those of the mesh (observed with Istio 1.30.3)."
+    "A sidecar refuses certificates of another trust domain (observed with Istio 1.30.3). As one of "
+    "meshConfig.trustDomainAliases, its accounts would be those of the mesh."
 )
 _REFUSALS = {
     "caller-trust-domain": _FOREIGN,
