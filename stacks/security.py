@@ -121,6 +121,7 @@ def known(
     """
     kind = MESHES[mesh]
     domain = found.cluster_domain if found else kind.cluster_domain(settings)
+    routes = list(routes)
     services = {(one.namespace, one.name): replace(one, domain=domain) for app in apps for one in app.services}
     for service in (one for route in routes for one in _services(route)):
         services.setdefault((service.namespace, service.name), service)
@@ -131,6 +132,12 @@ def known(
         calls=tuple(call for app in apps for call in app.calls),
         gateways={one.name: kind.gateway_account(one, settings) for one in gateways},
         namespaces=joins,
+        scoped=frozenset(
+            name
+            for name, one in settings.namespaces.items()
+            if one.inject and any(item["kind"] == "Sidecar" for item in kind.namespace_objects(name, one))
+        ),
+        routed_hosts=frozenset((route.service.namespace, egress.host) for route in routes for egress in route.egress),
         trust_domain=found.trust_domain if found else kind.trust_domain(settings),
         control_plane=found.namespace if found else kind.namespaces(settings)[f"{mesh}.namespace"],
     )

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from components.manifests import Manifest
+from components.manifests import Manifest, manifest
 from components.meshes.istio.mutual_tls import peer_authentication
-from components.security.model import Account, Mode
+from components.security.model import Account, Egress, EgressHost, Mode, NamespacePolicy, Policy
 from components.security.plane import Verdict
 from components.security.world import Probe, Workload
-from components.traffic.model import Port
-from tests.unit.istio_security.helpers import changed, judged, objects, verdict
+from components.traffic.model import Port, Service
+from tests.unit.istio_security.helpers import changed, judged, objects, verdict, written
 from tests.unit.security.helpers import CART, REVIEWS, WORLD, request
 
 ROOT = replace(WORLD, control_plane="istio-system")
@@ -174,10 +174,10 @@ def test_a_connection_is_closed_and_bytes_that_are_no_request_are_a_fault_at_a_p
     assert judged([], http=False).status == 400
 
 
-def test_a_port_in_no_service_is_one_of_connections_to_the_mesh_and_of_requests_to_others() -> None:
+def test_at_a_port_in_no_service_requests_are_recognized() -> None:
     closed = objects("{}")
-    assert outcome(judged(closed, port=Port(9999))) == (False, None, "", None)
-    assert outcome(judged(closed, "permissive", port=Port(9999), **PLAIN))[:2] == (False, 403)
+    assert outcome(judged(closed, port=Port(9999)))[:2] == (False, 403)
+    assert outcome(judged(closed, port=Port(9999), http=False))[:2] == (False, None)
 
 
 def test_the_port_of_the_pods_is_compared_and_the_host_has_that_of_the_service() -> None:
@@ -309,3 +309,64 @@ def test_a_denial_by_identity_does_not_stop_plain_callers(mode: Mode) -> None:
     unknown = objects('{action: DENY, rules: [{from: [{source: {notPrincipals: ["*"]}}]}]}')
     assert judged(unknown, mode).allowed
     assert not judged(unknown, mode, **PLAIN).allowed
+
+
+# Outside of the cluster
+
+CLOSED = Policy(
+    namespaces=(
+        NamespacePolicy(
+            "bookinfo",
+            egress=Egress(
+                deny=True,
+                hosts=(EgressHost("api.example.com", 443, "HTTPS"), EgressHost("*.example.org", 80, "HTTP")),
+            ),
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "http", "status"),
+    [
+        ("api.example.com", 443, False, "open"),
+        ("api.example.com", 80, True, 502),
+        ("www.example.com", 443, False, None),
+        ("a.b.example.org", 80, True, "open"),
+        ("example.org", 80, True, 502),
+    ],
+)
+def test_a_closed_namespace_calls_only_the_hosts_that_are_open(
+    host: str, port: int, http: bool, status: int | str | None
+) -> None:
+    items = list(written(CLOSED).values())
+    asked = request(service=Service(host, "", (Port(port),)), port=Port(port), http=http)
+    answer = verdict(items, asked)
+    assert ("open" if answer.allowed else answer.status) == status
+    assert verdict(items, replace(asked, caller=Account("shop", "web"))).allowed
+    assert verdict(items, replace(asked, caller=None)).allowed
+    if status != "open":
+        assert answer.object == "Sidecar/bookinfo/default"
+
+
+def test_an_entry_counts_if_it_is_exported_and_the_sidecar_knows_its_namespace() -> None:
+    asked = request(service=Service("a.example.com", "", (Port(443),)), port=Port(443), http=False)
+    entry: dict[str, Any] = {"hosts": ["a.example.com"], "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}]}
+    for exported, known, opened in (
+        (None, ["*/*"], True),
+        (["."], ["*/*"], False),
+        (["bookinfo"], ["*/*"], True),
+        (None, ["./*"], False),
+        (None, ["edge/*.example.com"], True),
+        (None, ["edge/b.example.com"], False),
+    ):
+        spec = {**entry, **({"exportTo": exported} if exported else {})}
+        sidecar = {"egress": [{"hosts": known}], "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
+        items = [
+            manifest("networking.istio.io/v1", "ServiceEntry", "a", "edge", spec),
+            manifest("networking.istio.io/v1", "Sidecar", "default", "bookinfo", sidecar),
+        ]
+        assert verdict(items, asked).allowed is opened, (exported, known)
+        selected = {**sidecar, "workloadSelector": {"labels": {"a": "b"}}}
+        some = manifest("networking.istio.io/v1", "Sidecar", "some", "bookinfo", selected)
+        assert verdict([items[0], some], asked).allowed

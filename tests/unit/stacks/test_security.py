@@ -242,3 +242,16 @@ def test_without_a_policy_the_account_need_not_read_those_of_others() -> None:
     assert [one.code for one in compare(raw(), view)[2]] == []
     view = view_of(refused=("RequestAuthentication",))
     assert "MSH024" in [one.code for one in compare(closed(), view)[2]]
+
+
+def test_on_istio_what_else_writes_the_sidecar_of_a_namespace_or_opens_its_host_is_refused() -> None:
+    host = {"host": "api.example.com", "port": 443, "protocol": "HTTPS"}
+    security = {"namespaces": {"shop": {"egress": {"default": "deny", "hosts": [host]}}}}
+
+    def found(**keys: Any) -> set[str]:
+        return {one.code for one in build(raw(mesh="istio", security=security, **keys))[1] if one.severity == "error"}
+
+    assert found() == set()
+    assert found(namespaces={"shop": {"egressHosts": ["./*"]}}) == {"MSH554"}
+    route = {"namespace": "shop", "ports": [{"number": 80}], "egress": [host]}
+    assert found(traffic={"cart": route}) == {"MSH555"}

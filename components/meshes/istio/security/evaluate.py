@@ -19,6 +19,7 @@ from ..protocols import reading
 from ..proxies import ENVOY_1_38
 from .conditions import Seen, rule_matches
 from .naming import DRY_RUN, entries, section
+from .outside import outside_verdict
 from .tokens import Reading, is_preflight, read_token
 
 PINNED = ENVOY_1_38
@@ -34,8 +35,13 @@ Spec = Mapping[str, Any]
 
 
 def verdict(objects: Sequence[Manifest], world: World, request: AccessRequest, mode: Mode) -> Verdict:
-    """Decide a request. Of several workloads behind the Service, the first one that refuses it decides."""
+    """Decide a request. Of several workloads behind the Service, the first one that refuses it decides.
+
+    A Service without a namespace is a host outside of the cluster.
+    """
     service = request.service
+    if not service.namespace:
+        return outside_verdict(objects, world, request)
     selected = Workload(service.name, service.namespace, "Service", "", service.selector)
     verdicts = [_Receiver(objects, world, one, mode).decide(request) for one in world.behind(service) or [selected]]
     return next((one for one in verdicts if not one.allowed), verdicts[0])
@@ -66,7 +72,7 @@ class _Receiver:
         if mode != "disable" and request.caller is not None and foreign:
             reason = f"No sidecar of the mesh takes a certificate of {request.trust_domain}: the connection is closed."
             return Verdict(False, reason=reason)
-        kind = self._kind(request, mode)
+        kind = self._kind(request)
         if kind == "requests" and not request.http:
             return Verdict(False, 400, reason="The port takes HTTP only.")
         seen = self._seen(request, mode, http=request.http and kind != "connections")
@@ -74,11 +80,10 @@ class _Receiver:
             return Verdict(False, 400, "", _grpc(request, 400), reason="Envoy takes no path with %00.")
         return self._authorize(request, seen)
 
-    def _kind(self, request: AccessRequest, mode: Mode) -> str:
-        """Return what Envoy reads at the port. In no Service, under mutual TLS, it is connections (observed)."""
-        if all(port.container != request.port.container for port in request.service.ports):
-            return "detected" if mode == "disable" or request.caller is None else "connections"
-        return reading(request.port).kind
+    def _kind(self, request: AccessRequest) -> str:
+        """Return what Envoy reads at the port. At one in no Service, it looks."""
+        known = any(port.container == request.port.container for port in request.service.ports)
+        return reading(request.port).kind if known else "detected"
 
     def _free(self, request: AccessRequest, port: int) -> str:
         """Return why no policy reaches the request, "" if one may."""

@@ -15,7 +15,7 @@ from .authorization import authorization_policies
 from .checks import check
 from .egress import egress_objects
 from .evaluate import verdict
-from .naming import SECURITY_API
+from .naming import NETWORKING_API, SECURITY_API
 
 _FOREIGN = (
     "A sidecar refuses certificates of another trust domain (observed with Istio 1.30.3). As one of "
@@ -26,6 +26,10 @@ _REFUSALS = {
     "caller-foreign-account": _FOREIGN,
     "egress-networks": "A ServiceEntry opens single ports: none opens every port of a network.",
 }
+_KINDS = (
+    *((SECURITY_API, kind) for kind in ("PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy")),
+    *((NETWORKING_API, kind) for kind in ("Sidecar", "ServiceEntry")),
+)
 _MESH_PORTS = {15020: "probes and metrics", 15021: "readiness", 15090: "metrics"}
 
 
