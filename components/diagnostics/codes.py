@@ -891,10 +891,6 @@ MSH560 Method that no route can name
   On Linkerd, HTTPRoutes decide who may send a request with a method, and they know the nine methods of HTTP and no
   others.
   Remedy: Leave the method out, or choose Istio.
-MSH561 Rules that Linkerd can't tell apart
-  Linkerd picks the one best route of a request and asks only its callers. meshup writes a route for each way in which
-  rules overlap. For this request, two of them are equally good, and their callers differ.
-  Remedy: Let the rules compare the header in the same way, or differ in the path or in another header.
 MSH562 More conditions than a route holds
   The rules for a port overlap in so many ways, or need a path match of so many characters, that HTTPRoutes can't hold
   them.

@@ -80,10 +80,17 @@ PATHS: tuple[PathPattern, ...] = (
 )
 HEADERS = st.lists(
     st.sampled_from(
-        [("x-one", TextMatch("exact", "1")), ("x-two", TextMatch("prefix", "ab")), ("x-three", TextMatch("present"))]
+        [
+            *(
+                ("x-one", TextMatch("exact", "1")),
+                ("x-one", TextMatch("present")),
+                ("x-two", TextMatch("prefix", "ab")),
+            ),
+            *(("x-two", TextMatch("exact", "abc")), ("x-three", TextMatch("present"))),
+        ]
     ),
     max_size=2,
-    unique=True,
+    unique_by=lambda pair: pair[0],
 ).map(tuple)
 
 

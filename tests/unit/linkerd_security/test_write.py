@@ -323,13 +323,6 @@ def test_a_method_that_no_route_can_name_is_refused() -> None:
     ]
 
 
-def test_conditions_on_one_header_that_linkerd_ranks_alike_are_refused_with_a_request() -> None:
-    one = rule(Operation(headers=(("x", TextMatch("exact", "1")),)))
-    other = rule(Operation(headers=(("x", TextMatch("present")),)), sources=(USERS,), key="t")
-    (fault,) = compiled(policy(one, other)).diagnostics
-    assert (fault.code, fault.path, fault.value) == ("MSH561", "security.r", "GET /, x: 1")
-
-
 def test_conditions_that_no_route_can_hold_are_refused() -> None:
     long = Operation(paths=(exact("/" + "x" * 2000),))
     assert codes(policy(rule(long))) == [("MSH562", "security.r")]

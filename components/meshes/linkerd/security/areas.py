@@ -5,13 +5,14 @@ with other callers becomes an area of its own, with the callers of both, and mus
 Linkerd ranks the host first, then how much of the path is matched (an exact path and a regular expression count all of
 it, a prefix itself), then headers and method (linkerd2-proxy, linkerd/http/route/src, edge-26.8.3 as observed; later
 versions rank the method before headers, which changes nothing between an area and one inside of it). What ties goes to
-the older route: `written` cuts the inner paths out of the outer area then, by a regular expression.
+the older route: `written` cuts the inner area out of the outer one then, by
+regular expressions for its paths and headers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ....security.paths import EVERY_PATH, PathPattern
@@ -26,6 +27,8 @@ MOST_HEADERS = 16
 """Headers of a match (Gateway API v1.5.1)."""
 MOST_TEXT = 1024
 """Characters of a path (Gateway API v1.5.1)."""
+MOST_VALUE = 4096
+"""Characters of the value of a header (Gateway API v1.5.1)."""
 _EXACT, _PREFIX, _REGEX = "Exact", "PathPrefix", "RegularExpression"
 _PLAIN = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _UNCLEAN = ("//", "/./", "/../", "%2f", "%2F")
@@ -36,20 +39,6 @@ Callers = frozenset[object]
 
 class TooManyError(Exception):
     """The areas of a port, or what is cut out of one, are more than a route can hold."""
-
-
-class UnrankedError(Exception):
-    """Linkerd prefers no route of two for a request, and their callers differ.
-
-    Attributes:
-        inner: The area inside of the other one.
-        outer: The other one.
-    """
-
-    def __init__(self, inner: Area, outer: Area) -> None:
-        super().__init__(inner, outer)
-        self.inner = inner
-        self.outer = outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +90,20 @@ class Area:
         headers = [f"{name} {condition.kind} {condition.value}" for name, condition in self.headers]
         return "; ".join((self.method, self.path.text, self.host, *headers))
 
-    def example(self) -> str:
-        """A request of the area, for people."""
-        path = "/" + "/".join("x" if part is None else part for part in self.path.segments)
-        headers = [f"{name}: {text.value or 'x'}" for name, text in self.headers]
-        host = [f"host: {self.host.replace('*', 'x')}"] if self.host else []
-        return f"{self.method or 'GET'} {path}" + "".join(f", {part}" for part in (*host, *headers))
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A match of an HTTPRoute, but for method and host.
+
+    Attributes:
+        kind: Type of the path match.
+        value: Value of the path match.
+        headers: Name -> condition; `regex` too.
+    """
+
+    kind: str
+    value: str
+    headers: tuple[tuple[str, TextMatch], ...] = ()
 
 
 def close(given: Mapping[Area, Callers]) -> dict[Area, Callers]:
@@ -138,45 +135,81 @@ def close(given: Mapping[Area, Callers]) -> dict[Area, Callers]:
     return found
 
 
-def written(areas: Mapping[Area, Callers]) -> dict[Area, tuple[str, str]]:
-    """Return type and value of the path match of each area, such that the narrowest area of a request wins.
+def written(areas: Mapping[Area, Callers]) -> dict[Area, list[Form]]:
+    """Return the matches of each area, such that the narrowest area of a request wins.
 
     Args:
         areas: What `close` gave.
 
     Raises:
-        TooManyError: There are more than MOST_HEADERS headers, or a path is longer than MOST_TEXT.
-        UnrankedError: For some request no route wins.
+        TooManyError: There are more than MOST_HEADERS headers, or a text is longer than a route can have.
     """
     if any(len(area.headers) > MOST_HEADERS for area in areas):
         raise TooManyError(f"A match has more than {MOST_HEADERS} headers")
-    cut: dict[Area, set[PathPattern]] = {area: set() for area in areas}
-    forms = {area: _natural(area.path) for area in areas}
+    cut: dict[Area, dict[Area, None]] = {area: {} for area in areas}
+    kinds = {area: _natural(area.path) for area in areas}
     pairs = [
         (inner, outer)
         for inner in areas
         for outer in areas
-        if inner != outer and areas[inner] != areas[outer] and outer.covers(inner)
+        # A host is ranked before anything else, and an inner one is preferred.
+        if inner.host == outer.host and areas[inner] != areas[outer] and outer.covers(inner)
     ]
     changed = True
     while changed:
         changed = False
         for inner, outer in pairs:
-            # A host is ranked before anything else, and an inner one is preferred.
-            if inner.host != outer.host or inner.path in cut[outer]:
+            has_more = len(inner.headers) > len(outer.headers) or (inner.method and not outer.method)
+            whole = kinds[outer] != _PREFIX
+            if whole and has_more and kinds[inner] == _PREFIX:
+                kinds[inner], changed = _REGEX, True
+            if has_more or inner in cut[outer] or not (whole or _ties_with_prefix(inner.path, outer.path)):
                 continue
-            whole = forms[outer] != _PREFIX
-            if whole and forms[inner] == _PREFIX:
-                forms[inner], changed = _REGEX, True
-            if not (whole or _ties_with_prefix(inner.path, outer.path)):
-                continue
-            if len(inner.headers) > len(outer.headers) or (inner.method and not outer.method):
-                continue
-            if inner.headers != outer.headers or inner.path == outer.path:
-                raise UnrankedError(inner, outer)
-            cut[outer].add(inner.path)
-            forms[outer], changed = _REGEX, True
-    return {area: (forms[area], _value(area.path, forms[area], cut[area])) for area in areas}
+            cut[outer][inner], changed = None, True
+            if inner.path != outer.path:
+                kinds[outer] = _REGEX
+    return {area: _forms(area, kinds[area], cut[area]) for area in areas}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What is left of an area: what is cut out of its paths, and of its headers by name."""
+
+    paths: frozenset[PathPattern] = frozenset()
+    headers: tuple[tuple[str, frozenset[TextMatch]], ...] = ()
+
+
+def _forms(area: Area, kind: str, inner: Iterable[Area]) -> list[Form]:
+    """Return matches for an area without others that are inside of it, by the same names of headers and method.
+
+    A request is outside of an inner area if its path is, or one of its headers: a match for each.
+    """
+    rests = [_Rest(headers=tuple((name, frozenset[TextMatch]()) for name, _ in area.headers))]
+    for other in inner:
+        rests = list(dict.fromkeys(part for rest in rests for part in _apart(area, rest, other)))
+        if len(rests) > MOST_AREAS:
+            raise TooManyError(f"Its rules overlap in more than {MOST_AREAS} ways")
+    found: list[Form] = []
+    for rest in rests:
+        cuts = dict(rest.headers)
+        headers = [(name, _without_texts(condition, cuts[name])) for name, condition in area.headers]
+        kept = tuple((name, condition) for name, condition in headers if condition)
+        if len(kept) == len(headers):
+            found.append(Form(kind, _value(area.path, kind, rest.paths), kept))
+    return found
+
+
+def _apart(area: Area, rest: _Rest, other: Area) -> Iterator[_Rest]:
+    theirs, cuts = dict(other.headers), dict(rest.headers)
+    if other.path in rest.paths or any(theirs[name] in cut for name, cut in rest.headers):
+        yield rest
+        return
+    if other.path != area.path:
+        yield _Rest(rest.paths | {other.path}, rest.headers)
+    for name, condition in area.headers:
+        if theirs[name] != condition:
+            changed = {**cuts, name: cuts[name] | {theirs[name]}}
+            yield _Rest(rest.paths, tuple(changed.items()))
 
 
 def _ties_with_prefix(path: PathPattern, prefix: PathPattern) -> bool:
@@ -313,3 +346,35 @@ def _but(texts: frozenset[str]) -> str:
     choices = [f"[^/{letters}][^/]*"]
     choices += [quote(letter) + _but(frozenset(rest)) for letter, rest in sorted(first.items())]
     return f"(?:{'|'.join(choices)})" + ("" if "" in texts else "?")
+
+
+def _without_texts(condition: TextMatch, cut: frozenset[TextMatch]) -> TextMatch | None:
+    """Return a condition for a header without the values of others, all of which it takes; None for no value."""
+    if not cut:
+        return condition
+    start = condition.value if condition.kind == "prefix" else ""
+    values = {one.value[len(start) :] for one in cut if one.kind == "exact"}
+    prefixes = {one.value[len(start) :] for one in cut if one.kind == "prefix"}
+    rest = _not_among(values, prefixes)
+    if rest is None:
+        return None
+    text = f"^{quote(start)}{rest}$"
+    if len(text) > MOST_VALUE:
+        raise TooManyError(f"A header match becomes longer than {MOST_VALUE} characters")
+    return TextMatch("regex", text)
+
+
+def _not_among(values: Collection[str], prefixes: Collection[str]) -> str | None:
+    """Return an expression for the texts that are none of some values and begin with none of some prefixes."""
+    if "" in prefixes:
+        return None
+    firsts = sorted({text[0] for text in (*values, *prefixes) if text})
+    letters = "".join(f"\\{letter}" if letter in _IN_CLASS else letter for letter in firsts)
+    choices = [f"[^{letters}].*" if letters else ".+"]
+    for first in firsts:
+        rest = _not_among(
+            {one[1:] for one in values if one[:1] == first}, {one[1:] for one in prefixes if one[0] == first}
+        )
+        if rest is not None:
+            choices.append(quote(first) + rest)
+    return f"(?:{'|'.join(choices)})" + ("" if "" in values else "?")

@@ -25,7 +25,7 @@ from ....traffic.gateway_api import API_VERSION as GATEWAY_API_VERSION
 from ....traffic.manifests import quote
 from ....traffic.model import AnyGuard, Egress, EgressGuard, Guard, Port, Service, TextMatch
 from ..server import ACCESS_POLICY, Server, Servers
-from .areas import METHODS, Area, TooManyError, UnrankedError, close, written
+from .areas import METHODS, Area, Form, TooManyError, close, written
 from .callers import GROUP, PROBES, Grant, authorize, digest, grant
 
 DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
@@ -259,15 +259,9 @@ class _Port:
         try:
             yield from self._routes(sometimes, probes, keys)
         except TooManyError as error:
-            self._refuse("MSH562", None, f"{error}, so the rules do not fit into HTTPRoutes.")
-        except UnrankedError as error:
-            inner, outer = error.inner.example(), error.outer.example()
-            self._refuse(
-                "MSH561",
-                inner,
-                f"Linkerd asks the callers of one route only. For this request it may take the route of '{outer}' or "
-                "that of a narrower condition, and their callers differ.",
-            )
+            where = self.said[0].rule.where if self.said else ""
+            message = f"{error}, so the rules for port {self.pods.port.number} do not fit into HTTPRoutes."
+            self.found.append(Diagnostic("MSH562", where, None, message))
 
     def _routes(self, said: Sequence[Said], probes: Sequence[Area], keys: Sequence[str]) -> Iterator[SecurityObject]:
         admitted: dict[Area, set[object]] = {}
@@ -280,7 +274,7 @@ class _Port:
         # Rules with the same areas are one: their routes are named by what is asked for, whoever may.
         parts = [(one.areas, one.rule) for one in said]
         groups: dict[tuple[str, frozenset[tuple[Area, ...]]], list[Manifest]] = {}
-        for area, (kind, value) in written(closed).items():
+        for area, forms in written(closed).items():
             is_probe = any(other.covers(area) for other in probes)
             covering = [areas for areas, _ in parts if any(other.covers(area) for other in areas)]
             matches = groups.setdefault((area.host, frozenset(() if is_probe else covering)), [])
@@ -288,7 +282,7 @@ class _Port:
             if area == Area(path=exact("/")):
                 # It ties with the closed route, unless it names a method; and then with its own narrower areas.
                 methods = tuple(method for method in METHODS if replace(area, method=method) not in closed)
-            matches += [_match(replace(area, method=method), kind, value) for method in methods]
+            matches += [_match(method, form) for method in methods for form in forms]
         for (host, covering), matches in groups.items():
             rules = [rule for areas, rule in parts if areas in covering]
             own = _keys(rules) or list(keys)
@@ -317,9 +311,6 @@ class _Port:
     def _grants(self, rules: Iterable[Rule]) -> list[Grant]:
         return [grant(source, self.mode, self.world) for rule in rules for source in rule.sources]
 
-    def _refuse(self, code: str, value: str | None, message: str) -> None:
-        self.found.append(Diagnostic(code, self.said[0].rule.where if self.said else "", value, message))
-
 
 def _target(name: str) -> Manifest:
     return {"group": GATEWAY_API_VERSION.partition("/")[0], "kind": "HTTPRoute", "name": name}
@@ -329,17 +320,17 @@ def _keys(rules: Iterable[Rule]) -> list[str]:
     return list(dict.fromkeys(rule.key for rule in rules))
 
 
-def _match(area: Area, kind: str, value: str) -> Manifest:
-    match: Manifest = {"path": {"type": kind, "value": value}}
-    if area.method:
-        match["method"] = area.method
-    if area.headers:
-        match["headers"] = [_header(name, condition) for name, condition in area.headers]
+def _match(method: str, form: Form) -> Manifest:
+    match: Manifest = {"path": {"type": form.kind, "value": form.value}}
+    if method:
+        match["method"] = method
+    if form.headers:
+        match["headers"] = [_header(name, condition) for name, condition in form.headers]
     return match
 
 
 def _header(name: str, condition: TextMatch) -> Manifest:
     if condition.kind == "exact":
         return {"type": "Exact", "name": name, "value": condition.value}
-    value = quote(condition.value) + ".*" if condition.kind == "prefix" else ".*"
+    value = {"prefix": quote(condition.value) + ".*", "present": ".*"}.get(condition.kind, condition.value)
     return {"type": "RegularExpression", "name": name, "value": value}
