@@ -39,11 +39,12 @@ class Step:
     def istio_only(self) -> bool:
         return self.text.startswith(ISTIO_ONLY)
 
-    def config(self) -> dict[str, Any]:
+    def config(self, mesh: str) -> dict[str, Any]:
         # The page has a day that will have passed.
         later = (date.today() + timedelta(days=30)).isoformat()
         found = yaml.safe_load(re.sub(r"until: '\S+'", f"until: '{later}'", self.text))
-        return {key.removeprefix("meshup:"): value for key, value in found.items()}
+        own = {key.removeprefix("meshup:"): value for key, value in found.items()}
+        return {"mesh": mesh, "traffic": None, **own}
 
 
 def steps() -> list[Step]:
@@ -80,7 +81,7 @@ class Stack:
 
 
 def stack(step: Step, mesh: str) -> Stack:
-    chosen, found = settings.load(raw(**{"mesh": mesh, "traffic": None, **step.config()}), "dev")
+    chosen, found = settings.load(raw(**step.config(mesh)), "dev")
     secured, of_policy = plan.secured(chosen, mesh)
     compilation, of_routes = plan.compiled(chosen, mesh)
     found += [*of_policy, *of_routes]
@@ -128,7 +129,7 @@ def test_each_step_closes_what_the_page_says(step: Step, mesh: str) -> None:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.istio_only], ids=ids)
 def test_what_the_page_calls_istios_alone_is_refused_on_linkerd(step: Step) -> None:
-    chosen, found = settings.load(raw(**{"mesh": "linkerd", "traffic": None, **step.config()}), "dev")
+    chosen, found = settings.load(raw(**step.config("linkerd")), "dev")
     assert errors([*found, *plan.secured(chosen, "linkerd")[1], *plan.compiled(chosen, "linkerd")[1]])
 
 
