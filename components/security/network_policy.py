@@ -81,7 +81,10 @@ def check(policy: Policy, world: World, plane: SecurityPlane) -> list[Diagnostic
                 found.append(_without_selector(namespace, service))
             for rule in _allowing(policy, service):
                 found += _check_accounts(rule, world)
-            found += _check_rules(policy, world, plane, service)
+            found += _check_pods(policy, service)
+        for service in policy.services if namespace.default != "audit" else ():
+            if service.namespace == namespace.name:
+                found += _check_rules(policy, world, plane, service)
         if denies_egress:
             found += _check_egress(namespace)
     return found
@@ -368,6 +371,10 @@ def _check_rules(policy: Policy, world: World, plane: SecurityPlane, service: Se
     if tokens:
         message = "A NetworkPolicy does not decide on tokens: the mesh alone does."
         yield Diagnostic("MSH591", tokens.where, None, message, severity="info")
+
+
+def _check_pods(policy: Policy, service: Service) -> Iterator[Diagnostic]:
+    """Say which other Services may select the pods of one that is closed."""
     for other in policy.services:
         if other.namespace != service.namespace or other.host == service.host:
             continue

@@ -20,7 +20,7 @@ from tests.dataplane.traffic import request_batch
 from tests.dataplane.traffic.bench import until
 from tests.dataplane.traffic.request_batch import Sent
 
-pytestmark = [pytest.mark.cluster, pytest.mark.dataplane]
+pytestmark = [pytest.mark.cluster, pytest.mark.dataplane, pytest.mark.nightly]
 
 NAMESPACE, PORT, TIMES = "bookinfo", 9080, 3
 CALLERS = ("productpage-v1", "reviews-v2")

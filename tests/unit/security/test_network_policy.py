@@ -225,7 +225,7 @@ def _closed_by_another(policy: Policy, request: AccessRequest, pod: Pod) -> bool
 
 
 @given(policies(), worlds(), st.sampled_from([ISTIO, LINKERD]), st.booleans())
-@settings(max_examples=max(300, settings().max_examples))
+@settings(max_examples=max(200, settings().max_examples))
 def test_what_the_policy_allows_the_network_policies_let_in_at_every_moment(
     policy: Policy, world: World, plane: _Plane, known: bool
 ) -> None:
@@ -239,7 +239,7 @@ def test_what_the_policy_allows_the_network_policies_let_in_at_every_moment(
 
 
 @given(policies(), worlds(), st.sampled_from([ISTIO, LINKERD]), st.booleans())
-@settings(max_examples=max(300, settings().max_examples))
+@settings(max_examples=max(200, settings().max_examples))
 def test_whom_network_policies_let_in_beside_the_rules_is_said(
     policy: Policy, world: World, plane: _Plane, known: bool
 ) -> None:
@@ -357,6 +357,12 @@ def test_egress_leaves_pods_names_and_what_is_allowed_open() -> None:
     assert leaves(objects, pod, "169.254.20.10", 53, "UDP")
     assert admits(objects, pod, Pod("any", {}), 1)
     assert _codes(network_policy.check(policy, World(), ISTIO)) == ["MSH592", "MSH595"]
+
+
+def test_a_rule_of_deny_about_an_open_service_is_said_too() -> None:
+    denied = replace(GET_CART, effect="deny", where="deny.cart[0]")
+    found = network_policy.check(_shop(denied, default="open"), World(), ISTIO)
+    assert ("MSH591", "deny.cart[0]") in [(one.code, one.path) for one in found]
 
 
 def test_a_namespace_that_does_not_ask_has_none() -> None:
