@@ -268,17 +268,19 @@ def test_exceptions_for_the_same_pods_are_one_object_and_those_that_demand_more_
     )
     objects = ISTIO_SECURITY.write(Policy(exceptions=exceptions, services=(CART, other)), WORLD).objects
     assert [(str(object_ref(item.manifest)), item.phase) for item in objects] == [
-        ("PeerAuthentication/shop/default", 0),
-        ("PeerAuthentication/shop/cart", 4),
+        ("PeerAuthentication/shop/cart", 5),
+        ("PeerAuthentication/shop/default", 6),
     ]
     assert [item.manifest["spec"] for item in objects] == [
-        {"mtls": {"mode": "PERMISSIVE"}},
         {
             "selector": {"matchLabels": {"app": "cart"}},
             "mtls": {"mode": "DISABLE"},
             "portLevelMtls": {"8080": {"mode": "STRICT"}, "8081": {"mode": "PERMISSIVE"}},
         },
+        {"mtls": {"mode": "PERMISSIVE"}},
     ]
+    demanding = Policy("permissive", (MtlsException("shop", "strict", CART),), services=(CART, other))
+    assert [item.phase for item in ISTIO_SECURITY.write(demanding, WORLD).objects] == [0]
 
 
 def test_an_object_of_a_service_never_has_the_name_of_one_for_a_namespace() -> None:

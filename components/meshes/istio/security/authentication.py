@@ -12,7 +12,7 @@ from ....security.model import Jwt, Mode, MtlsException, Policy
 from ....security.plane import SecurityObject
 from ....traffic.manifests import filled
 from ....traffic.model import Pairs
-from .naming import CLOSES, EVERYWHERE, FIRST, SECURITY_API, policy_object
+from .naming import EVERYWHERE, FIRST, LOOSENS, SECURITY_API, policy_object
 
 BEARER = ("Authorization", "Bearer ")
 
@@ -57,9 +57,14 @@ def _of_pods(exceptions: list[MtlsException]) -> Manifest:
 
 
 def _phased(item: Manifest, exceptions: list[MtlsException], outside: Mode) -> SecurityObject:
-    """Let exceptions that demand more than what is around them come last, and the others first."""
-    closes = outside != "strict" and any(one.mode == "strict" for one in exceptions)
-    return SecurityObject(item, CLOSES if closes else FIRST, tuple(one.where for one in exceptions))
+    """Let exceptions that demand more than what is around them come first, and those that demand less come last.
+
+    Until the rules are there, a looser mode would let in plain callers whom they refuse; it also goes before the rules.
+    That of a namespace waits for what its Services demand instead.
+    """
+    tightens = outside != "strict" and all(one.mode == "strict" for one in exceptions)
+    loosens = LOOSENS if exceptions[0].service else LOOSENS + 1
+    return SecurityObject(item, FIRST if tightens else loosens, tuple(one.where for one in exceptions))
 
 
 def request_authentications(policy: Policy) -> Iterator[SecurityObject]:

@@ -12,9 +12,9 @@ from ..protocols import reading
 SECURITY_API, NETWORKING_API = "security.istio.io/v1", "networking.istio.io/v1"
 DRY_RUN = "istio.io/dry-run"
 """Annotation of an AuthorizationPolicy that is counted and never enforced."""
-FIRST, OPENS, CLOSES = 0, 1, 4
+FIRST, OPENS, CLOSES, LOOSENS = 0, 1, 4, 5
 """Phases: what others need, and denials, which cut nothing that is allowed; what opens a Service to its callers alone;
-what closes a namespace."""
+what closes a namespace; what takes plain callers, once rules say which."""
 EVERYWHERE = "default"
 """Name of the object that holds for a whole namespace: istioctl and Kiali look for it."""
 
