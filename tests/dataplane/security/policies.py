@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from components.diagnostics import errors, render
+from components.diagnostics import Diagnostic, errors, render
 from components.meshes import MESHES
 from components.security.compile import SecurityCompilation, compile_policy
 from components.security.evaluate import decide
@@ -14,6 +14,7 @@ from components.security.model import Mode, Policy
 from components.security.parse import parse
 from components.security.plane import AccessRequest
 from components.security.world import Call, World
+from components.traffic.model import Service
 from devcluster.kubelet.registry import RunningPod
 from tests.dataplane.security import town
 from tests.dataplane.security.bench import Bench
@@ -52,11 +53,11 @@ class Compiled:
         return town.predicted(PLANE.verdict(self.manifests, self.world, request, MODE))
 
 
-def compiled(
-    raw: Mapping[str, Any], world: World = town.WORLD, presets: Mapping[str, Sequence[Call]] | None = None
-) -> Compiled:
-    """Compile a configuration, which must be right."""
-    policy, diagnostics = parse(
+def parsed(
+    raw: Mapping[str, Any], world: World, presets: Mapping[str, Sequence[Call]] | None = None
+) -> tuple[Policy, list[Diagnostic]]:
+    """Read a configuration."""
+    return parse(
         raw,
         "meshup:security",
         world.services,
@@ -66,10 +67,22 @@ def compiled(
         gateways=world.gateways,
         presets=presets,
     )
+
+
+def compiled(
+    raw: Mapping[str, Any], world: World = town.WORLD, presets: Mapping[str, Sequence[Call]] | None = None
+) -> Compiled:
+    """Compile a configuration, which must be right."""
+    policy, diagnostics = parsed(raw, world, presets)
     made = compile_policy(policy, "istio", [mesh.security for mesh in MESHES.values()], world)
     faults = errors([*diagnostics, *made.diagnostics])
     assert not faults, render(faults)
     return Compiled(policy, made, world)
+
+
+def of(request: AccessRequest, service: Service) -> AccessRequest:
+    """The request, of another Service with the same ports."""
+    return replace(request, service=service)
 
 
 def dated(request: AccessRequest) -> AccessRequest:
