@@ -204,6 +204,10 @@ class Bench:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def namespaces(self) -> set[str]:
+        """The namespaces that are there."""
+        return set(self.kubectl("get", "namespaces", "-o", "name").replace("namespace/", "").split())
+
     # -- places --------------------------------------------------------------------------------------------------
 
     def pod(self, namespace: str, **labels: str) -> RunningPod:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from components.diagnostics import Diagnostic, errors, render
@@ -53,6 +53,11 @@ class Compiled:
         return town.predicted(PLANE.verdict(self.manifests, self.world, request, MODE))
 
 
+def today() -> date:
+    """The day on which exceptions may have ended."""
+    return datetime.now(UTC).date()
+
+
 def parsed(
     raw: Mapping[str, Any], world: World, presets: Mapping[str, Sequence[Call]] | None = None
 ) -> tuple[Policy, list[Diagnostic]]:
@@ -63,7 +68,7 @@ def parsed(
         world.services,
         mode=MODE,
         environment="dev",
-        today=datetime.now(UTC).date(),
+        today=today(),
         gateways=world.gateways,
         presets=presets,
     )
