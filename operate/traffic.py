@@ -13,10 +13,10 @@ from components.meshes.interface import MeshPlan
 from components.traffic import Compilation
 from components.traffic.proxies import Proxy
 from operate.access import Security
-from stacks import charts, plan, security_changes, security_checks, services, settings, traffic_file
+from stacks import charts, plan, security_changes, services, settings, traffic_file
 from stacks.cluster import ClusterView, connect
 from stacks.overrides import located
-from stacks.security import Secured
+from stacks.security import Secured, observed
 
 
 @dataclass
@@ -103,7 +103,7 @@ def deciding(asked: Compiled) -> tuple[Security, list[Diagnostic]]:
     others = [*asked.mesh.objects, *asked.compilation.manifests]
     objects = secured.deciding([item for item in others if (item["apiVersion"], item["kind"]) in plane.kinds])
     if view is not None:
-        world = security_checks.observed(asked.mesh, secured, view)
+        world = observed(asked.mesh, secured, view)
         live = tuple(security_changes.live_objects(plane, view.objects))
     security = Security(
         secured.policy,

@@ -18,6 +18,7 @@ from components.mesh_namespace import MeshNamespaceArgs, metadata
 from components.meshes import MESHES, TARGETS
 from components.meshes.interface import ExistingMesh, MeshPlan, MeshRequest
 from components.namespace import Joined
+from components.security import checks
 from components.traffic import Compilation, Route, compile_routes, parse
 from stacks import charts, delivery, files, gateway_api, gateways, namespaces, patches, security
 from stacks.charts import Charts
@@ -128,6 +129,11 @@ def build(
     chart_diagnostics += [
         fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
     ]
+    if not errors(policy_diagnostics):
+        # Without a look at the cluster; what that adds is found when the plan is compared with it.
+        world = security.observed(mesh, policy, None)
+        found = checks.check(policy.policy, world, traffic.planned, kind.security)
+        policy_diagnostics += errors(found)
     delivered, delivery_diagnostics = delivery.deliver(traffic, settings.delivery, stack.owner)
     diagnostics = [
         *settings_diagnostics,

@@ -101,6 +101,13 @@ def test_faults_of_the_policy_are_reported_together_with_those_of_routes_and_set
     assert {"meshup:security.allow.revews", "meshup:traffic.reviews.split", "meshup:istio.traceSampling"} <= paths
 
 
+def test_what_needs_no_cluster_is_refused_together_with_the_other_faults() -> None:
+    claims = {"from": [{"everybody": True}], "claims": {"scope": ["read"]}}
+    made, found = build(raw(security={"allow": {"reviews": [claims]}}, istio={"traceSampling": 200}))
+    assert made is None
+    assert {"MSH541", "MSH005"} <= {one.code for one in found if one.severity == "error"}
+
+
 def test_services_of_routes_and_of_the_policy_itself_can_be_named_in_rules() -> None:
     rule = [{"from": [{"serviceAccount": "web"}]}]
     routes = {
