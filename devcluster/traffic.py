@@ -80,6 +80,7 @@ class Split:
         host: Its full name.
         weights: Percent of each backend, by name: a version, or another Service.
         edge: Where callers from outside reach it; None if they don't.
+        path: A path that a policy allows.
     """
 
     service: str
@@ -87,6 +88,7 @@ class Split:
     host: str
     weights: Mapping[str, int]
     edge: Edge | None = None
+    path: str = "/"
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,9 @@ def p_value(counts: Mapping[str, int], weights: Mapping[str, int]) -> float:
     return min(smallest * len(names), 1.0)
 
 
-def splits(outputs: Mapping[str, Any], gateways: Mapping[str, Any] | None = None) -> list[Split]:
+def splits(
+    outputs: Mapping[str, Any], gateways: Mapping[str, Any] | None = None, security: Mapping[str, Any] | None = None
+) -> list[Split]:
     """Return what the stack output `trafficSplits` promises for requests that no match applies to.
 
     Rules with matches are for special requests; the plain ones meet the rule that matches all. A Service without such
@@ -250,15 +254,28 @@ def splits(outputs: Mapping[str, Any], gateways: Mapping[str, Any] | None = None
     Args:
         outputs: The stack output `trafficSplits`.
         gateways: The stack output `gateways`.
+        security: The stack output `security`.
     """
+    guarded: Mapping[str, Any] = (security or {}).get("services", {})
     result: list[Split] = []
     for service, entry in sorted(outputs.items()):
         rule = next((r for r in entry["rules"] if r.get("match", "all") == "all"), None)
         if rule is not None and rule.get("backends"):
             weights = {backend["name"]: int(backend["weight"]) for backend in rule["backends"]}
             edge = _edge(entry, (gateways or {}).get(entry.get("gateway", ""), {}))
-            result.append(Split(service, entry["namespace"], entry["host"], weights, edge))
+            rules = next((one["rules"] for one in guarded.values() if one["host"] == entry["host"]), [])
+            path = _allowed_path(rules)
+            result.append(Split(service, entry["namespace"], entry["host"], weights, edge, path))
     return result
+
+
+def _allowed_path(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Return a path that some rule of a policy allows for GET, "/" if none says one."""
+    for rule in rules:
+        for operation in rule["to"] if rule["effect"] == "allow" else ():
+            if "GET" in operation.get("methods", ("GET",)) and operation.get("paths"):
+                return operation["paths"][0].replace("{*}", "1").replace("/**", "") or "/"
+    return "/"
 
 
 def _edge(entry: Mapping[str, Any], gateway: Mapping[str, Any]) -> Edge | None:
@@ -486,7 +503,7 @@ def measure(
         cluster: The cluster's name.
         split: What is promised.
         requests: How many to send.
-        request: What to send from a pod, if not a plain GET of `/`.
+        request: What to send from a pod, if not a plain GET of the split's path.
         authority: File with the certificates of the authorities that callers from outside trust, PEM.
 
     Raises:
@@ -500,7 +517,7 @@ def measure(
     except TrafficError as fault:
         look = arguments.command_line("exec", cluster, "-- kubectl get pods -A")
         raise TrafficError(f"{fault} `{look}` shows them.") from None
-    what = request or Request(split.namespace, split.service)
+    what = request or Request(split.namespace, split.service, split.path)
     return judged(split, f"pod {source.name}", send(cluster, source, what, requests))
 
 
@@ -544,7 +561,7 @@ def run(
     Raises:
         TrafficError: The requests can't be sent.
     """
-    declared = splits(outputs.get("trafficSplits") or {}, outputs.get("gateways"))
+    declared = splits(outputs.get("trafficSplits") or {}, outputs.get("gateways"), outputs.get("security"))
     results = [measure(cluster, split, requests, authority=authority) for split in declared]
     if as_json:
         console.print_json(

@@ -137,26 +137,23 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "key": rule.key,
         "effect": rule.effect,
         "from": [source.title for source in rule.sources],
-        "to": [operation_text(operation) for operation in rule.operations] or ["everything"],
+        "to": [_operation(operation) for operation in rule.operations],
         **({"claims": {".".join(path): list(values) for path, values in rule.claims}} if rule.claims else {}),
         **({"audit": True} if rule.audit else {}),
         **({"reason": rule.reason} if rule.reason else {}),
     }
 
 
-def operation_text(operation: Operation) -> str:
-    """Return an operation in one line: `GET,HEAD /reviews/** port 9080`."""
-    parts = [
-        ",".join(operation.methods),
-        ",".join(path.text for path in operation.paths),
-        *(f"port {port.number}" for port in (operation.port,) if port),
-        *(f"{name}{_TEXTS[match.kind]}{match.value}" for name, match in operation.headers),
-        *(f"host {host}" for host in operation.hosts),
-    ]
-    return " ".join(part for part in parts if part) or "everything"
-
-
-_TEXTS: dict[str, str] = {"exact": "=", "prefix": "^=", "present": " is there"}
+def _operation(operation: Operation) -> dict[str, Any]:
+    """Return what a rule is for; what is not said is not there."""
+    headers = {name: {match.kind: match.value or True} for name, match in operation.headers}
+    return {
+        **({"port": operation.port.number} if operation.port else {}),
+        **({"methods": list(operation.methods)} if operation.methods else {}),
+        **({"paths": [path.text for path in operation.paths]} if operation.paths else {}),
+        **({"headers": headers} if headers else {}),
+        **({"hosts": list(operation.hosts)} if operation.hosts else {}),
+    }
 
 
 def _names(objects: Sequence[SecurityObject], keys: set[str]) -> list[str]:

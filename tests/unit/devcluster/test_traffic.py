@@ -146,6 +146,22 @@ def test_the_rule_without_a_match_is_what_plain_requests_meet() -> None:
     assert traffic.splits({}) == []
 
 
+@pytest.mark.parametrize(
+    ("operations", "path"),
+    [
+        ([{"methods": ["GET"], "paths": ["/reviews/{*}"]}], "/reviews/1"),
+        ([{"paths": ["/reviews/**"]}], "/reviews"),
+        ([{"methods": ["POST"], "paths": ["/login"]}, {"port": 9080}], "/"),
+        ([], "/"),
+    ],
+)
+def test_a_path_that_the_policy_allows_is_sent(operations: list[dict[str, Any]], path: str) -> None:
+    rules = [{"effect": "deny", "to": [{"paths": ["/denied"]}]}, {"effect": "allow", "to": operations}]
+    security = {"services": {"bookinfo/reviews": {"host": SPLIT.host, "rules": rules}}}
+    (split,) = traffic.splits(OUTPUTS, None, security)
+    assert split.path == path
+
+
 def test_requests_come_from_productpage_or_else_from_a_pod_that_is_no_target() -> None:
     pods = [a_pod("details"), a_pod("productpage"), a_pod("reviews")]
     assert traffic.choose_source(pods, SPLIT).name == "productpage-1"

@@ -11,7 +11,7 @@ import pytest
 
 from components.diagnostics import Diagnostic, errors
 from components.manifests import Manifest, manifest
-from components.security.compile import compile_policy, operation_text
+from components.security.compile import compile_policy
 from components.security.model import (
     Authentication,
     Egress,
@@ -175,14 +175,22 @@ def test_the_summary_says_who_may_call_what_and_which_objects_do_it() -> None:
                         "key": "allow.reviews[0]",
                         "effect": "allow",
                         "from": ["bookinfo/bookinfo-productpage"],
-                        "to": ["GET,HEAD /a,/b/** port 9080 x-a=1 x-b is there host api.example.com"],
+                        "to": [
+                            {
+                                "port": 9080,
+                                "methods": ["GET", "HEAD"],
+                                "paths": ["/a", "/b/**"],
+                                "headers": {"x-a": {"exact": "1"}, "x-b": {"present": True}},
+                                "hosts": ["api.example.com"],
+                            }
+                        ],
                         "claims": {"realm.role": ["admin"]},
                     },
                     {
                         "key": "allow.reviews[1]",
                         "effect": "allow",
                         "from": ["everybody"],
-                        "to": ["everything"],
+                        "to": [],
                         "audit": True,
                         "reason": "tried out",
                     },
@@ -200,7 +208,7 @@ def test_the_summary_says_who_may_call_what_and_which_objects_do_it() -> None:
                         "key": "allow.cart[0]",
                         "effect": "allow",
                         "from": ["bookinfo/bookinfo-productpage"],
-                        "to": ["everything"],
+                        "to": [],
                     }
                 ],
                 "objects": [],
@@ -212,7 +220,3 @@ def test_the_summary_says_who_may_call_what_and_which_objects_do_it() -> None:
 
 def test_nothing_asked_for_is_nothing_summed_up() -> None:
     assert compile_policy(policy(), "some", [Plane()], WORLD).summaries == {}
-
-
-def test_an_operation_without_a_condition_is_everything() -> None:
-    assert operation_text(Operation()) == "everything"
