@@ -96,13 +96,12 @@ def _route_faults(spec: Manifest) -> Iterator[str]:
 
 
 @given(POLICIES)
-def test_nothing_that_is_written_is_refused(policy: Policy) -> None:
-    assert [fault for item in written(policy) for fault in faults(item)] == []
-
-
-@given(POLICIES)
-def test_whatever_an_object_refers_to_is_written_too(policy: Policy) -> None:
+def test_what_is_written_is_accepted_complete_and_always_the_same(policy: Policy) -> None:
     objects = written(policy)
+    assert objects == written(policy)
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
+    assert len(names) == len(set(names))
+    assert [fault for item in objects for fault in faults(item)] == []
     names = {(one["kind"], one["metadata"]["name"]) for one in objects}
     for item in objects:
         spec = item.get("spec", {})

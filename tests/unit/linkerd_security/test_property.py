@@ -215,11 +215,3 @@ def test_probes_of_the_kubelet_always_pass(policy: Policy) -> None:
     if policy.is_guarded(A):
         request = AccessRequest(A, A.ports[1], grpc=True, path="/grpc.health.v1.Health/Check", probe=True)
         assert LINKERD_SECURITY.verdict(objects, WORLD, request, policy.mode).allowed
-
-
-@given(POLICIES)
-def test_the_same_policy_gives_the_same_objects_each_once(policy: Policy) -> None:
-    first, second = written(policy), written(policy)
-    assert first == second
-    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in first]
-    assert len(names) == len(set(names))

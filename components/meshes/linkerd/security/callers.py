@@ -70,7 +70,8 @@ def authorize(
 ) -> Iterator[SecurityObject]:
     """Write the objects that admit callers to a target: policies are joined, and each asks for all of its references.
 
-    Names say what kind of callers a policy is for, so that it does not become one for others when callers change.
+    Names say by a digest who the callers are: when they change, new objects are there before the old ones go, so that
+    nobody who may call before and after is refused meanwhile.
 
     Args:
         target: The targetRef.
@@ -79,8 +80,8 @@ def authorize(
         grants: The callers.
         keys: The parts of the policy that it is for.
     """
-    for suffix, identities, networks in _combined(frozenset(grants)):
-        own = f"{name}{suffix}"
+    for identities, networks in _combined(frozenset(grants)):
+        own = f"{name}.{digest((identities, networks))}"
         references: list[Manifest] = []
         if identities:
             spec: Manifest = {"identities": list(identities)}
@@ -110,22 +111,22 @@ def _network_authentication(name: str, namespace: str, networks: Iterable[tuple[
 
 def _combined(
     grants: frozenset[Grant],
-) -> Iterator[tuple[str, tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]]:
-    """Yield suffix of the name, identities and networks of each policy. One without either admits everybody."""
+) -> Iterator[tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]]:
+    """Yield identities and networks of each policy. One without either admits everybody."""
     if Grant() in grants or PROBES in grants:
         # Both are everybody, but only one is written as addresses: a reader looks for who is meant.
-        yield ("", (), ()) if Grant() in grants else ("", (), PROBES.networks)
+        yield ((), ()) if Grant() in grants else ((), PROBES.networks)
         return
     everywhere = {one.identity for one in grants if not one.networks}
     if everywhere:
-        yield "", ((ANY,) if ANY in everywhere else tuple(sorted(everywhere))), ()
+        yield ((ANY,) if ANY in everywhere else tuple(sorted(everywhere))), ()
     anybody = sorted({network for one in grants if not one.identity for network in one.networks})
     if anybody:
-        yield ".networks", (), tuple(anybody)
+        yield (), tuple(anybody)
     both = sorted({one.networks for one in grants if one.identity and one.networks})
     for networks in both:
         identities = {one.identity for one in grants if one.identity and one.networks == networks}
-        yield f".{digest(networks)}", ((ANY,) if ANY in identities else tuple(sorted(identities))), networks
+        yield ((ANY,) if ANY in identities else tuple(sorted(identities))), networks
 
 
 def digest(content: object) -> str:
