@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from components.diagnostics import Diagnostic
-from components.manifests import Manifest, ObjectRef, object_ref
+from components.manifests import Manifest, object_ref
 from components.security.evaluate import operation_takes, smallest_rule
 from components.security.model import Account, Mode
 from components.security.paths import PathPattern
@@ -18,8 +18,9 @@ from components.security.world import Call, World
 from components.traffic import Port, Service
 from stacks.security import PATH, Secured
 
-MOST_VERDICTS = 20_000
-"""Requests that are decided, each before and after. Beyond, only known calls are, not every pair."""
+MOST_VERDICTS = 4_000
+"""Requests that are decided, each before and after. Beyond, only known calls are, not every pair. Among Istio's
+policies of 100 Services a verdict took 0.4 ms, on two cores that were busy."""
 MOST_REQUESTS = 8
 """Kinds of requests that are tried at a port of a Service."""
 MOST_NAMED = 12
@@ -108,9 +109,12 @@ def changes(
     Returns:
         The changes, and whether every pair of a caller and a port was tried; else only known calls were.
     """
-    if before.mode == then.mode and _same(before.objects, then.objects):
-        return [], True
     world = secured.world
+    if before.mode == then.mode:
+        places = _changed(before.objects, then.objects)
+        # What stands in the namespace of the control plane, or in none, may be for every namespace.
+        if not places & {"", world.control_plane}:
+            services = [one for one in services if one.namespace in places]
     callers, entrances = _callers(world), {*world.gateways.values(), None}
     ports = [(service, port, _asks(secured, service, port)) for service in services for port in service.ports]
     complete = len(callers) * sum(len(asks) for _, _, asks in ports) <= MOST_VERDICTS
@@ -140,11 +144,14 @@ def changes(
     return found, complete
 
 
-def _same(before: Iterable[Manifest], then: Iterable[Manifest]) -> bool:
-    """Return True if all objects are there as they will be, but for what the API server adds."""
-    live: dict[ObjectRef, Manifest] = {object_ref(item): item for item in before}
-    wanted = {object_ref(item): item for item in then}
-    return live.keys() == wanted.keys() and all(_holds(live[ref], item) for ref, item in wanted.items())
+def _changed(before: Iterable[Manifest], then: Iterable[Manifest]) -> set[str]:
+    """Return the namespaces whose objects are not there as they will be, but for what the API server adds."""
+    live, wanted = ({object_ref(item): item for item in items} for items in (before, then))
+    return {
+        ref.name if ref.kind == "Namespace" else ref.namespace
+        for ref in live.keys() | wanted.keys()
+        if ref not in live or ref not in wanted or not _holds(live[ref], wanted[ref])
+    }
 
 
 def _holds(live: Any, wanted: Any) -> bool:
@@ -217,13 +224,17 @@ def report(found: Sequence[Change], world: World, *, complete: bool) -> list[Dia
         message = f"This run denies calls that the applications make: {'; '.join(_lines('', lost))}."
         remedy = f"Allow them under {PATH}.allow, such as:\n{json.dumps(rule)}"
         diagnostics.append(Diagnostic("MSH571", PATH, None, message, "", remedy, severity="warning"))
-    if found:
+    if found or not complete:
         counts = [f"{word} {len(some)}" for word, some in (("denies", denied), ("lets in", opened)) if some]
-        message = f"Of the known callers of a port, this run {' and '.join(counts)}, by the objects that are there now."
+        does = " and ".join(counts) or "changes nothing"
+        message = f"Of the known callers of a port, this run {does}, by the objects that are there now."
         if not complete:
-            message += " Only known calls were looked at: there are too many pairs of callers and Services."
+            message = (
+                f"Of the calls that are known, this run {does}. There are too many pairs of callers and Services to "
+                "look at each."
+            )
         lines = [*_lines("denied: ", denied), *_lines("opened: ", opened)]
-        remedy = "Nothing needs to be done if that is meant:"
+        remedy = "Nothing needs to be done if that is meant" + (":" if lines else ".")
         diagnostics.append(Diagnostic("MSH570", PATH, None, message, "", "\n".join([remedy, *lines]), severity="info"))
     return diagnostics
 

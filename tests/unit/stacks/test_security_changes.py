@@ -99,6 +99,25 @@ def test_nothing_changes_if_the_objects_are_there_as_they_will_be() -> None:
     assert changed([live], [guard("cart", *CLOSED)]) == set()
 
 
+def test_only_services_of_namespaces_whose_objects_change_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[str] = set()
+    decide = Mesh.verdict
+
+    def verdict(self: Mesh, objects: Sequence[Manifest], world: World, request: AccessRequest, mode: Mode) -> Verdict:
+        asked.add(request.service.namespace)
+        return decide(self, objects, world, request, mode)
+
+    monkeypatch.setattr(Mesh, "verdict", verdict)
+    bank = Service("vault", "bank", (Port(80),))
+    rules = (Rules([], "strict"), Rules([guard("cart", *CLOSED)], "strict"))
+    changes(Mesh(), Secured(Policy(), World(workloads=WORLD.workloads, control_plane="mesh")), *rules, [CART, bank])
+    assert asked == {"shop"}
+    everywhere = {**guard("any"), "metadata": {"name": "any", "namespace": "mesh"}}
+    rules = (Rules([], "strict"), Rules([everywhere], "strict"))
+    changes(Mesh(), Secured(Policy(), World(workloads=WORLD.workloads, control_plane="mesh")), *rules, [CART, bank])
+    assert asked == {"shop", "bank"}
+
+
 def test_the_mode_of_the_mesh_closes_it_to_callers_without_an_identity() -> None:
     assert changed([], [], ("permissive", "strict")) == {
         ("", "cart", "POST /items", False, False),
@@ -161,7 +180,8 @@ def test_with_too_many_pairs_only_known_calls_are_looked_at(monkeypatch: pytest.
     found, complete = changes(Mesh(), Secured(Policy(), WORLD), *rules, [CART, PAY])
     assert not complete
     assert {(one.caller, one.service.name) for one in found} == {(WEB, "cart"), (DOOR, "pay")}
-    assert "Only known calls" in report(found, WORLD, complete=complete)[-1].message
+    assert "too many pairs" in report(found, WORLD, complete=complete)[-1].message
+    assert "changes nothing. There are too many pairs" in report([], WORLD, complete=False)[-1].message
 
 
 def test_the_report_lists_what_changes_and_warns_of_known_calls_with_the_rule_that_opens_them() -> None:
