@@ -256,15 +256,15 @@ def splits(
         gateways: The stack output `gateways`.
         security: The stack output `security`.
     """
-    guarded: Mapping[str, Any] = (security or {}).get("services", {})
+    policies: Mapping[str, Any] = (security or {}).get("services", {})
+    rules: dict[str, list[Mapping[str, Any]]] = {one["host"]: one["rules"] for one in policies.values()}
     result: list[Split] = []
     for service, entry in sorted(outputs.items()):
         rule = next((r for r in entry["rules"] if r.get("match", "all") == "all"), None)
         if rule is not None and rule.get("backends"):
             weights = {backend["name"]: int(backend["weight"]) for backend in rule["backends"]}
             edge = _edge(entry, (gateways or {}).get(entry.get("gateway", ""), {}))
-            rules = next((one["rules"] for one in guarded.values() if one["host"] == entry["host"]), [])
-            path = _allowed_path(rules)
+            path = _allowed_path(rules.get(entry["host"], ()))
             result.append(Split(service, entry["namespace"], entry["host"], weights, edge, path))
     return result
 
