@@ -786,7 +786,8 @@ MSH514 Claim that no token has
   The text of the claim is split at blanks, and its words are compared one by one.
   Remedy: List the words as values of their own.
 MSH515 No way in from outside
-  A preset allows the calls of users to the gateway that exposes the application, and there is none.
+  A preset allows the calls of users to the gateway that exposes the application, and there is none, or none whose
+  service account is known.
   Remedy: Nothing needs to be done if that is meant.
 MSH516 Trust domain of the mesh itself
   `trustDomain` names callers of another mesh. Those of this one have its trust domain anyway.

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -218,21 +218,24 @@ class AccessPathForm(One):
 
 Path = Annotated[Annotated[ExactPath, TEXT] | Annotated[AccessPathForm, MAPPING], BY_SHAPE]
 Header = Annotated[Annotated[HeaderText, TEXT] | Annotated[HeaderForm, MAPPING], BY_SHAPE]
-Claims = TypeAliasType(
-    "Claims",
-    Annotated[
-        dict[
-            ClaimName,
-            Annotated[
-                Annotated[ClaimValue, TEXT]
-                | Annotated[list[ClaimValue], LIST, _some_values]
-                | Annotated["Claims", MAPPING],
-                BY_SHAPE,
+if TYPE_CHECKING:
+    Claims = dict[str, Any]  # A type that names itself is known to the checker in part only.
+else:
+    Claims = TypeAliasType(
+        "Claims",
+        Annotated[
+            dict[
+                ClaimName,
+                Annotated[
+                    Annotated[ClaimValue, TEXT]
+                    | Annotated[list[ClaimValue], LIST, _some_values]
+                    | Annotated["Claims", MAPPING],
+                    BY_SHAPE,
+                ],
             ],
+            Field(min_length=1, max_length=MOST_CONDITIONS),
         ],
-        Field(min_length=1, max_length=MOST_CONDITIONS),
-    ],
-)
+    )
 """Claim -> one value, several of which one suffices, or the claims below it."""
 
 

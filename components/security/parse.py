@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from ..diagnostics import Diagnostic, nearest, one_of
+from ..diagnostics import Diagnostic, Severity, nearest, one_of
 from ..diagnostics.validation import MOST_HINTS, join, plain_entries, validate
 from ..traffic.grammar import text_match
 from ..traffic.model import CLUSTER_DOMAIN, Port, Service
@@ -530,11 +530,18 @@ class _Parser:
         if known:
             return
         message = (
-            f"Users call {service.name} of {preset}, and no gateway whose account is known exposes it. The preset "
-            "opens it to no caller from outside."
+            f"Users call {service.name} of {preset}, and no gateway exposes it. The preset opens it to none of them."
         )
         remedy = f"Set meshup:{preset}.expose, or allow further callers: {self.path}.allow.{service.name}."
-        self.diagnostics.append(Diagnostic("MSH515", where, preset, message, remedy=remedy, severity="info"))
+        severity: Severity = "info"
+        if gateways:
+            message = (
+                f"The gateway '{gateways[0]}' exposes {service.name} of {preset}, and it is not known under which "
+                "service account its pods run. The preset opens it to none of their calls."
+            )
+            remedy = f"Allow the gateway by its account or its addresses: {self.path}.allow.{service.name}."
+            severity = "warning"
+        self.diagnostics.append(Diagnostic("MSH515", where, preset, message, remedy=remedy, severity=severity))
 
 
 def path_pattern(form: str | Mapping[str, str] | BaseModel) -> PathPattern:

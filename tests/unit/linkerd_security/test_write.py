@@ -333,6 +333,10 @@ def test_a_prefix_is_told_to_be_passed_by_dot_segments_and_an_exact_path_is_not(
     where = "security.r.to[0]"
     assert codes(policy(rule(Operation(paths=(prefix("/a"),), where=where)))) == [("MSH563", f"{where}.paths")]
     assert codes(policy(rule(Operation(paths=(exact("/a"), prefix("/")), where=where)))) == []
+    # A gRPC server resolves no path; and the calls of a preset have no field of their own.
+    assert codes(policy(rule(Operation(methods=("POST",), paths=(prefix("/a.B"),), grpc=True, where=where)))) == []
+    of_preset = replace(rule(Operation(paths=(prefix("/a"),), where="security.preset")), where="security.preset")
+    assert codes(policy(of_preset)) == [("MSH563", "security.preset")]
 
 
 def test_a_rule_for_the_path_of_a_probe_is_told_not_to_hold() -> None:

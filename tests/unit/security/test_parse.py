@@ -625,12 +625,21 @@ def test_calls_of_a_preset_to_a_grpc_port_are_grpc_calls() -> None:
     assert [one.grpc for rule in policy.rules for one in rule.operations] == [True, False]
 
 
-@pytest.mark.parametrize("exposures", [{}, {"productpage.bookinfo.svc.cluster.local": ["theirs"]}])
-def test_a_preset_without_a_gateway_opens_nothing_to_users_and_says_so(exposures: dict[str, list[str]]) -> None:
+@pytest.mark.parametrize(
+    ("exposures", "severity", "named"),
+    [
+        ({}, "info", "meshup:bookinfo.expose"),
+        ({"productpage.bookinfo.svc.cluster.local": ["theirs"]}, "warning", "The gateway 'theirs' exposes productpage"),
+    ],
+)
+def test_a_preset_without_a_known_gateway_opens_nothing_to_users_and_says_so(
+    exposures: dict[str, list[str]], severity: str, named: str
+) -> None:
     policy, diagnostics = parsed({"preset": ["bookinfo"]}, exposures=exposures)
     assert {rule.service.name for rule in policy.rules} == {"details"}
     (note,) = diagnostics
-    assert (note.code, note.severity, note.path) == ("MSH515", "info", "meshup:security.preset[0]")
+    assert (note.code, note.severity, note.path) == ("MSH515", severity, "meshup:security.preset[0]")
+    assert named in note.message + note.remedy
 
 
 # Whatever is written

@@ -109,10 +109,11 @@ def _raw_paths(policy: Policy) -> Iterator[Diagnostic]:
     for rule in policy.rules:
         for operation in rule.operations:
             wide = [path.text for path in operation.paths if not path.is_exact and path != EVERY_PATH]
-            if wide and rule.effect == "allow":
+            # gRPC servers resolve no path. The calls of a preset have no paths in the configuration.
+            if wide and rule.effect == "allow" and not operation.grpc:
                 yield Diagnostic(
                     "MSH563",
-                    f"{operation.where}.paths",
+                    operation.where if operation.where == rule.where else f"{operation.where}.paths",
                     wide[0],
                     "Linkerd compares paths as they are sent: '..' or its escape in place of a segment takes a request "
                     f"out of {', '.join(wide)}, if '{rule.service.name}' resolves it.",
