@@ -140,7 +140,9 @@ def changes(
         for (caller, is_allowed), several in changed.items():
             known = lost if caller in entrances else calls.get(caller, frozenset[Ask]())
             called = not is_allowed and not known.isdisjoint(several)
-            found.append(Change(caller, service, port, tuple(several), is_allowed, called))
+            # A known call comes first: the rule that is proposed opens it.
+            asked = (*(ask for ask in several if ask in known), *(ask for ask in several if ask not in known))
+            found.append(Change(caller, service, port, asked, is_allowed, called))
     return found, complete
 
 

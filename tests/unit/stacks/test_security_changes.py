@@ -149,6 +149,14 @@ def test_a_rule_about_a_known_call_adds_no_request_of_its_own() -> None:
     assert {asks for _, _, asks, _, _ in closed} == {"POST /items"}
 
 
+def test_the_rule_that_is_proposed_opens_the_call_that_is_known() -> None:
+    calls = (Call(BOT, "cart", "shop", 80, "GET", example="/a"), Call(WEB, "cart", "shop", 80, "POST", example="/z"))
+    world = World(services=(CART,), workloads=WORLD.workloads, calls=calls)
+    rules = (Rules([], "strict"), Rules([guard("cart", "bot")], "strict"))
+    warning, _ = report(changes(Mesh(), Secured(Policy(), world), *rules, [CART])[0], world, complete=True)
+    assert '"paths": ["/z"]' in warning.remedy
+
+
 def test_a_report_names_the_first_of_many_changes_and_counts_the_others() -> None:
     count = security_changes.MOST_NAMED + 3
     services = [Service(f"s{number}", "shop", (Port(80),)) for number in range(count)]
