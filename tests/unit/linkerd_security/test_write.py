@@ -350,7 +350,7 @@ def test_without_knowledge_of_the_pods_their_probes_are_told_to_be_closed() -> N
     assert codes(subject, replace(WORLD, workloads=())) == [("MSH565", "security.r")]
 
 
-def test_a_route_waits_for_its_authorization_and_for_the_routes_of_probes() -> None:
+def test_a_route_waits_for_its_authorization_and_for_the_route_that_takes_the_rest() -> None:
     world = replace(WORLD, workloads=(pods(REVIEWS, Probe("http", 9080, "/healthz")),))
     made = compiled(policy(rule(), rule(Operation(methods=("GET",)), key="t")), world).objects
     waits = dependencies(made)
@@ -362,8 +362,17 @@ def test_a_route_waits_for_its_authorization_and_for_the_routes_of_probes() -> N
         name = one.manifest["metadata"]["name"]
         if not name.endswith(".closed"):
             assert any(other.startswith(f"AuthorizationPolicy/bookinfo/{name}.") for other in earlier)
-        if not name.endswith((".closed", ".probes")):
-            assert {f"HTTPRoute/bookinfo/reviews-9080.{end}" for end in ("closed", "probes")} <= earlier
+            assert "HTTPRoute/bookinfo/reviews-9080.closed" in earlier
+
+
+def test_where_a_rule_takes_everything_its_route_comes_first() -> None:
+    everything = rule(Operation(paths=(prefix("/"),)), sources=(USERS,), key="all")
+    made = compiled(policy(everything, rule(Operation(methods=("GET",)), key="get"))).objects
+    phases = {one.phase: one.manifest for one in made if one.manifest["kind"] == "HTTPRoute"}
+    assert [one.phase for one in made if one.manifest["kind"] == "HTTPRoute"] == [2, 3]
+    assert phases[2]["spec"]["rules"] == [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]
+    first = next(number for number, one in enumerate(made) if one.manifest == phases[2])
+    assert first in dependencies(made)[-1]
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda one: one.name)

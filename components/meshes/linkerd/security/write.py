@@ -35,7 +35,7 @@ PROXY_PORTS = frozenset({4143, 4190, 4191})
 GRPC_PROBE = "/grpc.health.v1.Health/Check"
 """Path of a gRPC probe of the kubelet (gRPC health checking protocol)."""
 CLOSED, OPEN = 2, 3
-"""Phases of creation: the routes for probes and for the rest, then those of rules."""
+"""Phases of creation: first the route that takes everything, so that no caller whom the Server admits gets 404."""
 MOST_MATCHES = 64
 """Matches of a rule of an HTTPRoute (Gateway API v1.5.1); the rules of a route have fewer than 128."""
 
@@ -274,6 +274,7 @@ class _Port:
         # Rules with the same areas are one: their routes are named by what is asked for, whoever may.
         parts = [(one.areas, one.rule) for one in said]
         groups: dict[tuple[str, frozenset[tuple[Area, ...]]], list[Manifest]] = {}
+        first: tuple[str, frozenset[tuple[Area, ...]]] | None = None
         for area, forms in written(closed).items():
             is_probe = any(other.covers(area) for other in probes)
             covering = [areas for areas, _ in parts if any(other.covers(area) for other in areas)]
@@ -283,6 +284,8 @@ class _Port:
                 # It ties with the closed route, unless it names a method; and then with its own narrower areas.
                 methods = tuple(method for method in METHODS if replace(area, method=method) not in closed)
             matches += [_match(method, form) for method in methods for form in forms]
+            if area == Area():
+                first = (area.host, frozenset(covering))
         for (host, covering), matches in groups.items():
             rules = [rule for areas, rule in parts if areas in covering]
             own = _keys(rules) or list(keys)
@@ -290,13 +293,12 @@ class _Port:
             content = [host, *sorted("\n".join(area.text for area in areas) for areas in covering)]
             suffix = digest(content) if host or covering else "probes"
             name = f"{self.server.name}.{suffix}"
-            # With the first route Linkerd stops to admit probes by itself.
-            phase = OPEN if rules else CLOSED
+            phase = CLOSED if (host, covering) == first else OPEN
             for number in range(0, len(matches), MOST_MATCHES):
                 part = f"{name}.{number // MOST_MATCHES + 1}" if number else name
                 route = self._route(part, matches[number : number + MOST_MATCHES], host)
                 yield from authorize(_target(part), part, self.namespace, grants, own)
-                yield SecurityObject(route, phase, tuple(own))
+                yield SecurityObject(route, phase, tuple(keys if phase == CLOSED else own))
         if Area() not in closed:
             everything = {"path": {"type": "PathPrefix", "value": "/"}}
             yield SecurityObject(self._route(f"{self.server.name}.closed", [everything]), CLOSED, tuple(keys))
