@@ -78,13 +78,17 @@ class Security(Known):
         return Answer(request, decision, planned, live, self._deviation(request, decision, planned))
 
     def _deviation(self, request: AccessRequest, decision: Decision, planned: Verdict) -> str:
-        """Return what a mesh is known to let in that policies do not (MSH564, MSH567), "" for nothing."""
-        if decision.allowed or not planned.allowed:
+        """Return where a mesh is known to do something else than policies say, "" for nowhere."""
+        if decision.allowed == planned.allowed:
             return ""
+        title = self.plane.title
+        if decision.allowed:
+            foreign = request.trust_domain not in ("", self.world.trust_domain)
+            return f"{title} closes connections of another trust domain." if foreign and planned.status is None else ""
         if not self.plane.has_agent and decide(self.policy, self.world, replace(request, probe=True)).by == "probe":
-            return f"{self.plane.title} lets everybody call the path of a probe."
+            return f"{title} lets everybody call the path of a probe (MSH564)."
         if decision.by == "mtls" and self.policy.default_of(request.service.namespace) == "audit":
-            return f"{self.plane.title} lets callers without an identity in where it only audits."
+            return f"{title} lets callers without an identity in where it only audits (MSH567)."
         return ""
 
 

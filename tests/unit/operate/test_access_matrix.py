@@ -9,11 +9,14 @@ from io import StringIO
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from components.diagnostics import errors
 from components.manifests import Manifest
+from components.meshes.istio.security import ISTIO_SECURITY
+from components.meshes.linkerd.security import LINKERD_SECURITY
 from components.security.model import (
     Account,
     Authentication,
@@ -35,6 +38,8 @@ from components.traffic.proxies import PortReading
 from operate import access, graph, matrix
 from operate.access import Security
 from operate.matrix import Cell, Matrix
+from tests.unit.istio_security import test_properties as istio
+from tests.unit.linkerd_security import test_property as linkerd
 from tests.unit.operate.security import (
     GATEWAY,
     POLICY,
@@ -254,6 +259,30 @@ def test_a_cell_says_all_none_or_some_as_its_requests_are_decided(listed: list[R
         assert one.extent != "none" or not any(allowed[: len(allowed) - len(one.calls)])
     json.dumps(matrix.as_json(made))
     edges(made)
+
+
+@given(linkerd.POLICIES)
+def test_linkerd_has_no_objects_that_contradict_the_configuration(policy: Policy) -> None:
+    world = linkerd.WORLD
+    made = matrix.build(Security(policy, world, False, LINKERD_SECURITY, tuple(linkerd.written(policy))))
+    assert not [answer for answer in made.answers if answer.contradicts]
+
+
+@given(istio.policies())
+def test_istio_has_no_objects_that_contradict_the_configuration(policy: Policy) -> None:
+    assume(not errors(ISTIO_SECURITY.check(policy, istio.WORLD)))
+    # Both have the same pods, whose tokens are read alike (MSH551).
+    assume(not policy.authentication_of(istio.METRICS))
+    objects = [item.manifest for item in ISTIO_SECURITY.write(policy, istio.WORLD).objects]
+    readings = {
+        (service.namespace, service.name, port.number): PortReading("connections", "its name")
+        for service in istio.SERVICES
+        for port in service.ports
+        if port.name.startswith("tcp")
+    }
+    security = Security(policy, replace(istio.WORLD, readings=readings), False, ISTIO_SECURITY, tuple(objects))
+    made = matrix.build(security, [istio.WEB, istio.CART, istio.BILLS])
+    assert not [answer for answer in made.answers if answer.contradicts]
 
 
 # -- with the objects of a cluster
