@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.manifests import Manifest
-from components.security.evaluate import decide
+from components.security.evaluate import decide, operation_takes
 from components.security.model import Account, Claims, Network, Operation, Policy
 from components.security.model import Rule as AccessRule
 from components.security.plane import AccessRequest
@@ -44,12 +44,14 @@ class Sample:
         text: The operation, for people; "" for what no rule names.
         rule: The rule that names it; None if none does.
         issuer: The issuer of its token, "" for none.
+        from_objects: Whether only an object of the cluster names it.
     """
 
     request: AccessRequest
     text: str = ""
     rule: AccessRule | None = None
     issuer: str = ""
+    from_objects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +216,11 @@ def _of_objects(base: AccessRequest, objects: Sequence[Manifest]) -> list[Sample
     for item in objects:
         if item["metadata"].get("namespace") == base.service.namespace:
             found |= dict.fromkeys(_operations_in(item.get("spec")))
-    return [
-        Sample(
-            replace(base, method=method or base.method, path=path or base.path), " ".join(filter(None, (method, path)))
-        )
+    named = (
+        (replace(base, method=method or base.method, path=path or base.path), f"{method} {path}".strip())
         for method, path in sorted(found)
-    ]
+    )
+    return [Sample(request, text, from_objects=True) for request, text in named]
 
 
 def _operations_in(part: object) -> Iterator[tuple[str, str]]:
@@ -375,12 +376,21 @@ def _given(security: Security, caller: Caller, answers: Answers) -> tuple[str, .
     if answers[0][1].verdict.allowed:
         return ("all else",)
     given: dict[str, None] = {}
+    rules: list[AccessRule] = []
     for sample, answer in answers[1:]:
-        if answer.verdict.allowed and (security.live is not None or _is_by_own_rule(security, caller, sample)):
-            # What is allowed without a token is not said again with one; those without stand before.
-            text = f"{sample.text}, with a token of {sample.issuer}" if sample.issuer else sample.text
-            given |= {} if sample.text in given else {text: None}
+        own = security.live is not None or _is_by_own_rule(security, caller, sample)
+        if not answer.verdict.allowed or not own or (sample.from_objects and _is_said(sample, rules)):
+            continue
+        # What is allowed without a token is not said again with one; those without stand before.
+        text = f"{sample.text}, with a token of {sample.issuer}" if sample.issuer else sample.text
+        given |= {} if sample.text in given else {text: None}
+        rules += [sample.rule] if sample.rule else []
     return tuple(given)
+
+
+def _is_said(sample: Sample, rules: Sequence[AccessRule]) -> bool:
+    """Return True if an operation of rules takes the request of a sample."""
+    return any(operation_takes(one, sample.request) for rule in rules for one in rule.operations or (Operation(),))
 
 
 def _is_by_own_rule(security: Security, caller: Caller, sample: Sample) -> bool:
@@ -396,14 +406,14 @@ def _refused(security: Security, caller: Caller, answers: Answers) -> tuple[str,
     allows = tuple(rule for rule in security.policy.rules if rule.effect == "allow")
     rest = replace(security.policy, rules=allows)
     open_to_all = answers[0][1].verdict.allowed
-    return tuple(
-        dict.fromkeys(
-            sample.text
-            for sample, answer in answers
-            if not answer.verdict.allowed
-            and (open_to_all or decide(rest, security.world, caller.applied(sample.request)).allowed)
-        )
-    )
+
+    def is_taken_out(sample: Sample) -> bool:
+        if open_to_all or security.live is not None:
+            return open_to_all
+        return decide(rest, security.world, caller.applied(sample.request)).allowed
+
+    denied = [sample for sample, answer in answers if not answer.verdict.allowed]
+    return tuple(dict.fromkeys(sample.text for sample in denied if is_taken_out(sample)))
 
 
 def _is_from(call: Call, caller: Caller, security: Security, service: Service) -> bool:

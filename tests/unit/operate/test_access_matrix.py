@@ -327,6 +327,23 @@ def test_what_only_objects_of_the_cluster_name_is_asked_for_too(spec: Manifest) 
     assert cell(matrix.build(live(policy, elsewhere)), "ratings", "ratings").extent == "none"
 
 
+def test_what_a_rule_names_is_not_said_again_for_the_object_that_is_written_for_it() -> None:
+    other: Manifest = {"kind": "Other", "metadata": {"name": "o", "namespace": "bookinfo"}}
+    other["spec"] = {"rules": [{"to": [{"operation": {"methods": ["GET"], "paths": ["/reviews", "/reviews/*"]}}]}]}
+    assert cell(matrix.build(live(POLICY, other)), "productpage", "reviews").operations == ("GET /reviews/**",)
+
+
+def test_a_rule_that_the_cluster_lacks_takes_nothing_out() -> None:
+    asked_ = live(replace(POLICY, rules=()))
+    found = cell(matrix.build(asked_), "productpage", "reviews")
+    assert (found.extent, found.operations, found.refused) == ("none", (), ())
+    half = (allow("reviews", account(PRODUCTPAGE), operations=(operation(exact("/x")),)),)
+    other: Manifest = {"kind": "Other", "metadata": {"name": "o", "namespace": "bookinfo"}, "spec": {"paths": ["/x"]}}
+    other["spec"]["methods"] = ["GET"]
+    found = cell(matrix.build(live(replace(POLICY, rules=half), other)), "productpage", "reviews")
+    assert (found.extent, found.operations, found.refused) == ("some", ("GET /x",), ())
+
+
 # -- output
 
 
