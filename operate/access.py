@@ -59,7 +59,8 @@ class Security(Known):
     def about(self, service: Service) -> Security:
         """Return the same for one Service, without the rules, workloads and objects that have no say there."""
         live = None if self.live is None else relevant(self.live, service)
-        policy = replace(self.policy, rules=tuple(self.policy.rules_of(service)))
+        rules = tuple(rule for one in self.policy.same_pods(service) for rule in self.policy.rules_of(one))
+        policy = replace(self.policy, rules=rules)
         world = replace(self.world, workloads=tuple(self.world.behind(service)))
         return replace(self, policy=policy, world=world, objects=relevant(self.objects, service), live=live)
 
@@ -77,6 +78,11 @@ class Security(Known):
         decision = decide(self.policy, self.world, request)
         return Answer(request, decision, planned, live, self._deviation(request, decision, planned))
 
+    def is_open_probe(self, request: AccessRequest) -> bool:
+        """Return True if a request is one that the mesh takes for a probe of the kubelet, whoever sends it."""
+        probe = replace(request, probe=True)
+        return not self.plane.has_agent and decide(self.policy, self.world, probe).by == "probe"
+
     def _deviation(self, request: AccessRequest, decision: Decision, planned: Verdict) -> str:
         """Return where a mesh is known to do something else than policies say, "" for nowhere."""
         if decision.allowed == planned.allowed:
@@ -85,7 +91,7 @@ class Security(Known):
         if decision.allowed:
             foreign = request.trust_domain not in ("", self.world.trust_domain)
             return f"{title} closes connections of another trust domain." if foreign and planned.status is None else ""
-        if not self.plane.has_agent and decide(self.policy, self.world, replace(request, probe=True)).by == "probe":
+        if self.is_open_probe(request):
             return f"{title} lets everybody call the path of a probe (MSH564)."
         if decision.by == "mtls" and self.policy.default_of(request.service.namespace) == "audit":
             return f"{title} lets callers without an identity in where it only audits (MSH567)."
@@ -437,9 +443,15 @@ def pattern_of(path: str | Mapping[str, str]) -> PathPattern:
     return {"exact": exact, "prefix": prefix, "template": template}[kind](value)
 
 
+def tokens_of(policy: Policy, service: Service) -> list[Jwt]:
+    """Return the tokens that the pods of a Service read, whichever of their Services asks for them."""
+    found = map(policy.authentication_of, policy.same_pods(service))
+    return [jwt for tokens in found if tokens for jwt in tokens.jwt]
+
+
 def _token_advice(policy: Policy, request: AccessRequest) -> str:
-    tokens = policy.authentication_of(request.service)
-    issuers = [jwt for jwt in tokens.jwt if jwt.require] or list(tokens.jwt) if tokens else []
+    read = tokens_of(policy, request.service)
+    issuers = [jwt for jwt in read if jwt.require] or read
     if not issuers:
         return "Send the request without that token."
     return f"Send a token of {' or of '.join(map(_issuer, issuers))}."

@@ -23,13 +23,15 @@ from components.security.model import Rule as AccessRule
 from components.security.plane import AccessRequest
 from components.security.world import Call, World
 from components.traffic.model import Port, Service, TextMatch
-from operate.access import SCHEMA_VERSION, Answer, Security, protocol
+from operate.access import SCHEMA_VERSION, Answer, Security, protocol, tokens_of
 from operate.callers import OTHER, PLAIN, Caller, accounts, foreign, gateway, known_account, named
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE")
 """The methods of the Gateway API (v1.5.1, HTTPMethod): Linkerd matches no others."""
 _SEGMENT = "meshup-any"
 """A segment of a path, a header or a host that no rule names."""
+_BESIDE = "not by a rule"
+"""Where a mesh lets somebody in that policies do not: probes, and callers without an identity where it only audits."""
 REGEX = "RegularExpression"
 """The type of a match whose value is no path (Gateway API v1.5.1, PathMatchType)."""
 Extent = Literal["all", "some", "none"]
@@ -175,7 +177,7 @@ def samples(security: Security, service: Service, port: Port) -> list[Sample]:
     """Return the requests that stand for what can be asked of a port of a Service. What no rule names is the first."""
     read = protocol(security.world, service, port)
     base = AccessRequest(service, port, http=read != "tcp", grpc=read == "grpc")
-    rules = [rule for rule in security.policy.rules_of(service) if not rule.audit]
+    rules = [rule for rule in _rules_at(security.policy, service, port) if not rule.audit]
     unnamed = _unnamed(base, [operation for rule in rules for operation in rule.operations])
     tokens = _tokens(security.policy, service) if base.http else []
     found = [Sample(unnamed)]
@@ -189,7 +191,14 @@ def samples(security: Security, service: Service, port: Port) -> list[Sample]:
                 for operation in rule.operations or (Operation(),)
                 for one in _of_operation(unnamed, rule, operation, tokens)
             ]
-    return [*found, *_of_objects(unnamed, security.live or ())]
+    of_objects = _of_objects(unnamed, security.live or ())
+    return [*found, *(sample for sample in of_objects if not security.is_open_probe(sample.request))]
+
+
+def _rules_at(policy: Policy, service: Service, port: Port) -> list[AccessRule]:
+    """Return the rules about a port of the pods of a Service, whichever of their Services they name."""
+    same = [one for one in policy.same_pods(service) if any(own.container == port.container for own in one.ports)]
+    return [rule for one in same for rule in policy.rules_of(one)]
 
 
 def _of_operation(
@@ -297,9 +306,8 @@ def _match(match: TextMatch) -> str:
 
 def _tokens(policy: Policy, service: Service) -> list[tuple[str, dict[str, Any]]]:
     """Return the claims of a token of each issuer that a Service reads."""
-    tokens = policy.authentication_of(service)
     found: list[tuple[str, dict[str, Any]]] = []
-    for jwt in tokens.jwt if tokens else ():
+    for jwt in tokens_of(policy, service):
         claims: dict[str, Any] = {"iss": jwt.issuer, "sub": _SEGMENT}
         claims |= {"aud": jwt.audiences[0]} if jwt.audiences else {}
         found.append((jwt.issuer, {**claims, **_claims(jwt.claims)}))
@@ -378,11 +386,12 @@ def _given(security: Security, caller: Caller, answers: Answers) -> tuple[str, .
     given: dict[str, None] = {}
     rules: list[AccessRule] = []
     for sample, answer in answers[1:]:
-        own = security.live is not None or _is_by_own_rule(security, caller, sample)
+        own = security.live is not None or answer.deviation or _is_by_own_rule(security, caller, sample)
         if not answer.verdict.allowed or not own or (sample.from_objects and _is_said(sample, rules)):
             continue
         # What is allowed without a token is not said again with one; those without stand before.
         text = f"{sample.text}, with a token of {sample.issuer}" if sample.issuer else sample.text
+        text += f" ({_BESIDE})" if answer.deviation and answer.verdict.allowed else ""
         given |= {} if sample.text in given else {text: None}
         rules += [sample.rule] if sample.rule else []
     return tuple(given)

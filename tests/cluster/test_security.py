@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from devcluster import paths
 from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from devcluster.stackfile import Setting, with_settings
@@ -67,6 +68,16 @@ def objects(stack: Stack, mesh: str, namespace: str = "bookinfo") -> set[str]:
     return {f"{item['kind']}/{item['metadata']['name']}" for item in json.loads(said)["items"]}
 
 
+def decided(stack: Stack, *argv: str) -> dict[str, Any]:
+    """What `meshup access` says: `access` are the cells, `diagnostics` where cluster and configuration differ."""
+    here = paths.repository()
+    options = ("--stack", stack.name, "--directory", str(stack.project), "--output", "json")
+    call = (str(here / ".venv" / "bin" / "python"), "-m", "operate", "access", *options, *argv)
+    done = subprocess.run(stack.wrap(call), cwd=here, env=stack.env(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
 def server(stack: Stack) -> str:
     """The URN of Linkerd's Server of reviews."""
     (urn,) = set(URN.findall(pulumi(stack, "stack", "--show-urns")))
@@ -115,10 +126,14 @@ def test_a_policy_is_switched_on_and_off_beside_a_rate_limit_and_leaves_nothing(
     created = changed(preview, "+")
     assert any(name.startswith("security-bookinfo-reviews") for name in created)
     assert not changed(preview, "-")
+    open_yet = decided(stack, "--cluster")
+    assert {note["code"] for note in open_yet["diagnostics"]} == {"MSH585"}
     up(stack)
     on = objects(stack, mesh)
     assert without < on
     assert any("reviews" in name for name in on - without)
+    live = decided(stack, "--cluster")
+    assert (live["access"], live["diagnostics"]) == (decided(stack)["access"], [])
 
     # A rate limit beside it: on Linkerd both have one Server, which stays.
     before = server(stack) if mesh == "linkerd" else ""

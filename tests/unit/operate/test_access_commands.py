@@ -228,6 +228,18 @@ def test_the_gateway_that_opens_the_application_is_a_caller(project: Path) -> No
     assert open_ == EDGES | {("gateway public", "productpage")}
 
 
+def test_a_rule_for_the_path_of_a_probe_says_that_linkerd_opens_it_to_all(project: Path) -> None:
+    rule = {"from": [{"serviceAccount": "bookinfo-details"}], "to": [{"methods": ["GET"], "paths": ["/health"]}]}
+    secured(project, allow={"reviews": [rule]})
+
+    def operations(mesh: str, caller: str) -> list[str]:
+        cells = matrix(project, "reviews", "--mesh", mesh)["access"]
+        return next(one["operations"] for one in cells if one["caller"] == f"bookinfo/bookinfo-{caller}")
+
+    assert operations("istio", "details") == operations("linkerd", "details") == ["GET /health"]
+    assert (operations("istio", "ratings"), operations("linkerd", "ratings")) == ([], ["GET /health (not by a rule)"])
+
+
 def test_both_meshes_have_the_same_matrix(project: Path) -> None:
     istio, linkerd = (matrix(project, "--mesh", mesh)["access"] for mesh in MESHES)
     assert istio == linkerd

@@ -271,8 +271,6 @@ def test_linkerd_has_no_objects_that_contradict_the_configuration(policy: Policy
 @given(istio.policies())
 def test_istio_has_no_objects_that_contradict_the_configuration(policy: Policy) -> None:
     assume(not errors(ISTIO_SECURITY.check(policy, istio.WORLD)))
-    # Both have the same pods, whose tokens are read alike (MSH551).
-    assume(not policy.authentication_of(istio.METRICS))
     objects = [item.manifest for item in ISTIO_SECURITY.write(policy, istio.WORLD).objects]
     readings = {
         (service.namespace, service.name, port.number): PortReading("connections", "its name")
@@ -281,7 +279,7 @@ def test_istio_has_no_objects_that_contradict_the_configuration(policy: Policy) 
         if port.name.startswith("tcp")
     }
     security = Security(policy, replace(istio.WORLD, readings=readings), False, ISTIO_SECURITY, tuple(objects))
-    made = matrix.build(security, [istio.WEB, istio.CART, istio.BILLS])
+    made = matrix.build(security)
     assert not [answer for answer in made.answers if answer.contradicts]
 
 
@@ -342,6 +340,22 @@ def test_a_rule_that_the_cluster_lacks_takes_nothing_out() -> None:
     other["spec"]["methods"] = ["GET"]
     found = cell(matrix.build(live(replace(POLICY, rules=half), other)), "productpage", "reviews")
     assert (found.extent, found.operations, found.refused) == ("some", ("GET /x",), ())
+
+
+def test_a_probe_that_is_open_to_everybody_anyway_is_no_operation_of_a_cluster() -> None:
+    health = exact("/health")
+    policy = with_rules(allow("ratings", account(RATINGS), operations=(operation(health),)))
+    other: Manifest = {"kind": "Other", "metadata": {"name": "o", "namespace": "bookinfo"}}
+    other["spec"] = {"matches": [{"method": "GET", "path": {"type": "Exact", "value": "/health"}}]}
+    assert cell(matrix.build(live(policy, other)), "ratings", "ratings").extent == "none"
+
+
+def test_rules_of_another_service_with_the_same_pods_hold_too() -> None:
+    twin = replace(SERVICES["ratings"], name="twin")
+    world = replace(WORLD, services=(*WORLD.services, twin))
+    rule = Rule("t", "allow", twin, (account(REVIEWS),), (operation(prefix("/twin")),))
+    policy = replace(with_rules(rule), services=world.services)
+    assert cell(matrix.build(security(policy, world)), "reviews", "ratings").operations == ("GET /twin/**",)
 
 
 # -- output
