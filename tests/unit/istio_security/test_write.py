@@ -161,7 +161,7 @@ def test_a_denial_names_its_ports_and_comes_first() -> None:
     objects = ISTIO_SECURITY.write(policy(rule(), deny), WORLD).objects
     assert [(item.manifest["metadata"]["name"], item.phase, item.keys) for item in objects] == [
         ("reviews.deny", 0, ("deny.reviews[0]",)),
-        ("reviews", 1, ("allow.reviews[0]",)),
+        ("reviews", 1, ("allow.reviews[0]", "deny.reviews[0]")),
     ]
     assert objects[0].manifest["spec"]["action"] == "DENY"
     assert objects[0].manifest["spec"]["rules"] == [

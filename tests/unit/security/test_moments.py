@@ -181,3 +181,17 @@ def test_a_rule_is_narrowed_and_widened_without_a_moment_that_is_wrongly_open_or
         for request, allowed in asked:
             verdict = plane.verdict(list(objects.values()), world, request, "strict")
             assert verdict.allowed == allowed, (request, verdict, step.name, made)
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_what_a_namespace_has_closed_is_denied_before_it_is_allowed(data: st.DataObject) -> None:
+    closed: dict[str, Any] = {"namespaces": {"shop": {"default": "deny"}}}
+    denied = {"cart": [{"from": [{"serviceAccount": "bank/bills"}]}]}
+    policy, steps = _compiled({"allow": {"cart": [{"from": [{"mesh": True}]}]}, "deny": denied}, "istio")
+    former = {step.name: step.item for step in _compiled(closed, "istio")[1]}
+    world, request = _world("istio"), AccessRequest(CART, CART.ports[0], Account("bank", "bills"))
+    assert not decide(policy, world, request).allowed
+    for step in _ordered(steps, data.draw):
+        former[step.name] = step.item
+        assert not MESHES["istio"].security.verdict(list(former.values()), world, request, "strict").allowed

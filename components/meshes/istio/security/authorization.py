@@ -71,7 +71,8 @@ def _policies_of(policy: Policy, world: World, service: Service) -> Iterator[Sec
             written.append({"to": [{"operation": {"notPorts": _closed_ports(policy, service, audited=audit)}}]})
         if written:
             item = _policy(service, ".".join(suffix), "ALLOW", written, dry_run)
-            yield SecurityObject(item, OPENS, (*(rule.key for rule in allows), *wanted_by))
+            # It waits for what denies: a namespace may have closed till then what is denied from now on.
+            yield SecurityObject(item, OPENS, (*(rule.key for rule in (*allows, *denies)), *wanted_by))
 
 
 def _policy(
