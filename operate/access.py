@@ -416,9 +416,9 @@ def _known_paths(
     call = next((one for one in world.calls if is_call(one, request, world)), None)
     if call is None or not request.http or request.grpc or not call.paths:
         return rule
+    paths = [path if isinstance(path, str) else dict(path) for path in call.paths]
     name, (one,) = next(iter(rule.items()))
-    operations = [{**operation, "paths": [dict(p) if not isinstance(p, str) else p for p in call.paths]} if "paths" in
-                  operation else operation for operation in one.get("to", [])]  # fmt: skip
+    operations = [{**operation, **({"paths": paths} if "paths" in operation else {})} for operation in one["to"]]
     return {name: [{**one, "to": operations}]}
 
 

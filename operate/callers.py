@@ -177,8 +177,8 @@ def _unknown(
     allowed = f"{FROM_ALLOWED}; accounts that are known: {', '.join(map(str, listed)) or 'none'}"
     seen = any(one.namespace == account.namespace for one in world.workloads)
     if not told or known.complete or seen:
-        return None, [Diagnostic("MSH580", "--from", text, "No account, workload or Service is known by this name.",
-                                 allowed, remedy)]  # fmt: skip
+        message = "No account, workload or Service is known by this name."
+        return None, [Diagnostic("MSH580", "--from", text, message, allowed, remedy)]
     message = "Nothing that the stack knows runs under this account: it is decided for as if something did."
     return known_account(account, world), [Diagnostic("MSH580", "--from", text, message, severity="warning")]
 

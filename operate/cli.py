@@ -188,9 +188,16 @@ def _explain_access(asked: Compiled, options: _Options, *, as_json: bool) -> Non
         _fail(render(found), REFUSED)
     sent = options.request
     request = accessing.Asked(
-        sent.method, sent.path, sent.headers, sent.query, sent.source, sent.source_namespace, options.host, claims,
-        time.time(),
-    )  # fmt: skip
+        method=sent.method,
+        path=sent.path,
+        headers=sent.headers,
+        query=sent.query,
+        source=sent.source,
+        source_namespace=sent.source_namespace,
+        host=options.host,
+        claims=claims,
+        now=time.time(),
+    )
     try:
         asks = [accessing.ask(security, caller, service, ports, request) for caller, service, ports in requests]
         entries = [entry for listed, _ in asks for entry in listed]

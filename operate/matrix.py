@@ -20,6 +20,7 @@ from components.manifests import Manifest
 from components.security.evaluate import decide, operation_takes
 from components.security.model import Account, Claims, Network, Operation, Policy
 from components.security.model import Rule as AccessRule
+from components.security.paths import PathPattern
 from components.security.plane import AccessRequest
 from components.security.world import Call, World
 from components.traffic.model import Port, Service, TextMatch
@@ -160,15 +161,13 @@ def _address(network: Network) -> str:
     """Return an address of a network, "" if it has none that is not excluded: one beside each excluded part."""
     whole = ipaddress.ip_network(network.cidr)
     parts = [ipaddress.ip_network(part) for part in network.excluded]
-    tried = [whole.network_address]
+    first, last = int(whole.network_address), int(whole.broadcast_address)
+    tried = [first]
     for part in parts:
-        tried += [end for end in (int(part.broadcast_address) + 1, int(part.network_address) - 1)
-                  if int(whole.network_address) <= end <= int(whole.broadcast_address)]  # fmt: skip
-    for candidate in tried:
-        address = (
-            ipaddress.ip_address(candidate) if not isinstance(candidate, int) else whole[candidate - int(whole[0])]
-        )
-        if address in whole and not any(address in part for part in parts):
+        tried += [int(part.network_address) - 1, int(part.broadcast_address) + 1]
+    for number in tried:
+        address = whole[number - first] if first <= number <= last else None
+        if address is not None and not any(address in part for part in parts):
             return str(address)
     return ""
 
@@ -274,13 +273,15 @@ def _requests(base: AccessRequest, operation: Operation) -> Iterator[AccessReque
     """Yield a request for each method and path of an operation."""
     headers = tuple((name, _SEGMENT if one.kind == "present" else one.value) for name, one in operation.headers)
     host = _host(operation.hosts[0]) if operation.hosts else ""
-    paths = [
-        "/" + "/".join([part if part is not None else _SEGMENT for part in pattern.segments]
-                       + ([_SEGMENT, _SEGMENT] if pattern.open else []))
-        for pattern in operation.paths
-    ]  # fmt: skip
+    paths = [_witness(pattern) for pattern in operation.paths]
     for method, path in product(operation.methods or (base.method,), paths or (base.path,)):
         yield replace(base, method=method, path=path, headers=headers, host=host)
+
+
+def _witness(pattern: PathPattern) -> str:
+    """Return a path of a pattern that no narrower one has."""
+    segments = [_SEGMENT if part is None else part for part in pattern.segments]
+    return "/" + "/".join([*segments, *([_SEGMENT, _SEGMENT] if pattern.open else [])])
 
 
 def _host(pattern: str) -> str:
@@ -487,8 +488,12 @@ def as_json(matrix: Matrix, diagnostics: Sequence[dict[str, str]] = ()) -> dict[
                 "operations": list(cell.operations),
                 "except": list(cell.refused),
                 "calls": [
-                    {"call": known.text, "allowed": known.allowed, "optional": known.call.optional,
-                     "note": known.call.note or None}
+                    {
+                        "call": known.text,
+                        "allowed": known.allowed,
+                        "optional": known.call.optional,
+                        "note": known.call.note or None,
+                    }
                     for known in cell.calls
                 ],
                 "unused": cell.unused,
@@ -497,7 +502,7 @@ def as_json(matrix: Matrix, diagnostics: Sequence[dict[str, str]] = ()) -> dict[
             for cell in matrix.cells
         ],
         "diagnostics": list(diagnostics),
-    }  # fmt: skip
+    }
 
 
 DENIED_CALL = "!"

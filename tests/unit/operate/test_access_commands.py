@@ -139,10 +139,8 @@ def test_the_route_of_an_allowed_call_is_said(project: Path) -> None:
 
 def test_the_listener_of_a_gateway_is_said_for_a_host(project: Path) -> None:
     write(project, EXPOSED)
-    code, out, err = run(
-        project, "explain", "productpage", "--from", "gateway:public", "--host", "shop.example.com",
-        "--path", "/productpage", "--json",
-    )  # fmt: skip
+    asked = ("productpage", "--from", "gateway:public", "--host", "shop.example.com", "--path", "/productpage")
+    code, out, err = run(project, "explain", *asked, "--json")
     assert code == 0, err
     whole = json.loads(out)
     assert whole["access"][0]["allowed"]

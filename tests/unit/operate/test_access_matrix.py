@@ -9,7 +9,7 @@ from io import StringIO
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -38,6 +38,7 @@ from components.traffic.proxies import PortReading
 from operate import access, graph, matrix
 from operate.access import Security
 from operate.matrix import Cell, Matrix
+from tests.conftest import nightly
 from tests.unit.istio_security import test_properties as istio
 from tests.unit.linkerd_security import test_property as linkerd
 from tests.unit.operate.security import (
@@ -261,6 +262,7 @@ def test_a_cell_says_all_none_or_some_as_its_requests_are_decided(listed: list[R
     edges(made)
 
 
+@settings(max_examples=100 if nightly() else 15)  # Each policy is asked hundreds of requests.
 @given(linkerd.POLICIES)
 def test_linkerd_has_no_objects_that_contradict_the_configuration(policy: Policy) -> None:
     world = linkerd.WORLD
@@ -268,6 +270,7 @@ def test_linkerd_has_no_objects_that_contradict_the_configuration(policy: Policy
     assert not [answer for answer in made.answers if answer.contradicts]
 
 
+@settings(max_examples=100 if nightly() else 15)
 @given(istio.policies())
 def test_istio_has_no_objects_that_contradict_the_configuration(policy: Policy) -> None:
     assume(not errors(ISTIO_SECURITY.check(policy, istio.WORLD)))
