@@ -399,6 +399,7 @@ def opening(security: Security, answer: Answer) -> Explanation:
         exception |= {} if one else {"port": port.number}
         made["mtls"] = {"exceptions": [{**exception, "mode": "permissive", "reason": "..."}]}
         advice = "Better: let the caller join the mesh, so that it has an identity."
+        advice += "" if request.address else " With its address (--address), the rule opens that address alone."
         open_to_all = MtlsException(service.namespace, "permissive", service, None if one else port)
         policy = replace(policy, exceptions=(*policy.exceptions, open_to_all))
         decision = decide(policy, security.world, request)

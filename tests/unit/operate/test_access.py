@@ -235,6 +235,16 @@ def test_a_plain_caller_is_opened_by_an_exception_and_a_rule_together() -> None:
     assert opened["allow"]["ratings"][0]["from"] == [{"everybody": True}]
     changed = replace(with_rules(rule), exceptions=(exception,))
     assert asked("", "ratings", "/x", security(changed))["allowed"]
+    assert "--address" in entry["opening"]["advice"]
+
+
+def test_with_an_address_a_plain_caller_is_opened_for_that_address_alone() -> None:
+    decides = security()
+    who = caller("", decides, address="10.9.0.7")
+    (entry,), _ = access.ask(decides, who, SERVICES["ratings"], SERVICES["ratings"].ports, Asked())
+    (rule,) = entry["opening"]["configuration"]["allow"]["ratings"]
+    assert rule["from"] == [{"cidr": "10.9.0.7/32"}]
+    assert "--address" not in entry["opening"]["advice"]
 
 
 def test_a_rule_of_deny_is_not_opened_by_another_rule() -> None:
@@ -370,7 +380,7 @@ def test_people_read_decision_rule_object_answer_and_opening() -> None:
     assert "bookinfo/bookinfo-reviews -> ratings.bookinfo:9080" in shown
     assert "GET /ratings/0" in shown
     assert "status 403, body 'RBAC: access denied'" in shown
-    assert "- {serviceAccount: bookinfo-reviews}" in shown
+    assert "- serviceAccount: bookinfo-reviews" in shown
     assert "none: the connection is closed" in printed([asked("", "ratings")])
 
 
