@@ -567,9 +567,7 @@ def _answer_text(answer: Explanation) -> str:
 def _opening_lines(opened: Explanation) -> list[Text]:
     lines: list[Text] = []
     if opened["configuration"]:
-        written = yaml.safe_dump(
-            {"meshup:security": opened["configuration"]}, sort_keys=False, default_flow_style=None, width=100
-        )
+        written = yaml.safe_dump({"meshup:security": opened["configuration"]}, sort_keys=False, width=100)
         lines += [Text("The smallest change that opens it:", style="bold"), Text(written.rstrip(), style="cyan")]
     return lines + ([Text(opened["advice"])] if opened["advice"] else [])
 
