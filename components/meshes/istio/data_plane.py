@@ -8,7 +8,7 @@ from typing import Any
 from ...diagnostics import Diagnostic
 from ...manifests import Manifest, manifest
 from ...traffic.manifests import egress_name, version_service_name
-from ...traffic.model import AnyGuard, Destination, Egress, Mtls, RateLimit, Route, Service
+from ...traffic.model import AnyGuard, Destination, Mtls, RateLimit, Route, Service
 from ...traffic.objects import Objects, TrafficObject
 from ...traffic.targets import DataPlane, Planned, by_service, egress_by_namespace, place, versioned
 from .destination_rule import (
@@ -21,6 +21,7 @@ from .destination_rule import (
     with_subsets_of,
 )
 from .proxies import ENVOY_1_38, PROXIES
+from .service_entries import service_entries
 
 ENVOY_FILTER_API_VERSION = "networking.istio.io/v1alpha3"
 ROUTER_FILTER = "envoy.filters.http.router"
@@ -95,7 +96,7 @@ class Istio(DataPlane):
             if plan.route.rate_limit:
                 objects.add(_rate_limit(plan.route, plan.route.rate_limit), [plan.route.key])
         for namespace, hosts, keys in egress_by_namespace(planned):
-            for item in _egress(namespace, hosts):
+            for item in service_entries(namespace, hosts, egress_name):
                 objects.add(item, keys)
 
 
@@ -177,29 +178,3 @@ def _rate_limit(route: Route, limit: RateLimit) -> Manifest:
     name = f"{service.name}-{route.port.number}-rate-limit"
     answered = {"galley.istio.io/analyze-suppress": "IST0133"}
     return manifest(ENVOY_FILTER_API_VERSION, "EnvoyFilter", name, service.namespace, spec, annotations=answered)
-
-
-def _egress(namespace: str, hosts: Iterable[Egress]) -> list[Manifest]:
-    """Write a ServiceEntry for each host outside the mesh, for the workloads of one namespace."""
-    by_host: dict[str, dict[int, Egress]] = {}
-    for host in hosts:
-        by_host.setdefault(host.host, {}).setdefault(host.port, host)
-    entries: list[Manifest] = []
-    for host, ports in by_host.items():
-        spec: Manifest = {
-            "hosts": [host],
-            "location": "MESH_EXTERNAL",
-            # A wildcard has no address that could be looked up.
-            "resolution": "NONE" if host.startswith("*") else "DNS",
-            "ports": [
-                {"number": number, "name": f"{egress.protocol.lower()}-{number}", "protocol": egress.protocol}
-                for number, egress in sorted(ports.items())
-            ],
-            "exportTo": ["."],
-        }
-        # MSH159 has said what IST0134 says.
-        tcp = any(egress.protocol == "TCP" for egress in ports.values())
-        answered = {"galley.istio.io/analyze-suppress": "IST0134"} if tcp else None
-        name = egress_name(host)
-        entries.append(manifest(API_VERSION, "ServiceEntry", name, namespace, spec, annotations=answered))
-    return entries
