@@ -25,6 +25,7 @@ from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
 from operate import learn as learning
+from operate import rules as measuring
 from operate.discover import VERSION_LABELS
 from operate.traffic import Compiled, compared, compiled, deciding
 from stacks import gateways, settings
@@ -278,6 +279,35 @@ def access(
     else:
         matrix.show(made, Console())
     _end_with(found, as_json=output == "json")
+
+
+@app.command()
+def rules(
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    mesh: Annotated[str, typer.Option(help=f"For this mesh instead: {' or '.join(MESHES)}.")] = "",
+    metrics: Annotated[str, typer.Option(help="Metrics that the proxies have, in place of the mesh's own.")] = "",
+    jobs: Annotated[bool, typer.Option("--jobs", help="Print the scrape jobs in place of the rules.")] = False,
+) -> None:
+    """Print recording rules and alerts for a Prometheus of your own.
+
+    They are those that meshup:prometheus installs.
+    With --jobs, print what Prometheus has to scrape for them.
+    """
+    _, _, asked = _compiled(stack, directory, mesh, cluster=False)
+    if errors(asked.faults):
+        _fail(render(asked.faults), REFUSED)
+    known = measuring.sources(asked.mesh.name)
+    source = known.get(metrics or next(iter(known)))
+    if source is None:
+        _fail(f"--metrics is {metrics!r}; allowed: {', '.join(known)}.", USAGE)
+    if jobs:
+        sys.stdout.write(measuring.as_yaml(measuring.scrape_file(asked, source)))
+        return
+    made, diagnostics = measuring.rule_file(asked, source)
+    _print_notes(diagnostics)
+    sys.stdout.write(measuring.as_yaml(made))
 
 
 @app.command()
