@@ -5,7 +5,7 @@ Both are judged by `SecurityPlane.verdict`, so that objects of somebody else cou
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from components.diagnostics import Diagnostic
@@ -146,6 +146,25 @@ def changes(
     return found, complete
 
 
+def interrupted(found: Iterable[Change], between: Iterable[Change]) -> list[Change]:
+    """Return what is denied for a while and allowed before and after.
+
+    Args:
+        found: What a run changes from its beginning to its end.
+        between: What it has changed in the middle.
+    """
+    denied = {_key(one): set(one.asks) for one in found if not one.allowed}
+    return [
+        replace(one, asks=asks)
+        for one in between
+        if not one.allowed and (asks := tuple(ask for ask in one.asks if ask not in denied.get(_key(one), ())))
+    ]
+
+
+def _key(change: Change) -> tuple[Account | None, str, int]:
+    return change.caller, change.service.host, change.port.number
+
+
 def _changed(before: Iterable[Manifest], then: Iterable[Manifest]) -> set[str]:
     """Return the namespaces whose objects are not there as they will be, but for what the API server adds."""
     live, wanted = ({object_ref(item): item for item in items} for items in (before, then))
@@ -239,6 +258,22 @@ def report(found: Sequence[Change], world: World, *, complete: bool) -> list[Dia
         remedy = "Nothing needs to be done if that is meant" + (":" if lines else ".")
         diagnostics.append(Diagnostic("MSH570", PATH, None, message, "", "\n".join([remedy, *lines]), severity="info"))
     return diagnostics
+
+
+def report_interrupted(found: Sequence[Change]) -> list[Diagnostic]:
+    """Refuse a run that denies for a while what it allows before and after.
+
+    Args:
+        found: What `interrupted` returned.
+    """
+    if not found:
+        return []
+    message = (
+        "Mutual TLS of the whole mesh changes before its exceptions are there, so that this run denies for a while "
+        f"what it allows before and after: {'; '.join(_lines('', found))}."
+    )
+    remedy = f"Bring up the exceptions first: leave {PATH}.mtls.mode as it is in one run, and change it in the next."
+    return [Diagnostic("MSH579", f"{PATH}.mtls", None, message, "", remedy)]
 
 
 def _lines(title: str, found: Sequence[Change]) -> list[str]:

@@ -89,7 +89,14 @@ def _changes(
     services = [one for one in world.services if (one.namespace, one.name) in there]
     secured, plane = replace(plan.security, world=world), MESHES[plan.mesh.name].security
     changed, complete = security_changes.changes(plane, secured, before, then, services)
-    return security_changes.report(changed, world, complete=complete)
+    diagnostics = security_changes.report(changed, world, complete=complete)
+    if before.mode != then.mode:
+        # The mesh's own objects come before those of the policy.
+        own = [item for item in plan.mesh.objects if (item["apiVersion"], item["kind"]) in plane.kinds]
+        middle = Rules(security_changes.after(own, before.objects, lambda _: False), then.mode)
+        between, _ = security_changes.changes(plane, secured, before, middle, services)
+        diagnostics += security_changes.report_interrupted(security_changes.interrupted(changed, between))
+    return diagnostics
 
 
 def _namespaces(plan: Plan, live: Iterable[Manifest], manager: str) -> Iterator[Manifest]:

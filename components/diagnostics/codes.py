@@ -947,6 +947,10 @@ MSH577 Namespace not of this stack
 MSH578 Set by the policy too
   A setting of the sidecars in a namespace says another thing than its policy.
   Remedy: Remove one of both.
+MSH579 Exceptions come too late
+  Mutual TLS of the whole mesh changes with the mesh, before the objects of the policy. A call that an exception allows
+  would be denied in between.
+  Remedy: Bring up the exceptions in a run of their own, and change the mode in the next one.
 MSH580 Caller not known
   No account, workload, Service or gateway of the stack, of its rules or of the cluster has the name of the caller. A
   decision for a caller that is not there would say nothing.

@@ -262,3 +262,16 @@ def test_on_istio_what_else_writes_the_sidecar_of_a_namespace_or_opens_its_host_
     assert found(namespaces={"shop": {"egressHosts": ["./*"]}}) == {"MSH554"}
     route = {"namespace": "shop", "ports": [{"number": 80}], "egress": [host]}
     assert found(traffic={"cart": route}) == {"MSH555"}
+
+
+def test_a_mesh_that_turns_strict_before_its_exceptions_are_there_is_refused() -> None:
+    exception = {"namespace": "bookinfo", "service": "reviews", "mode": "permissive", "reason": "its callers move"}
+    permissive = raw(mtls="permissive")
+    together = raw(security={"mtls": {"mode": "strict", "exceptions": [exception]}})
+    said = codes(together, ISTIOD, *live(plan_of(permissive)), *SERVICES)
+    assert "reviews.bookinfo:9080" in said["MSH579"]
+    assert "ratings.bookinfo:9080" not in said["MSH579"]
+    first = raw(mtls="permissive", security={"mtls": {"exceptions": [exception]}})
+    assert "MSH579" not in codes(first, ISTIOD, *live(plan_of(permissive)), *SERVICES)
+    assert "MSH579" not in codes(together, ISTIOD, *live(plan_of(first)), *SERVICES)
+    assert "MSH579" not in codes(together, *SERVICES)
