@@ -32,13 +32,15 @@ def read(objects: Sequence[Manifest], home: Home, *, rust: bool) -> Reading:
     """Read the route objects of a Service.
 
     Args:
-        objects: They have the Service as parent. Of several, the one that has the name of the Service comes last.
+        objects: They have the Service as parent. Of several, the one that has the name of the Service, or of the
+            Service and its port, comes last.
         home: The Service.
         rust: Whether patterns have anchors, and annotations hold timeouts and retries, as on Linkerd.
     """
     reading = Reading()
     parts: dict[int, list[list[Form]]] = {}
-    for item in sorted(objects, key=lambda item: item["metadata"]["name"] == home.name):
+    names = {home.name, *(f"{home.name}-{port}" for port in home.ports)}
+    for item in sorted(objects, key=lambda item: item["metadata"]["name"] in names):
         if item["kind"] not in ("HTTPRoute", "GRPCRoute"):
             continue
         spec = mapping(item, "spec")

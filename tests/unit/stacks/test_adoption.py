@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 
 from components.diagnostics import Diagnostic, errors
 from components.manifests import Manifest, ObjectRef, object_ref
@@ -39,7 +39,8 @@ def live_service(service: Service) -> Manifest:
 def compiled(raw: Json, mesh: str, services: tuple[Service, ...] = SERVICES) -> tuple[list[Manifest], list[Service]]:
     routes, diagnostics = parse(raw, "meshup:traffic", services)
     compilation = compile_routes(routes, mesh, TARGETS, services)
-    assume(not errors([*diagnostics, *compilation.diagnostics]))
+    if errors([*diagnostics, *compilation.diagnostics]):
+        reject()
     described = {plan.route.service.host: plan.route.service for plan in compilation.planned}
     return list(compilation.manifests), [*described.values(), *(s for s in services if s.host not in described)]
 
@@ -231,3 +232,18 @@ def test_what_the_api_server_adds_to_a_route_does_not_stand_in_the_way() -> None
         assert found.left == {}
         assert found.forms["web"]["versions"] == versions
         assert found.forms["web"]["rules"] == [{"backends": {"v1": 90, "v2": 10}}]
+
+
+def test_the_route_of_a_port_comes_after_those_of_its_rules() -> None:
+    """Its last rule takes everything, so that a rule behind it would never be met."""
+    service = ".".join(["a"] * 200)
+    headers = {f"x-{number}": "v" for number in range(16)}
+    backends = [{"service": "gateway", "namespace": "edge", "port": 80}]
+    rules = [
+        {"redirect": {"path": "/x"}, "match": [{"grpc": {"service": service}}]},
+        {"timeout": "1ms", "backends": backends, "match": [{"headers": headers}]},
+    ]
+    objects, services = compiled({"gateway": {"port": 80, "api": "auto", "rules": rules}}, "linkerd")
+    found = translated(objects, services, "linkerd")
+    assert not found.left
+    assert {object_ref(item) for item in objects} == set(found.adopted)
