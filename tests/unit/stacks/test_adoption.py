@@ -55,7 +55,10 @@ def translated(objects: list[Manifest], services: list[Service], mesh: str) -> a
 def round_trip(raw: Json, mesh: str) -> None:
     objects, services = compiled(raw, mesh)
     found = translated(objects, services, mesh)
-    assert found.left == {}
+    # An exact path and the same prefix tie on Linkerd, so that no one order of their rules is right for every path.
+    assert [reason for reason in found.left.values() if "would prefer" not in reason] == []
+    if found.left:
+        return
     again, _ = compiled(dict(found.forms), mesh, ())
     made = {object_ref(item): item for item in again}
     for one in objects:
@@ -80,6 +83,7 @@ LEFT = (
     "There is no Service 'gateway'",  # It has no route of its own.
     "it is for no Service of the mesh",  # A host outside.
     "The text is too long",  # A pattern that stands for several cookies or for a prefix.
+    "would prefer",  # Their order depends on the path that is asked for.
 )
 
 
