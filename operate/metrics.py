@@ -13,6 +13,7 @@ Metrics that count who has called whom, and where their names and labels are fro
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -388,7 +389,7 @@ def _number(text: object) -> float:
         value = float(str(text))
     except ValueError:
         return 0.0
-    return value if value == value else 0.0  # noqa: PLR0124 -- NaN
+    return 0.0 if math.isnan(value) else value
 
 
 _NAMES_SERVICE = ("istio_requests_total", "istio_tcp_connections_opened_total")

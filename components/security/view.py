@@ -66,20 +66,8 @@ class View:
         return {}
 
     @cached_property
-    def _rules(self) -> dict[str, list[Rule]]:
-        return _grouped(self.policy.rules, lambda rule: rule.service.host)
-
-    @cached_property
     def _routes(self) -> dict[str, list[Planned]]:
         return _grouped(self.routes, lambda plan: plan.route.service.host)
-
-    @cached_property
-    def _labelled(self) -> dict[tuple[str, tuple[str, str]], list[Workload]]:
-        index: dict[tuple[str, tuple[str, str]], list[Workload]] = {}
-        for one in self.world.workloads:
-            for label in one.labels:
-                index.setdefault((one.namespace, label), []).append(one)
-        return index
 
     @cached_property
     def _selecting(self) -> dict[Workload, list[Service]]:
@@ -91,7 +79,7 @@ class View:
 
     def rules_of(self, service: Service) -> list[Rule]:
         """Return the rules about a Service."""
-        return self._rules.get(service.host, [])
+        return self.policy.rules_of(service)
 
     def routes_of(self, service: Service) -> list[Planned]:
         """Return the routes of a Service."""
@@ -99,9 +87,7 @@ class View:
 
     def behind(self, service: Service) -> list[Workload]:
         """Return the workloads that a Service selects."""
-        none: list[Workload] = []
-        lists = [self._labelled.get((service.namespace, label), none) for label in service.selector]
-        return [one for one in min(lists, key=len, default=none) if set(service.selector) <= set(one.labels)]
+        return self.world.behind(service)
 
     def selecting(self, workload: Workload) -> list[Service]:
         """Return the Services that select a workload."""
@@ -109,11 +95,7 @@ class View:
 
     def is_guarded(self, service: Service) -> bool:
         """Return True if the ports of a Service are closed but for what rules allow, see `Policy.is_guarded`."""
-        if any(rule.effect == "allow" and not rule.audit for rule in self.rules_of(service)):
-            return True
-        tokens = self.policy.authentication_of(service)
-        required = tokens is not None and any(jwt.require for jwt in tokens.jwt)
-        return required or self.policy.default_of(service.namespace) != "open"
+        return self.policy.is_guarded(service)
 
     def joined(self, service: Service) -> list[Service]:
         """Return a Service, and those that lead to the same ports of all its pods: their rules hold there too."""

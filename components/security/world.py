@@ -154,15 +154,21 @@ class World:
     routed_hosts: frozenset[tuple[str, str]] = frozenset()
     trust_domain: str = "cluster.local"
     control_plane: str = ""
+    # An index, filled at the first question: a stack has a thousand Services, and as many questions about each.
+    _labelled: dict[tuple[str, tuple[str, str]], list[Workload]] = field(
+        default_factory=dict[tuple[str, tuple[str, str]], list[Workload]], init=False, repr=False, compare=False
+    )
 
     def behind(self, service: Service) -> list[Workload]:
         """Return the workloads that a Service selects."""
+        if not self._labelled:
+            for one in self.workloads:
+                for label in one.labels:
+                    self._labelled.setdefault((one.namespace, label), []).append(one)
+        none: list[Workload] = []
+        lists = [self._labelled.get((service.namespace, label), none) for label in service.selector]
         selector = set(service.selector)
-        return [
-            one
-            for one in self.workloads
-            if selector and one.namespace == service.namespace and selector <= set(one.labels)
-        ]
+        return [one for one in min(lists, key=len, default=none) if selector <= set(one.labels)]
 
     def accounts_of(self, service: Service) -> list[Account]:
         """Return the accounts under which the pods of a Service run, each once."""

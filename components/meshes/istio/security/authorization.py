@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ....manifests import Manifest, manifest
+from ....security.coverage import EVERYTHING
 from ....security.model import Claims, Identity, Operation, Policy, Rule, Source
 from ....security.paths import PathPattern
 from ....security.plane import SecurityObject
@@ -64,7 +65,9 @@ def _policies_of(policy: Policy, world: World, service: Service) -> Iterator[Sec
         written = [item for rule in allows for item in _rules(rule, tokens, world)]
         if not allows and tokens and not audit and default == "open":
             ports = workload_ports(service, http=True)
-            written = [_rule([], [_operation(ports)], _token_conditions(*token)) for token in tokens if ports]
+            written = [
+                _rule([], [_operation(ports, EVERYTHING)], _token_conditions(*token)) for token in tokens if ports
+            ]
         if default == "open" and (allows or written):
             # Also without another rule: one that takes nothing, such as a condition on requests at a port that speaks
             # TCP, closes the Service all the same.
@@ -146,7 +149,7 @@ def _rule(sources: list[Manifest], operations: list[Manifest], conditions: list[
     return filled({"from": sources, "to": [{"operation": one} for one in operations], "when": conditions})
 
 
-def _operation(ports: Iterable[Port], operation: Operation = Operation()) -> Manifest:  # noqa: B008 -- frozen
+def _operation(ports: Iterable[Port], operation: Operation) -> Manifest:
     ports = list(ports)
     paths: dict[str, None] = {}
     for pattern in operation.paths:
