@@ -70,11 +70,10 @@ def compiled(
     installed = target.charts(chosen) if chosen.section(target.settings).install else ()
     source, _ = charts.inspect(chosen.charts, target, installed, target.wanted_version(chosen))
     planned, _ = target.plan(plan.request(chosen, source, os.environ, view))
-    compilation, said = plan.compiled(chosen, target.name, planned.existing)
-    secured, _ = plan.secured(chosen, target.name, planned.existing)
+    (secured, of_policy), (compilation, of_routes) = plan.policy_and_routes(chosen, target.name, planned.existing)
     notes = [note for note in more if note.severity != "error"]
     diagnostics = ordered(located([*notes, *compilation.diagnostics], chosen.origins))
-    faults = located([*errors(found), *errors(said)], chosen.origins)
+    faults = located([*errors(found), *errors(of_policy), *errors(of_routes)], chosen.origins)
     proxy = target.data_plane.proxy(planned.version)
     compilation = replace(compilation, diagnostics=diagnostics)
     return Compiled(chosen, planned, compilation, secured, proxy, faults, settings_faults, view, unreachable)

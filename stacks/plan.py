@@ -122,9 +122,7 @@ def build(
     if view is not None and view.diagnostics:
         # What was found in lists that can't be read would be wrong.
         mesh_diagnostics = view.diagnostics
-    parsed = _parsed(settings, kind.name, mesh.existing)
-    policy, policy_diagnostics = _secured(settings, kind.name, parsed, mesh.existing)
-    traffic, traffic_diagnostics = _compiled(settings, kind.name, parsed, policy, mesh.existing)
+    (policy, policy_diagnostics), (traffic, traffic_diagnostics) = policy_and_routes(settings, kind.name, mesh.existing)
     addons = _addons(settings, mesh, source.source, traffic)
     chart_diagnostics += [
         fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
@@ -189,10 +187,18 @@ def compiled(
     Returns:
         The compiled routes, and all diagnostics, those of the policy among them.
     """
-    parsed = _parsed(settings, mesh or settings.mesh, found)
-    policy, diagnostics = _secured(settings, mesh or settings.mesh, parsed, found)
-    traffic, more = _compiled(settings, mesh or settings.mesh, parsed, policy, found)
+    (_, diagnostics), (traffic, more) = policy_and_routes(settings, mesh, found)
     return traffic, [*diagnostics, *more]
+
+
+def policy_and_routes(
+    settings: Settings, mesh: str = "", found: ExistingMesh | None = None
+) -> tuple[tuple[Secured, list[Diagnostic]], tuple[Compilation, list[Diagnostic]]]:
+    """Read and compile the policy and the routes of a stack, each with its diagnostics; arguments as for `compiled`."""
+    kind = mesh or settings.mesh
+    parsed = _parsed(settings, kind, found)
+    policy, diagnostics = _secured(settings, kind, parsed, found)
+    return (policy, diagnostics), _compiled(settings, kind, parsed, policy, found)
 
 
 def secured(settings: Settings, mesh: str = "", found: ExistingMesh | None = None) -> tuple[Secured, list[Diagnostic]]:
