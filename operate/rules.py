@@ -9,8 +9,7 @@ import yaml
 
 from components.diagnostics import Diagnostic
 from components.meshes import MESHES
-from components.observability.alerts import alerting
-from components.observability.rules import recording
+from components.observability.alerts import stack_rules
 from components.observability.source import MetricsSource
 from operate.traffic import Compiled
 from stacks.plan import own_parts
@@ -28,11 +27,9 @@ def rule_file(asked: Compiled, source: MetricsSource) -> tuple[dict[str, Any], l
         asked: The stack, without an error.
         source: The metrics that its proxies have.
     """
-    routes, mesh = asked.compilation.planned, asked.mesh
-    recorded, diagnostics = recording(routes, source, mesh.name)
     namespaces = sorted(own_parts(asked.chosen).joined)
-    alerts = alerting(routes, source, mesh.name, mesh.version, namespaces)
-    return {"groups": [group.plain() for group in (*recorded, *alerts)]}, diagnostics
+    made = stack_rules(asked.compilation.planned, source, asked.mesh.name, asked.mesh.version, namespaces)
+    return {"groups": [group.plain() for group in made.groups]}, made.diagnostics
 
 
 def scrape_file(asked: Compiled, source: MetricsSource) -> dict[str, Any]:

@@ -6,8 +6,8 @@ place. Prometheus has no login: a NetworkPolicy lets in the namespaces that read
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,9 +16,8 @@ from ..diagnostics import Diagnostic
 from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest, manifest
 from ..namespace import namespace_metadata
-from ..observability.alerts import alerting
-from ..observability.promql import INTERVAL_SECONDS, RuleGroup
-from ..observability.rules import recording
+from ..observability.alerts import StackRules, stack_rules
+from ..observability.promql import INTERVAL_SECONDS
 from ..observability.source import MetricsSource
 from ..scalars import Name, Quantity
 from .interface import Addon, AddonRequest, AddonSettings, addon_release
@@ -81,12 +80,10 @@ class PrometheusArgs(PrometheusSettings):
 
     request: Any
     """An `AddonRequest`."""
-
-
-def _source(args: PrometheusArgs) -> MetricsSource | None:
-    """Return the metrics that the proxies have; None for some that the mesh has not."""
-    known: Sequence[MetricsSource] = args.request.metrics
-    return known[0] if args.metrics == "auto" else next((one for one in known if one.name == args.metrics), None)
+    source: Any = None
+    """The `MetricsSource` of the proxies; None if the mesh does not have the metrics that are asked for."""
+    rules: Any = StackRules([], [], [])
+    """`StackRules`."""
 
 
 class PrometheusAddon(Addon[PrometheusArgs]):
@@ -95,19 +92,24 @@ class PrometheusAddon(Addon[PrometheusArgs]):
     name = "prometheus"
     resource = ("Prometheus", "prometheus")
     repository = REPOSITORY
-    sections = {"prometheus": PrometheusSettings}  # noqa: RUF012 -- as every add-on declares them
+    sections: ClassVar[Mapping[str, type[AddonSettings]]] = {"prometheus": PrometheusSettings}
     dashboard = (SERVICE, PORT)
 
     def args(self, request: AddonRequest) -> PrometheusArgs | None:
         """Return the arguments, see `Addon`."""
         chosen = request.settings.section(PrometheusSettings)
-        return chosen.extended(PrometheusArgs, request=request) if chosen.enabled else None
+        if not chosen.enabled:
+            return None
+        known = {one.name: one for one in request.metrics}
+        source = request.metrics[0] if chosen.metrics == "auto" else known.get(chosen.metrics)
+        made = {} if source is None else {"rules": _rules(request, source)}
+        return chosen.extended(PrometheusArgs, request=request, source=source, **made)
 
     def release(self, args: PrometheusArgs) -> HelmRelease:
         """Return the release, see `Addon`."""
         request: AddonRequest = args.request
-        source = _source(args)
-        recorded, alerts = groups(args)
+        source: MetricsSource | None = args.source
+        rules: StackRules = args.rules
         jobs = {} if source is None else {job["job_name"]: dict(job) for job in source.jobs(request.control_plane)}
         if args.kube_state_metrics:
             jobs["meshup-kube-state-metrics"] = _state_metrics(args.namespace)
@@ -128,8 +130,8 @@ class PrometheusAddon(Addon[PrometheusArgs]):
         of_jobs: dict[str, Any] = {name: {"enabled": False} for name in _OWN_JOBS}
         of_jobs |= {name: {**job, "enabled": True} for name, job in jobs.items()}
         files = {
-            "recording_rules.yml": {"groups": [group.plain() for group in recorded]},
-            "alerting_rules.yml": {"groups": [group.plain() for group in alerts]},
+            "recording_rules.yml": {"groups": [group.plain() for group in rules.recording]},
+            "alerting_rules.yml": {"groups": [group.plain() for group in rules.alerts]},
         }
         return addon_release(
             self,
@@ -143,7 +145,7 @@ class PrometheusAddon(Addon[PrometheusArgs]):
 
     def namespace(self, args: PrometheusArgs) -> Mapping[str, Any]:
         """Return the namespace: in the mesh where only a pod of the mesh may read the metrics of proxies."""
-        source = _source(args)
+        source: MetricsSource | None = args.source
         if source is None or not source.scraper_in_mesh:
             return namespace_metadata(args.namespace)
         labels, annotations = args.request.membership
@@ -163,35 +165,21 @@ class PrometheusAddon(Addon[PrometheusArgs]):
     def check(self, args: PrometheusArgs) -> Sequence[Diagnostic]:
         """Check whether the mesh has the metrics, what splits they measure, and the size of the rules."""
         request: AddonRequest = args.request
-        source = _source(args)
-        if source is None:
+        if args.source is None:
             message = f"The proxies of {request.mesh} have no such metrics."
             allowed = "one of " + ", ".join(("auto", *(one.name for one in request.metrics)))
             return [Diagnostic("MSH603", "meshup:prometheus.metrics", args.metrics, message, allowed)]
-        _, diagnostics = recording(request.routes, source, request.mesh)
-        size = sum(len(json.dumps(group.plain())) for group in _flat(groups(args)))
-        if size > LARGEST_RULES:
-            message = (
-                f"The rules of {len(request.routes)} routes have {size} bytes, and one ConfigMap has to hold them."
-            )
-            allowed = f"at most {LARGEST_RULES} bytes"
-            diagnostics.append(Diagnostic("MSH604", "meshup:prometheus", None, message, allowed))
-        return diagnostics
+        rules: StackRules = args.rules
+        size = sum(len(json.dumps(group.plain())) for group in rules.groups)
+        if size <= LARGEST_RULES:
+            return rules.diagnostics
+        message = f"The rules of {len(request.routes)} routes have {size} bytes, for one ConfigMap."
+        allowed = f"at most {LARGEST_RULES} bytes"
+        return [*rules.diagnostics, Diagnostic("MSH604", "meshup:prometheus", None, message, allowed)]
 
 
-def groups(args: PrometheusArgs) -> tuple[list[RuleGroup], list[RuleGroup]]:
-    """Return the recording and the alerting rules of a stack."""
-    request: AddonRequest = args.request
-    source = _source(args)
-    if source is None:
-        return [], []
-    recorded, _ = recording(request.routes, source, request.mesh)
-    return recorded, alerting(request.routes, source, request.mesh, request.version, request.namespaces)
-
-
-def _flat(parts: Iterable[Sequence[RuleGroup]]) -> Iterator[RuleGroup]:
-    for part in parts:
-        yield from part
+def _rules(request: AddonRequest, source: MetricsSource) -> StackRules:
+    return stack_rules(request.routes, source, request.mesh, request.version, request.namespaces)
 
 
 def _state_metrics(namespace: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 Interface::
 
+    stack_rules(planned, source, mesh, version, namespaces) -> StackRules    # recording rules, too
     alerting(planned, source, mesh, version, namespaces) -> groups
 
 An alert says what is wrong for callers of a Service, or what soon will be. None fires on a handful of requests: each
@@ -14,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..diagnostics import Diagnostic
 from ..traffic.durations import duration_text
 from ..traffic.model import Objective, Route
 from ..traffic.targets import Planned
 from .promql import INTERVAL_SECONDS, AlertingRule, RecordingRule, RuleGroup, selector
-from .rules import MeasuredBackend, backends
+from .rules import MeasuredBackend, backends, recording
 from .source import MetricsSource
 
 Z_LIMIT = 3
@@ -58,6 +60,33 @@ BURNS = (
     Burn(3, "1d", "2h", "ticket", "10 days"),
     Burn(1, "3d", "6h", "ticket", "30 days"),
 )
+
+
+class StackRules(NamedTuple):
+    """All rules of a stack.
+
+    Attributes:
+        recording: The recording rules.
+        alerts: The alerting rules.
+        diagnostics: Which splits they can't measure.
+    """
+
+    recording: list[RuleGroup]
+    alerts: list[RuleGroup]
+    diagnostics: list[Diagnostic]
+
+    @property
+    def groups(self) -> list[RuleGroup]:
+        """The recording rules, then the alerts."""
+        return [*self.recording, *self.alerts]
+
+
+def stack_rules(
+    planned: Sequence[Planned], source: MetricsSource, mesh: str, version: str, namespaces: Sequence[str]
+) -> StackRules:
+    """Return all rules of a stack; arguments as for `alerting`."""
+    recorded, diagnostics = recording(planned, source, mesh)
+    return StackRules(recorded, alerting(planned, source, mesh, version, namespaces), diagnostics)
 
 
 def alerting(
