@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from devcluster import artefacts
 from devcluster.artefacts import ToolError
 from devcluster.progress import Step
 
@@ -17,6 +18,18 @@ _APT_SECONDS = 180
 def can_fetch() -> bool:
     """Return True if this machine has what `fetch` needs."""
     return bool(shutil.which("apt-get") and shutil.which("dpkg-deb"))
+
+
+def target(cache: Path, name: str, os_release: str, packages: Sequence[str]) -> Path:
+    """Return where packages are kept: those of one release of the system are not for another.
+
+    Args:
+        cache: The folder that keeps them.
+        name: Name of the tool.
+        os_release: The text of /etc/os-release.
+        packages: The names of the packages.
+    """
+    return cache / f"{name}-{artefacts.digest(os_release, *packages)}"
 
 
 def fetch(packages: Sequence[str], folder: Path, step: Step) -> Path:

@@ -72,7 +72,7 @@ def wrapper(root: Path, libraries: Path, name: str) -> str:
 
 
 def _target(cache: Path, os_release: str) -> Path:
-    return cache / f"iptables-{artefacts.digest(os_release, *_PACKAGES)}"
+    return debian.target(cache, "iptables", os_release, _PACKAGES)
 
 
 def _fetch(folder: Path, target: Path, step: Step) -> None:

@@ -58,4 +58,4 @@ def fetched(cache: Path, os_release: str, step: Step) -> dict[str, Path]:
 
 
 def _target(cache: Path, os_release: str) -> Path:
-    return cache / f"prometheus-{artefacts.digest(os_release, *_PACKAGE)}"
+    return debian.target(cache, "prometheus", os_release, _PACKAGE)
