@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,26 +95,3 @@ def relabelled(expression: str, *renamings: tuple[str, str, str, str]) -> str:
     for label, text, source, pattern in renamings:
         expression = f'label_replace({expression}, "{label}", "{text}", "{source}", "{pattern}")'
     return expression
-
-
-def without_sidecar(namespaces: Sequence[str], container: str) -> Iterator[AlertingRule]:
-    """Yield the alert on pods without a sidecar, by the series of kube-state-metrics.
-
-    A native sidecar is an init container.
-
-    Args:
-        namespaces: The namespaces in the mesh; no alert without one.
-        container: The name of the container that is the sidecar.
-    """
-    if namespaces:
-        chosen = "|".join(re.escape(name) for name in sorted(namespaces)).replace("\\", "\\\\")
-        phase = '(kube_pod_status_phase{phase="Running"} == 1)'
-        running = f'kube_pod_info{{namespace=~"{chosen}"}} and on (namespace, pod) {phase}'
-        has = f'{{__name__=~"kube_pod_(init_)?container_info", container="{container}"}}'
-        yield AlertingRule(
-            "MeshupPodWithoutSidecar",
-            f"({running}) unless on (namespace, pod) {has}",
-            {"severity": "ticket"},
-            "The pod {{ $labels.namespace }}/{{ $labels.pod }} is in a namespace of the mesh and has no sidecar.",
-            "10m",
-        )

@@ -5,11 +5,21 @@ Source of the series and labels: observability.md, sections 3, 4 and 6.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...observability.promql import AlertingRule, relabelled, without_sidecar
+from ...observability.mesh_alerts import (
+    PAGE,
+    TICKET,
+    certificate_expires,
+    denials_rise,
+    literal,
+    old_proxies,
+    retry_storm,
+    signer_expires,
+    without_sidecar,
+)
+from ...observability.promql import AlertingRule, relabelled
 from ...observability.scrape import pod_job
 from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Window
 from ...traffic.manifests import version_service_name
@@ -102,23 +112,19 @@ class EnvoyMetrics(MetricsSource):
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Istio itself, and on what Envoy does for a Service, see `MetricsSource`."""
         ejected = 'sum by (cluster_name) (envoy_cluster_outlier_detection_ejections_active{cluster_name=~"outbound.*"})'
-        retried = 'sum by (cluster_name) (rate(envoy_cluster_upstream_rq_retry{cluster_name=~"outbound.*"}[5m]))'
-        sent = 'sum by (cluster_name) (rate(envoy_cluster_upstream_rq_total{cluster_name=~"outbound.*"}[5m]))'
         return (
             *_alerts(version, namespaces),
             AlertingRule(
                 "MeshupEndpointsEjected",
                 f"{ejected} > 0",
-                {"severity": "ticket"},
+                TICKET,
                 "The circuit breaker has taken {{ $value }} endpoints out of {{ $labels.cluster_name }}.",
                 "5m",
             ),
-            AlertingRule(
-                "MeshupRetryStorm",
-                f"{retried} / ({sent} > 1) > 0.2",
-                {"severity": "ticket"},
-                "{{ $value | humanizePercentage }} of the requests to {{ $labels.cluster_name }} are retries.",
-                "5m",
+            retry_storm(
+                'envoy_cluster_upstream_rq_retry{cluster_name=~"outbound.*"}',
+                'envoy_cluster_upstream_rq_total{cluster_name=~"outbound.*"}',
+                ("cluster_name",),
             ),
         )
 
@@ -133,10 +139,6 @@ class EnvoyMetrics(MetricsSource):
             return {"namespace": service.namespace, "service": version_service_name(destination), "version": ""}
         version = destination.version.name if destination.version else ""
         return {"namespace": service.namespace, "service": service.name, "version": version}
-
-
-_HOUR = 3600
-_DAY = 24 * _HOUR
 
 
 def _jobs(control_plane: str) -> tuple[dict[str, Any], ...]:
@@ -172,87 +174,61 @@ def _alerts(version: str, namespaces: Sequence[str]) -> Iterator[AlertingRule]:
 
     The metrics are those of istiod, port 15014, and of the agent, port 15020 (observability.md, section 3, Istio 1.30).
     """
-    exact = re.escape(version).replace("\\", "\\\\")
     slow = "histogram_quantile(0.99, sum by (le) (rate(pilot_proxy_convergence_time_bucket[5m])))"
-    denied = 'envoy_http_rbac{authz_enforce_result="denied"}'
     yield AlertingRule(
         "MeshupControlPlaneDown",
         "absent(pilot_info)",
-        {"severity": "page"},
+        PAGE,
         "Prometheus sees no istiod: new pods get no sidecar, and no change reaches a proxy.",
         "5m",
     )
     yield AlertingRule(
         "MeshupConfigurationRejected",
         "sum by (type) (increase(pilot_total_xds_rejects[10m])) > 0",
-        {"severity": "page"},
+        PAGE,
         "Proxies refuse configuration of the type {{ $labels.type }}: they go on with what they had.",
         "5m",
     )
     yield AlertingRule(
         "MeshupConfigurationConflict",
         "max(pilot_vservice_dup_domain) > 0",
-        {"severity": "ticket"},
+        TICKET,
         "{{ $value }} hosts are in more than one VirtualService, and one of them is ignored.",
         "5m",
     )
     yield AlertingRule(
         "MeshupPushFails",
         'sum by (type) (increase(pilot_xds_pushes{type=~".*_senderr"}[10m])) > 0',
-        {"severity": "ticket"},
+        TICKET,
         "istiod can't send configuration to proxies: {{ $labels.type }}.",
         "5m",
     )
     yield AlertingRule(
         "MeshupPushSlow",
         f"{slow} > 30",
-        {"severity": "ticket"},
+        TICKET,
         "A change takes {{ $value | humanizeDuration }} until the proxies have it.",
         "10m",
     )
     yield AlertingRule(
         "MeshupInjectionFails",
         "increase(sidecar_injection_failure_total[10m]) > 0",
-        {"severity": "page"},
+        PAGE,
         "istiod could not add a sidecar to a pod.",
     )
-    yield AlertingRule(
-        "MeshupCertificateExpires",
-        f"istio_agent_cert_expiry_seconds < {6 * _HOUR}",
-        {"severity": "page"},
-        "The certificate of {{ $labels.namespace }}/{{ $labels.pod }} ends in {{ $value | humanizeDuration }} and was "
-        "not renewed.",
-        "10m",
-    )
-    yield AlertingRule(
+    yield certificate_expires("istio_agent_cert_expiry_seconds")
+    yield signer_expires(
         "MeshupIssuerExpires",
-        f"min(citadel_server_cert_chain_expiry_seconds) < {60 * _DAY}",
-        {"severity": "ticket"},
+        "citadel_server_cert_chain_expiry_seconds",
         "The certificate that signs all others ends in {{ $value | humanizeDuration }}.",
-        "1h",
     )
-    yield AlertingRule(
+    yield signer_expires(
         "MeshupTrustAnchorExpires",
-        f"min(citadel_server_root_cert_expiry_seconds) < {60 * _DAY}",
-        {"severity": "ticket"},
+        "citadel_server_root_cert_expiry_seconds",
         "The trust anchor ends in {{ $value | humanizeDuration }}: with it, all mutual TLS.",
-        "1h",
     )
-    yield AlertingRule(
-        "MeshupOldProxies",
-        f'sum by (version) (pilot_xds{{version!~"{exact}(-.*)?"}}) > 0',
-        {"severity": "ticket"},
-        f"{{{{ $value }}}} proxies have the version {{{{ $labels.version }}}} in place of {version}.",
-        "1d",
-    )
-    yield AlertingRule(
-        "MeshupDenialsRise",
-        f"sum by (namespace) (rate({denied}[5m])) > 3 * sum by (namespace) (rate({denied}[1h] offset 5m)) + 1",
-        {"severity": "ticket"},
-        "Policies in {{ $labels.namespace }} deny {{ $value | humanize }} requests a second, far more than in the hour "
-        "before.",
-        "5m",
-    )
+    yield old_proxies(f'sum by (version) (pilot_xds{{version!~"{literal(version)}(-.*)?"}})', version)
+    yield denials_rise('envoy_http_rbac{authz_enforce_result="denied"}')
     yield from without_sidecar(namespaces, "istio-proxy")
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...observability.promql import AlertingRule, relabelled, without_sidecar
+from ...observability.mesh_alerts import (
+    PAGE,
+    TICKET,
+    certificate_expires,
+    denials_rise,
+    literal,
+    old_proxies,
+    retry_storm,
+    signer_expires,
+    without_sidecar,
+)
+from ...observability.promql import AlertingRule, relabelled
 from ...observability.scrape import pod_job
 from ...observability.source import BOUNDS, MetricsSource, Window
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
 
-_HOUR = 3600
-_DAY = 24 * _HOUR
 _FAILED = "UNKNOWN|DEADLINE_EXCEEDED|PERMISSION_DENIED|INTERNAL|UNAVAILABLE|DATA_LOSS"
 _PARENT = (
     ("namespace", "$1", "parent_namespace", "(.*)"),
@@ -62,68 +70,37 @@ class LinkerdMetrics(MetricsSource):
 
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Linkerd itself, see `MetricsSource`. No metric tells of a refused route."""
-        exact = re.escape(version).replace("\\", "\\\\")
-        denied = '{__name__=~"inbound_(http|tcp)_authz_deny_total"}'
-        retried = "sum by (parent_namespace, parent_name) (rate(outbound_http_route_retry_requests_total[5m]))"
-        sent = "sum by (parent_namespace, parent_name) (rate(outbound_http_route_request_statuses_total[5m]))"
+        proxies = f'proxy_build_info{{version!~".*{literal(version)}"}}'
+        ends = "The issuer's certificate ends in {{ $value | humanizeDuration }}."
         return (
             AlertingRule(
                 "MeshupControlPlaneDown",
                 "absent(issuer_cert_ttl_seconds)",
-                {"severity": "page"},
+                PAGE,
                 "Prometheus sees no identity controller: proxies soon can't renew their certificates.",
                 "5m",
             ),
-            AlertingRule(
-                "MeshupCertificateExpires",
-                f"identity_cert_expiration_timestamp_seconds - time() < {6 * _HOUR}",
-                {"severity": "page"},
-                "The certificate of {{ $labels.namespace }}/{{ $labels.pod }} ends in {{ $value | humanizeDuration }} "
-                "and was not renewed.",
-                "10m",
-            ),
+            certificate_expires("identity_cert_expiration_timestamp_seconds - time()"),
             AlertingRule(
                 "MeshupCertificateNotRenewed",
                 'sum by (namespace, pod) (increase(identity_cert_refreshes_total{result="error"}[1h])) > 0',
-                {"severity": "ticket"},
+                TICKET,
                 "The proxy of {{ $labels.namespace }}/{{ $labels.pod }} got no new certificate.",
             ),
-            AlertingRule(
-                "MeshupIssuerExpires",
-                f"min(issuer_cert_ttl_seconds) < {60 * _DAY}",
-                {"severity": "ticket"},
-                "The issuer's certificate ends in {{ $value | humanizeDuration }}.",
-                "1h",
-            ),
-            AlertingRule(
-                "MeshupOldProxies",
-                f'count by (version) (proxy_build_info{{version!~".*{exact}"}}) > 0',
-                {"severity": "ticket"},
-                f"{{{{ $value }}}} proxies have the version {{{{ $labels.version }}}} in place of {version}.",
-                "1d",
-            ),
+            signer_expires("MeshupIssuerExpires", "issuer_cert_ttl_seconds", ends),
+            old_proxies(f"count by (version) ({proxies})", version),
             AlertingRule(
                 "MeshupPushFails",
                 "sum(increase(endpoint_updates_queue_overflow[10m])) > 0",
-                {"severity": "ticket"},
+                TICKET,
                 "The destination controller drops updates of endpoints: proxies go on with old ones.",
                 "5m",
             ),
-            AlertingRule(
-                "MeshupDenialsRise",
-                f"sum by (namespace) (rate({denied}[5m])) > 3 * sum by (namespace) (rate({denied}[1h] offset 5m)) + 1",
-                {"severity": "ticket"},
-                "Policies in {{ $labels.namespace }} deny {{ $value | humanize }} requests a second, far more than in "
-                "the hour before.",
-                "5m",
-            ),
-            AlertingRule(
-                "MeshupRetryStorm",
-                f"{retried} / ({sent} > 1) > 0.2",
-                {"severity": "ticket"},
-                "{{ $value | humanizePercentage }} of the requests to {{ $labels.parent_namespace }}/"
-                "{{ $labels.parent_name }} are retries.",
-                "5m",
+            denials_rise('{__name__=~"inbound_(http|tcp)_authz_deny_total"}'),
+            retry_storm(
+                "outbound_http_route_retry_requests_total",
+                "outbound_http_route_request_statuses_total",
+                ("parent_namespace", "parent_name"),
             ),
             *without_sidecar(namespaces, "linkerd-proxy"),
         )
