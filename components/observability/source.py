@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..traffic.model import Destination
 from ..traffic.targets import Planned
+from .counters import Counter
 from .promql import AlertingRule
 
 Window = Literal["1m", "5m"]
@@ -34,20 +35,28 @@ class MetricsSource(ABC):
         title: For people.
         retries_counted: Whether the counters of backends count each attempt in place of each request.
         scraper_in_mesh: Whether Prometheus must be in the mesh to read them.
+        requested: The counters of requests, as clients count them, by namespace, service, version, code_class.
+        timed: The buckets of their durations in milliseconds, by namespace, service, version, le; cumulative.
+        container: The container of the proxy, which has these metrics at `port` and `path`.
     """
 
     name: str
     title: str
     retries_counted: bool = False
     scraper_in_mesh: bool = False
+    requested: Counter
+    timed: Counter
+    container: str
+    port: int
+    path: str
 
-    @abstractmethod
     def requests(self, window: Window) -> str:
         """Return requests per second by namespace, service, version, code_class, as clients count them."""
+        return self.requested.per_second(window)
 
-    @abstractmethod
     def durations(self, window: Window) -> str:
         """Return the buckets per second of the durations in milliseconds, by namespace, service, version and le."""
+        return self.timed.per_second(window)
 
     @abstractmethod
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:

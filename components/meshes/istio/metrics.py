@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...observability.counters import DURATIONS, REQUESTS, Counter, Matcher, Renaming
 from ...observability.mesh_alerts import (
     PAGE,
     TICKET,
@@ -19,21 +20,38 @@ from ...observability.mesh_alerts import (
     signer_expires,
     without_sidecar,
 )
-from ...observability.promql import AlertingRule, relabelled
+from ...observability.promql import AlertingRule
 from ...observability.scrape import pod_job
-from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Window
+from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
 
 _AGENT = 15020
-_NOWHERE = "unknown|PassthroughCluster|BlackHoleCluster"
-_CLIENTS = 'reporter=~"source|waypoint"'
+_PROXY = "istio-proxy"
+_PROMETHEUS, _PATH = 15090, "stats/prometheus"
+"""Envoy's own port. At 15020 an application could add lines of its own."""
+_CLIENTS = (
+    Matcher("reporter", "=~", "source|waypoint"),
+    Matcher("destination_service_name", "!~", "unknown|PassthroughCluster|BlackHoleCluster"),
+)
 """What servers report misses the requests that never reached one."""
-_HOST = r"outbound\\|[0-9]+\\|[^|]*\\|([^.|]+)\\.([^.|]+)\\.svc\\..+"
-_SUBSET = r"outbound\\|[0-9]+\\|([^|]*)\\|.+"
-_LE = "|".join(rf"{bound}(\\.0)?" for bound in BOUNDS) + r"|\\+Inf"
+_HOST = r"outbound\|[0-9]+\|[^|]*\|([^.|]+)\.([^.|]+)\.svc\..+"
+_LE = Matcher("le", "=~", "|".join(rf"{bound}(\.0)?" for bound in BOUNDS) + r"|\+Inf")
 """Prometheus 3 writes `50.0` where Prometheus 2 writes `50`."""
+_WHOLE = Renaming("le", "$1", "le", r"([0-9]+)\.0")
+_OUTBOUND = Matcher("cluster_name", "=~", r"outbound\|.*")
+_DESTINATION = (
+    Renaming("namespace", "$1", "destination_service_namespace", "(.*)"),
+    Renaming("service", "$1", "destination_service_name", "(.*)"),
+    Renaming("version", "$1", "destination_version", "(.*)"),
+)
+_BY = ("destination_service_namespace", "destination_service_name", "destination_version")
+_CLUSTER = (
+    Renaming("namespace", "$2", "cluster_name", _HOST),
+    Renaming("service", "$1", "cluster_name", _HOST),
+    Renaming("version", "$1", "cluster_name", r"outbound\|[0-9]+\|([^|]*)\|.+"),
+)
 
 
 class IstioMetrics(MetricsSource):
@@ -42,31 +60,25 @@ class IstioMetrics(MetricsSource):
     name = "istio"
     title = "Istio's standard metrics"
 
-    def requests(self, window: Window) -> str:
-        """Return requests per second, see `MetricsSource`."""
-        by = (
-            "destination_service_namespace, destination_service_name, destination_version, response_code, "
-            "grpc_response_status"
-        )
-        series = f'istio_requests_total{{{_CLIENTS}, destination_service_name!~"{_NOWHERE}"}}'
-        failed = "|".join(map(str, FAILED_GRPC))
-        counted = relabelled(
-            f"sum by ({by}) (rate({series}[{window}]))",
+    requested = Counter(
+        "istio_requests_total",
+        _CLIENTS,
+        (*_BY, "response_code", "grpc_response_status"),
+        (
             *_DESTINATION,
-            ("code_class", "${1}xx", "response_code", "([1-5]).."),
-            ("code_class", "5xx", "grpc_response_status", failed),
-        )
-        return f"sum by (namespace, service, version, code_class) ({counted})"
-
-    def durations(self, window: Window) -> str:
-        """Return the buckets of durations, see `MetricsSource`."""
-        series = (
-            f'istio_request_duration_milliseconds_bucket{{{_CLIENTS}, destination_service_name!~"{_NOWHERE}", '
-            f'le=~"{_LE}"}}'
-        )
-        by = "destination_service_namespace, destination_service_name, destination_version, le"
-        counted = relabelled(f"sum by ({by}) (rate({series}[{window}]))", *_DESTINATION, _WHOLE)
-        return f"sum by (namespace, service, version, le) ({counted})"
+            Renaming("code_class", "${1}xx", "response_code", "([1-5]).."),
+            Renaming("code_class", "5xx", "grpc_response_status", "|".join(map(str, FAILED_GRPC))),
+        ),
+        REQUESTS,
+    )
+    timed = Counter(
+        "istio_request_duration_milliseconds_bucket",
+        (*_CLIENTS, _LE),
+        (*_BY, "le"),
+        (*_DESTINATION, _WHOLE),
+        DURATIONS,
+    )
+    container, port, path = _PROXY, _PROMETHEUS, _PATH
 
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Istio itself, see `MetricsSource`."""
@@ -93,21 +105,23 @@ class EnvoyMetrics(MetricsSource):
     name = "envoy"
     title = "Envoy's statistics of clusters"
 
-    def requests(self, window: Window) -> str:
-        """Return requests per second, see `MetricsSource`. One series has codes and classes: only classes are added."""
-        series = 'envoy_cluster_upstream_rq{response_code_class!="", cluster_name=~"outbound\\\\|.*"}'
-        counted = relabelled(
-            f"sum by (cluster_name, response_code_class) (rate({series}[{window}]))",
-            *_CLUSTER,
-            ("code_class", "$1", "response_code_class", "(.+)"),
-        )
-        return f"sum by (namespace, service, version, code_class) ({counted})"
-
-    def durations(self, window: Window) -> str:
-        """Return the buckets of durations, see `MetricsSource`. Requests that timed out are not among them."""
-        series = f'envoy_cluster_upstream_rq_time_bucket{{cluster_name=~"outbound\\\\|.*", le=~"{_LE}"}}'
-        counted = relabelled(f"sum by (cluster_name, le) (rate({series}[{window}]))", *_CLUSTER, _WHOLE)
-        return f"sum by (namespace, service, version, le) ({counted})"
+    # One series has codes and classes: only classes are added.
+    requested = Counter(
+        "envoy_cluster_upstream_rq",
+        (Matcher("response_code_class", "!=", ""), _OUTBOUND),
+        ("cluster_name", "response_code_class"),
+        (*_CLUSTER, Renaming("code_class", "$1", "response_code_class", "(.+)")),
+        REQUESTS,
+    )
+    # Requests that timed out are not among them.
+    timed = Counter(
+        "envoy_cluster_upstream_rq_time_bucket",
+        (_OUTBOUND, _LE),
+        ("cluster_name", "le"),
+        (*_CLUSTER, _WHOLE),
+        DURATIONS,
+    )
+    container, port, path = _PROXY, _PROMETHEUS, _PATH
 
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Istio itself, and on what Envoy does for a Service, see `MetricsSource`."""
@@ -147,7 +161,7 @@ def _jobs(control_plane: str) -> tuple[dict[str, Any], ...]:
     Port 15020 of a proxy has the application's metrics among its own, which could be forged, so that only the agent's
     are taken from there (pilot/cmd/pilot-agent/status/server.go, Istio 1.30). Both ports bypass the proxy.
     """
-    container, port_name, path = "istio-proxy", "http-envoy-prom", "/stats/prometheus"
+    container, port_name, path = _PROXY, "http-envoy-prom", f"/{_PATH}"
     return (
         pod_job(
             "meshup-istio-proxies",
@@ -229,19 +243,8 @@ def _alerts(version: str, namespaces: Sequence[str]) -> Iterator[AlertingRule]:
     )
     yield old_proxies(f'sum by (version) (pilot_xds{{version!~"{literal(version)}(-.*)?"}})', version)
     yield denials_rise('envoy_http_rbac{authz_enforce_result="denied"}')
-    yield from without_sidecar(namespaces, "istio-proxy")
+    yield from without_sidecar(namespaces, _PROXY)
 
 
-_DESTINATION = (
-    ("namespace", "$1", "destination_service_namespace", "(.*)"),
-    ("service", "$1", "destination_service_name", "(.*)"),
-    ("version", "$1", "destination_version", "(.*)"),
-)
-_CLUSTER = (
-    ("namespace", "$2", "cluster_name", _HOST),
-    ("service", "$1", "cluster_name", _HOST),
-    ("version", "$1", "cluster_name", _SUBSET),
-)
-_WHOLE = ("le", "$1", "le", r"([0-9]+)\\.0")
 ISTIO_METRICS = IstioMetrics()
 ENVOY_METRICS = EnvoyMetrics()

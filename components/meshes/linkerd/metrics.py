@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...observability.counters import DURATIONS, REQUESTS, Counter, Matcher, Renaming
 from ...observability.mesh_alerts import (
     PAGE,
     TICKET,
@@ -16,19 +17,23 @@ from ...observability.mesh_alerts import (
     signer_expires,
     without_sidecar,
 )
-from ...observability.promql import AlertingRule, relabelled
+from ...observability.promql import AlertingRule
 from ...observability.scrape import pod_job
-from ...observability.source import BOUNDS, MetricsSource, Window
+from ...observability.source import BOUNDS, MetricsSource
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
 
 _FAILED = "UNKNOWN|DEADLINE_EXCEEDED|PERMISSION_DENIED|INTERNAL|UNAVAILABLE|DATA_LOSS"
+_SERVICE = Matcher("parent_kind", "=", "Service")
+_BY = ("parent_namespace", "parent_name", "backend_name")
 _PARENT = (
-    ("namespace", "$1", "parent_namespace", "(.*)"),
-    ("service", "$1", "parent_name", "(.*)"),
-    ("version", "$1", "backend_name", "(.*)"),
+    Renaming("namespace", "$1", "parent_namespace", "(.*)"),
+    Renaming("service", "$1", "parent_name", "(.*)"),
+    Renaming("version", "$1", "backend_name", "(.*)"),
 )
+_SECONDS = {bound: rf"{bound / 1000:g}(\.0)?".replace("0.", r"0\.") for bound in BOUNDS}
+"""Bounds in milliseconds -> how the buckets spell them, in seconds."""
 
 
 class LinkerdMetrics(MetricsSource):
@@ -39,34 +44,28 @@ class LinkerdMetrics(MetricsSource):
     retries_counted = True
     scraper_in_mesh = True
 
-    def requests(self, window: Window) -> str:
-        """Return requests per second, see `MetricsSource`. Without an answer, `http_status` is empty."""
-        series = '{__name__=~"outbound_(http|grpc)_route_backend_response_statuses_total", parent_kind="Service"}'
-        by = "parent_namespace, parent_name, backend_name, http_status, grpc_status, error"
-        counted = relabelled(
-            f"sum by ({by}) (rate({series}[{window}]))",
+    # Without an answer, `http_status` is empty.
+    requested = Counter(
+        "outbound_(http|grpc)_route_backend_response_statuses_total",
+        (_SERVICE,),
+        (*_BY, "http_status", "grpc_status", "error"),
+        (
             *_PARENT,
-            ("code_class", "${1}xx", "http_status", "([1-5]).."),
-            ("code_class", "2xx", "grpc_status", ".+"),
-            ("code_class", "5xx", "grpc_status", _FAILED),
-        )
-        return f"sum by (namespace, service, version, code_class) ({counted})"
-
-    def durations(self, window: Window) -> str:
-        """Return the buckets of durations, see `MetricsSource`; each attempt of a retried request has its own."""
-        bounds = {f"{bound / 1000:g}": bound for bound in BOUNDS}
-        spelt = "|".join(rf"{seconds}(\\.0)?".replace("0.", r"0\\.") for seconds in bounds) + r"|\\+Inf"
-        series = (
-            '{__name__=~"outbound_(http|grpc)_route_backend_response_duration_seconds_bucket", '
-            f'parent_kind="Service", le=~"{spelt}"}}'
-        )
-        written = [
-            ("le", str(bound), "le", rf"{seconds}(\\.0)?".replace("0.", r"0\\.")) for seconds, bound in bounds.items()
-        ]
-        counted = relabelled(
-            f"sum by (parent_namespace, parent_name, backend_name, le) (rate({series}[{window}]))", *_PARENT, *written
-        )
-        return f"sum by (namespace, service, version, le) ({counted})"
+            Renaming("code_class", "${1}xx", "http_status", "([1-5]).."),
+            Renaming("code_class", "2xx", "grpc_status", ".+"),
+            Renaming("code_class", "5xx", "grpc_status", _FAILED),
+        ),
+        REQUESTS,
+    )
+    # Each attempt of a retried request has its own.
+    timed = Counter(
+        "outbound_(http|grpc)_route_backend_response_duration_seconds_bucket",
+        (_SERVICE, Matcher("le", "=~", "|".join(_SECONDS.values()) + r"|\+Inf")),
+        (*_BY, "le"),
+        (*_PARENT, *(Renaming("le", str(bound), "le", spelt) for bound, spelt in _SECONDS.items())),
+        DURATIONS,
+    )
+    container, port, path = "linkerd-proxy", 4191, "metrics"
 
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Linkerd itself, see `MetricsSource`. No metric tells of a refused route."""
