@@ -4,25 +4,17 @@ Requests go out from a pod of the mesh, one after another over a kept-alive conn
 the destination of each; or from outside of the pod network (`devcluster.netns`) to the load balancer of a gateway,
 whose Envoy picks it. What a stack output `trafficSplits` promises is compared with what was counted.
 
-The verdict. Envoy picks a weighted destination at random for each request, so the count of a backend is binomial. For
-each backend the exact binomial test gives the probability of a count at least this far off on its side, doubled; the
-smallest, times the number of backends (Bonferroni's bound), is the p-value. A split does not hold when the p-value is
-below `SIGNIFICANCE`: a right split is refused in fewer than one of 100,000 runs. A backend of weight 0 may not answer
-at all, and a single request that fails, or is answered by an unknown backend, refuses the split as well.
-
-The interval that is shown is Wilson's score interval at 99 % for the observed share (E. B. Wilson, "Probable
-inference, the law of succession, and statistical inference", 1927).
+The verdict is that of `shares.statistics`; a single request that fails, or is answered by an unknown backend, refuses
+the split as well.
 """
 
 import contextlib
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, cast
 
 from rich.console import Console
@@ -32,10 +24,9 @@ from devcluster import arguments, paths
 from devcluster.cluster import Cluster, ClusterError
 from devcluster.kubelet import registry
 from devcluster.kubelet.registry import RunningPod
+from shares.statistics import CONFIDENCE, HEADINGS, SIGNIFICANCE, Share, measured, p_value
 
 REQUESTS = 2000
-CONFIDENCE = 0.99
-SIGNIFICANCE = 1e-5
 PREFERRED_SOURCE = "productpage"
 
 _TIMEOUT_SECONDS = 10.0
@@ -126,27 +117,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Share:
-    """One backend's part.
-
-    Attributes:
-        backend: Its name.
-        expected: Share by weight, 0 to 1.
-        count: Requests that it answered.
-        observed: Share of all answered requests.
-        low: Lower end of the interval of the observed share.
-        high: Upper end.
-    """
-
-    backend: str
-    expected: float
-    count: int
-    observed: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Result:
     """A measured split and the verdict on it."""
 
@@ -176,71 +146,11 @@ class Result:
             "significance": SIGNIFICANCE,
             "pValue": self.p_value,
             "holds": self.holds,
-            "backends": [
-                {
-                    "name": share.backend,
-                    "expected": share.expected,
-                    "count": share.count,
-                    "observed": share.observed,
-                    "low": share.low,
-                    "high": share.high,
-                }
-                for share in self.shares
-            ],
+            "backends": [share.as_json() for share in self.shares],
         }
 
 
 # -- pure --------------------------------------------------------------------------------------------------------------
-
-
-def wilson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's score interval for a share.
-
-    Args:
-        count: Successes, 0 to total.
-        total: Trials. With none the interval is all of [0, 1].
-        confidence: Of (0, 1).
-    """
-    if total == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = count / total
-    scale = 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
-    # At the ends the interval touches the share exactly; rounding may pass it by an ulp.
-    return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
-
-
-def binomial_p_value(count: int, total: int, share: float) -> float:
-    """Return the exact two-sided p-value, twice the smaller tail, of a count under Binomial(total, share)."""
-    if share <= 0.0:
-        return 1.0 if count == 0 else 0.0
-    if share >= 1.0:
-        return 1.0 if count == total else 0.0
-    log_share, log_rest = math.log(share), math.log1p(-share)
-
-    def probability(k: int) -> float:
-        ways = math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1)
-        return math.exp(ways + k * log_share + (total - k) * log_rest)
-
-    # The tail beyond the mean is summed, which is the small one but for the rounding of the mean.
-    if count <= total * share:
-        tail = math.fsum(probability(k) for k in range(count + 1))
-    else:
-        tail = math.fsum(probability(k) for k in range(count, total + 1))
-    return min(2 * tail, 1.0)
-
-
-def p_value(counts: Mapping[str, int], weights: Mapping[str, int]) -> float:
-    """Return the p-value of counts under weights: Bonferroni's bound over one exact binomial test per backend.
-
-    A backend that was counted without having a weight makes it 0.
-    """
-    total, whole = sum(counts.values()), sum(weights.values())
-    names = sorted({*counts, *weights})
-    smallest = min(binomial_p_value(counts.get(n, 0), total, weights.get(n, 0) / whole) for n in names)
-    return min(smallest * len(names), 1.0)
 
 
 def splits(
@@ -303,12 +213,7 @@ def _takes(listener: str, host: str) -> bool:
 def judged(split: Split, source: str, outcome: Outcome) -> Result:
     """Compare what was counted with what was promised."""
     counts = outcome.by_backend(list(split.weights))
-    total, whole = sum(counts.values()), sum(split.weights.values())
-    shares = [
-        Share(name, split.weights.get(name, 0) / whole, count, count / total if total else 0.0, *wilson(count, total))
-        for name, count in counts.items()
-    ]
-    return Result(split, source, outcome, shares, p_value(counts, split.weights))
+    return Result(split, source, outcome, measured(counts, split.weights), p_value(counts, split.weights))
 
 
 def choose_source(pods: Sequence[RunningPod], split: Split) -> RunningPod:
@@ -344,16 +249,10 @@ def table(result: Result) -> Table:
         caption_justify="left",
     )
     shown.add_column("backend")
-    for name in ("weight", "requests", "observed", "interval"):
+    for name in HEADINGS:
         shown.add_column(name, justify="right")
     for share in result.shares:
-        shown.add_row(
-            share.backend,
-            f"{share.expected:.0%}",
-            str(share.count),
-            f"{share.observed:.2%}",
-            f"{share.low:.2%} - {share.high:.2%}",
-        )
+        shown.add_row(share.backend, *share.cells())
     return shown
 
 
