@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from components.addons import ADDONS
-from components.addons.interface import AddonPlan, AddonRequest
+from components.addons.interface import Addon, AddonPlan, AddonRequest
 from components.apps import APPS
 from components.apps.interface import AppPlan
 from components.diagnostics import Diagnostic, errors
@@ -352,6 +352,8 @@ def read_file(path: str, most_bytes: int) -> str:
 def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource, traffic: Compilation) -> tuple[AddonPlan, ...]:
     kind = MESHES[mesh.name]
     membership = kind.join(MeshNamespaceArgs(name=mesh.name, mesh=mesh.name, **mesh.membership))
+    accounts = [kind.gateway_account(one, settings) for one in gateways.declared(settings)[0]]
+    known = (*kind.addons, *ADDONS.values())
     asked = AddonRequest(
         settings=settings,
         mesh=mesh.name,
@@ -363,9 +365,19 @@ def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource, traffic: Co
         namespaces=sorted(own_parts(settings).joined),
         routes=traffic.planned,
         charts=source,
+        plane=kind.security,
+        collector_in_mesh=kind.collector_in_mesh,
+        gateways=sorted({one.namespace for one in accounts if one}),
+        readers=_readers(settings, known),
     )
-    wanted = [(addon, addon.args(asked)) for addon in (*kind.addons, *ADDONS.values())]
+    wanted = [(addon, addon.args(asked)) for addon in known]
     return tuple(addon.plan(args) for addon, args in wanted if args is not None)
+
+
+def _readers(settings: Settings, known: Sequence[Addon[Any]]) -> dict[str, list[str]]:
+    """Return for each add-on the namespaces of those that connect to it."""
+    there = [(addon, namespace) for addon in known if (namespace := addon.namespace_in(settings))]
+    return {one.name: sorted({where for addon, where in there if one.name in addon.reads}) for one in known}
 
 
 def _apps(settings: Settings, annotations: patches.Annotations) -> tuple[AppPlan[Any], ...]:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from . import prometheus
+from . import collector, jaeger, prometheus, zipkin
 from .interface import Addon
 
-ADDONS: Mapping[str, Addon[Any]] = {addon.name: addon for addon in (prometheus.ADDON,)}
+ADDONS: Mapping[str, Addon[Any]] = {
+    addon.name: addon for addon in (prometheus.ADDON, zipkin.ADDON, jaeger.ADDON, collector.ADDON)
+}
 """Add-ons by name."""

@@ -19,10 +19,11 @@ from ..arguments import Arguments, Sections
 from ..diagnostics import Diagnostic
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, register
 from ..manifests import Manifest
-from ..namespace import Namespace
+from ..namespace import Namespace, namespace_metadata
 from ..observability.source import MetricsSource
 from ..resources import register as register_object
 from ..scalars import Name, Repository, Version
+from ..security.plane import SecurityPlane
 from ..traffic.targets import Planned
 
 
@@ -55,6 +56,10 @@ class AddonRequest:
         metrics: The metrics that its proxies may have, the default first.
         membership: Labels and annotations of a namespace in the mesh.
         namespaces: The namespaces in the mesh whose pods have sidecars.
+        gateways: The namespaces of gateways.
+        plane: The ports of proxies, and how policies are written.
+        collector_in_mesh: See `Mesh`.
+        readers: For each add-on the namespaces of those that connect to it.
         routes: The routes as they were compiled.
         charts: Where charts come from.
     """
@@ -69,6 +74,22 @@ class AddonRequest:
     namespaces: Sequence[str]
     routes: Sequence[Planned]
     charts: ChartSource
+    plane: SecurityPlane
+    collector_in_mesh: bool = False
+    gateways: Sequence[str] = ()
+    readers: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+    def namespace(self, name: str, *, meshed: bool, pod_security: str) -> Mapping[str, Any]:
+        """Return the metadata of a namespace of an add-on; what injects its sidecars has privileges."""
+        if not meshed:
+            return namespace_metadata(name, pod_security=pod_security)
+        labels, annotations = self.membership
+        return namespace_metadata(name, pod_security="privileged", labels=labels, annotations=annotations)
+
+    @property
+    def proxies(self) -> list[str]:
+        """The namespaces whose proxies may send spans."""
+        return sorted({*self.namespaces, *self.gateways})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +132,13 @@ class Addon(ABC, Generic[Args]):
     """Whether Helm waits for its workloads; False for a chart without any."""
     dashboard: ClassVar[tuple[str, int] | None] = None
     """Service and port of its dashboard."""
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """Names of the add-ons that it connects to, if they are there."""
+
+    def namespace_in(self, settings: Sections) -> str:
+        """Return its namespace, "" if it is not installed."""
+        chosen = (settings.section(kind) for kind in self.sections.values())
+        return next((one.namespace for one in chosen if one.enabled), "")
 
     @abstractmethod
     def args(self, request: AddonRequest) -> Args | None:

@@ -15,11 +15,11 @@ from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
 from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest, manifest
-from ..namespace import namespace_metadata
 from ..observability.alerts import StackRules, stack_rules
 from ..observability.promql import INTERVAL_SECONDS
 from ..observability.source import MetricsSource
 from ..scalars import Name, Quantity
+from .access import CONFINED
 from .interface import Addon, AddonRequest, AddonSettings, addon_release
 
 # renovate: datasource=helm depName=prometheus registryUrl=https://prometheus-community.github.io/helm-charts
@@ -40,11 +40,6 @@ _OWN_JOBS = (
     "kubernetes-pods",
     "kubernetes-pods-slow",
 )
-_CONFINED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
 _DURATION = r"[1-9][0-9]{0,4}[dwhy]"
 _SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
@@ -120,8 +115,8 @@ class PrometheusAddon(Addon[PrometheusArgs]):
             "server.persistentVolume.enabled": args.storage is not None,
             "server.global.scrape_interval": f"{INTERVAL_SECONDS}s",
             "server.global.evaluation_interval": f"{INTERVAL_SECONDS}s",
-            "server.containerSecurityContext": _CONFINED,
-            "configmapReload.prometheus.containerSecurityContext": _CONFINED,
+            "server.containerSecurityContext": dict(CONFINED),
+            "configmapReload.prometheus.containerSecurityContext": dict(CONFINED),
             "alertmanager.enabled": False,
             "prometheus-node-exporter.enabled": False,
             "prometheus-pushgateway.enabled": False,
@@ -146,14 +141,14 @@ class PrometheusAddon(Addon[PrometheusArgs]):
     def namespace(self, args: PrometheusArgs) -> Mapping[str, Any]:
         """Return the namespace: in the mesh where only a pod of the mesh may read the metrics of proxies."""
         source: MetricsSource | None = args.source
-        if source is None or not source.scraper_in_mesh:
-            return namespace_metadata(args.namespace)
-        labels, annotations = args.request.membership
-        return namespace_metadata(args.namespace, pod_security="privileged", labels=labels, annotations=annotations)
+        request: AddonRequest = args.request
+        meshed = source is not None and source.scraper_in_mesh
+        return request.namespace(args.namespace, meshed=meshed, pod_security="baseline")
 
     def objects(self, args: PrometheusArgs) -> Sequence[Manifest]:
         """Return the NetworkPolicy that lets in who reads Prometheus."""
-        readers = sorted({args.namespace, *args.readers})
+        request: AddonRequest = args.request
+        readers = sorted({args.namespace, *args.readers, *request.readers.get(self.name, ())})
         allowed = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in readers]
         spec = {
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},

@@ -1023,6 +1023,10 @@ MSH603 Metrics that the mesh does not have
 MSH604 Rules too large
   The rules of all routes are in one ConfigMap, and Kubernetes takes at most 1 MiB.
   Remedy: Spread the routes over several stacks.
+MSH630 Collector without a store
+  The collector is installed, and no store of traces that it could send spans to, so that all of them are lost. Access
+  logs are not affected.
+  Remedy: Enable `meshup:zipkin` or `meshup:jaeger`, or set `endpoint` of `meshup:collector`.
 """
 
 

@@ -405,6 +405,8 @@ class Mesh(ABC, Generic[Planned]):
     """What policies are compiled to."""
     metrics: ClassVar[tuple[MetricsSource, ...]]
     """The metrics that its proxies may have, the default first."""
+    collector_in_mesh: ClassVar[bool] = False
+    """Whether proxies send spans only to pods of the mesh, whose identity they know."""
     addons: ClassVar[tuple[Addon[Any], ...]] = ()
     """Add-ons that only this mesh has."""
     presets: ClassVar[Presets] = {}

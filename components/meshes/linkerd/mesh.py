@@ -79,6 +79,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     targets = (LINKERD_ROUTE, SERVICE_PROFILE)
     security = LINKERD_SECURITY
     metrics = (LINKERD_METRICS,)
+    collector_in_mesh = True
     addons = (viz.ADDON,)
     presets: ClassVar[Presets] = {
         "dev": {"proxyResources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}},

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 
 from ...addons.interface import Addon, AddonChart, AddonRequest, addon_release
-from ...arguments import helm_values
+from ...arguments import Sections, helm_values
 from ...helm import HelmRelease, merged, nested
 from ...namespace import namespace_metadata
 from .component import REPOSITORY, RESTART_KEY, webhook_values
@@ -35,6 +35,12 @@ class VizAddon(Addon[VizArgs]):
     repository = REPOSITORY
     # templates/web.yaml
     dashboard = ("web", 8084)
+    reads = frozenset({"prometheus"})
+
+    def namespace_in(self, settings: Sections) -> str:
+        """Return its namespace, see `Addon`."""
+        chosen = settings.section(LinkerdSettings).viz
+        return chosen.namespace if chosen.enabled else ""
 
     def args(self, request: AddonRequest) -> VizArgs | None:
         """Return the arguments, see `Addon`. The arguments of the mesh have the source of the charts."""
