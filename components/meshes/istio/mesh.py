@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pulumi
 
+from ...addons.prometheus import PrometheusSettings
 from ...diagnostics import Diagnostic
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
@@ -145,6 +146,7 @@ class IstioMesh(Mesh[IstioPlan]):
             mtls=request.mtls,
             gateway_pods=tuple(pods(gateway, request.settings.gateways[gateway.name]) for gateway in by_chart),
             with_gateway_namespace=bool(request.gateways),
+            envoy_statistics=request.settings.section(PrometheusSettings).metrics == ENVOY_METRICS.name,
         )
         kept = [
             *(f"CustomResourceDefinition/{name}" for name in CRDS),

@@ -248,3 +248,14 @@ def _alerts(version: str, namespaces: Sequence[str]) -> Iterator[AlertingRule]:
 
 ISTIO_METRICS = IstioMetrics()
 ENVOY_METRICS = EnvoyMetrics()
+KEPT_STATISTICS = (
+    # Without the same again under `external.` and `internal.`.
+    r"cluster\.outbound\|[^;]*;\.upstream_rq_"
+    r"(\d\d\d|\dxx|completed|total|time|timeout|per_try_timeout|retry|retry_.*|pending_overflow)",
+    r"cluster\.outbound\|[^;]*;\.outlier_detection\.ejections_(active|enforced_total)",
+    r"cluster\.outbound\|[^;]*;\.membership_(healthy|total)",
+    r"http\..*\.(no_route|fault\.(aborts|delays)_injected)",
+    r".*http_local_rate_limit\.(enabled|ok|rate_limited)",
+)
+"""Envoy's names of the statistics that rules, alerts and dashboards read with `ENVOY_METRICS`: regular expressions for
+`proxyStatsMatcher`. Without them a proxy keeps none of these (Istio 1.30, pkg/bootstrap/config.go)."""

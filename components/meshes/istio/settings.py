@@ -21,6 +21,7 @@ from ...gateways.settings import FIXED_OR_AUTOSCALED
 from ...helm import ChartSource
 from ...scalars import Name, Registry, ReleaseName, Revision, Tag
 from ..interface import MeshSettings, Mtls, installs_nothing, unknown_releases
+from .metrics import KEPT_STATISTICS
 from .versions import VERSIONS
 
 SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2000m", "memory": "1024Mi"}}
@@ -167,6 +168,14 @@ class IstioArgs(IstioSettings):
     """Whether the namespace of the gateways is made without any of them too, for those of the Gateway API."""
     mtls: Mtls = "strict"
     """Mutual TLS in the whole mesh: `strict` refuses plain text, `permissive` takes both."""
+    envoy_statistics: Annotated[
+        bool,
+        HelmValue(
+            "meshConfig.defaultConfig.proxyStatsMatcher.inclusionRegexps",
+            convert=lambda kept: list(KEPT_STATISTICS) if kept else None,
+        ),
+    ] = False
+    """Whether proxies keep Envoy's own statistics of requests, retries and ejections, by cluster."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check the settings, and that there is something to install."""

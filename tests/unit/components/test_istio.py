@@ -22,6 +22,7 @@ EVERYTHING: dict[str, Any] = {
     "egress": "registry-only",
     "hub": "example.invalid/istio",
     "tag": "1.30.3",
+    "envoy_statistics": True,
     "image_pull_secrets": ["pull"],
     "gateways": [
         {"name": "istio-ingress", "service_type": "ClusterIP", "autoscaling": {"min": 2, "max": 3, "cpu": 70}},
@@ -85,6 +86,9 @@ def test_mesh_config_is_written_in_the_fields_of_istios_own_api() -> None:
     fields = set(re.findall(r"json=(\w+),proto3", text)) | set(re.findall(r"protobuf:\"[^\"]*name=(\w+)", text))
     config = values(EVERYTHING, "istiod")["meshConfig"]
     assert {*config, *config["outboundTrafficPolicy"]} <= fields
+    proxy = file("mesh/v1alpha1/proxy.pb.go", "istio.io/api").read_text(encoding="utf-8")
+    known = set(re.findall(r"json=(\w+),proto3", proxy))
+    assert {*config["defaultConfig"], *config["defaultConfig"]["proxyStatsMatcher"]} <= known
     assert f'"{config["outboundTrafficPolicy"]["mode"]}"' in text
     assert f'"{config["accessLogEncoding"]}"' in text
 

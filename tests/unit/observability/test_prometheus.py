@@ -1,6 +1,7 @@
 """Prometheus as an add-on of a stack: values of its chart, the rules in it, and who may read it."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -108,6 +109,34 @@ def test_a_repository_of_the_meshs_charts_is_not_asked_for_prometheus() -> None:
 def test_metrics_that_the_mesh_does_not_have_are_refused() -> None:
     (fault,) = errors(build(raw(mesh="linkerd", prometheus={"enabled": True, "metrics": "envoy"}))[1])
     assert (fault.code, fault.path) == ("MSH603", "meshup:prometheus.metrics")
+
+
+def kept_by(plan: Plan) -> list[str]:
+    """The names of Envoy's statistics that the proxies of a plan keep, as regular expressions."""
+    istiod = next(item for item in plan.releases if item["name"] == "istiod")
+    config = istiod["values"].get("meshConfig", {}).get("defaultConfig", {})
+    return config.get("proxyStatsMatcher", {}).get("inclusionRegexps", [])
+
+
+def test_the_proxies_keep_envoys_statistics_where_the_rules_read_them_and_nowhere_else() -> None:
+    split = {"reviews": {"split": {"v1": 90, "v2": 10}}}
+    plan = plan_of({"apps": ["bookinfo"], "traffic": split, "prometheus": {"metrics": "envoy", "enabled": True}})
+    files = release(plan)["values"]["serverFiles"]
+    cluster = "cluster.outbound|9080|v1|reviews.bookinfo.svc.cluster.local;"
+    names = {
+        # One series for codes and their classes.
+        "envoy_cluster_upstream_rq": ("upstream_rq_200", "upstream_rq_2xx"),
+        "envoy_cluster_upstream_rq_time_bucket": ("upstream_rq_time",),
+    }
+    read = set(re.findall(r"envoy_cluster_[a-z_]+", json.dumps(files)))
+    assert names.keys() < read
+    for series in read:
+        for statistic in names.get(series, (series.removeprefix("envoy_cluster_"),)):
+            name = f"{cluster}.{statistic.replace('outlier_detection_', 'outlier_detection.')}"
+            assert any(re.fullmatch(pattern, name) for pattern in kept_by(plan)), name
+    assert kept_by(plan_of({"prometheus": {"metrics": "envoy"}})) == kept_by(plan)
+    for metrics in ("auto", "istio"):
+        assert not kept_by(plan_of({"prometheus": {"enabled": True, "metrics": metrics}}))
 
 
 def test_without_it_nothing_is_planned() -> None:
