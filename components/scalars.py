@@ -141,13 +141,15 @@ def _is_host(host: str) -> bool:
 
 
 def _repository(value: str) -> str:
+    allowed = "https://HOST/PATH or oci://HOST/PATH"
+    if "@" in value:
+        fault = "The address holds credentials, which would show in the state of the stack."
+        raise refused("MSH305", fault, allowed, secret=True)
     fault = _url(value, ("https", "http", "oci"))
     if not fault and ("?" in value or "#" in value):
         fault = "The address of a chart repository has no query and no fragment."
-    if not fault and "@" in value:
-        fault = "The address holds credentials, which would show in the state of the stack."
     if fault:
-        raise refused("MSH305", fault, "https://HOST/PATH or oci://HOST/PATH")
+        raise refused("MSH305", fault, allowed)
     return value
 
 
@@ -155,6 +157,14 @@ def _http_url(value: str) -> str:
     if fault := _url(value, ("https", "http")):
         raise refused("MSH017", fault, "http://HOST:PORT/PATH")
     return value
+
+
+def _server_url(value: str) -> str:
+    """Not shown if it may hold a password or a token: a user part, a query or a fragment."""
+    if any(character in value for character in "@?#"):
+        message = "The address has a user, a query or a fragment, which may hold a password or a token."
+        raise refused("MSH621", message, "https://HOST:PORT/PATH", secret=True)
+    return _http_url(value).rstrip("/")
 
 
 def _endpoint(value: str) -> str:
@@ -271,6 +281,8 @@ Tag = Annotated[str, Checked(_image_tag, _IMAGE_TAG.pattern)]
 Registry = Annotated[str, Checked(_registry, _REGISTRY.pattern, _LONGEST_PATH_PART)]
 Repository = Annotated[str, Checked(_repository, "(https?|oci)://.+", _LONGEST_URL)]
 HttpUrl = Annotated[str, Checked(_http_url, "https?://.+", _LONGEST_URL)]
+ServerUrl = Annotated[str, Checked(_server_url, "https?://[^@?#]+", _LONGEST_URL)]
+"""Address of a server that others connect to; without a slash at its end."""
 Endpoint = Annotated[str, Checked(_endpoint)]
 ClusterDomain = Annotated[str, Checked(_domain(121, "of a cluster"))]
 """SERVICE.NAMESPACE.svc.DOMAIN is a DNS name with two labels of up to 63 characters."""

@@ -9,9 +9,9 @@ after it has planned and registered the mesh::
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import pulumi
 
@@ -22,7 +22,7 @@ from ..manifests import Manifest
 from ..namespace import Namespace, namespace_metadata
 from ..observability.source import MetricsSource
 from ..resources import register as register_object
-from ..scalars import Name, Repository, Version
+from ..scalars import Name, Repository, SecretName, ServerUrl, Version
 from ..security.plane import SecurityPlane
 from ..traffic.targets import Planned
 
@@ -38,6 +38,62 @@ class AddonSettings(Arguments):
     """Exact version of its chart, if it is another than the pinned one or that of a directory of charts."""
     repository: Repository | None = None
     """Where its chart comes from, if that is another place than `meshup:charts` or its own project."""
+
+
+class Login(Arguments):
+    """How add-ons log in to a server of one's own."""
+
+    type: Literal["basic", "bearer"]
+    """`basic`: a user and a password; `bearer`: a token."""
+    secret: SecretName
+    """A Secret in the namespace of each add-on that connects, with the keys `user` and `password`, or `token`. It is
+    yours: put it there before, or while the first `up` waits for the pods that need it."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is that add-ons connect to.
+
+    Attributes:
+        url: Its address as pods of the cluster reach it, without a slash at the end.
+        login: How to log in to a server of one's own; None if it asks for nothing, as the add-ons of meshup.
+        namespace: The namespace of an add-on of this stack, "" for a server of one's own.
+    """
+
+    url: str
+    login: Login | None = None
+    namespace: str = ""
+
+
+class ServerSettings(AddonSettings):
+    """Settings of an add-on that others connect to: it is installed, or it is there already."""
+
+    service: ClassVar[str]
+    """Its Service."""
+    port: ClassVar[int]
+    """The HTTP port of its Service."""
+
+    url: ServerUrl | None = None
+    """Address of one that you run already, as pods of the cluster reach it, in place of `enabled`."""
+    login: Login | None = None
+    """How to log in there, if it asks for that."""
+
+    def check(self, path: str) -> Iterator[Diagnostic]:
+        """Refuse an address of one that is to be installed, and a login without an address."""
+        yield from super().check(path)
+        if self.enabled and self.url is not None:
+            yield Diagnostic("MSH620", f"{path}.url", None, "It is to be installed as well.", "enabled, or url")
+        if self.login is not None and self.url is None:
+            message = "There is a login, and no address of a server of your own."
+            yield Diagnostic("MSH003", f"{path}.url", None, message)
+
+    def address(self) -> Address | None:
+        """Return where it is, None if there is none."""
+        if self.url is not None:
+            return Address(self.url, self.login)
+        if not self.enabled:
+            return None
+        return Address(f"http://{self.service}.{self.namespace}.svc:{self.port}", namespace=self.namespace)
 
 
 Args = TypeVar("Args", bound=AddonSettings)

@@ -20,7 +20,7 @@ from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..scalars import Name
 from .access import CONFINED, POD_CONFINED, Opening, admitting
-from .interface import Addon, AddonRequest, AddonSettings, addon_release
+from .interface import Addon, AddonRequest, AddonSettings, ServerSettings, addon_release
 
 # renovate: datasource=helm depName=jaeger registryUrl=https://jaegertracing.github.io/helm-charts
 CHART = "4.11.1"
@@ -38,8 +38,11 @@ _USER = 10001
 _SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
 
-class JaegerSettings(AddonSettings):
+class JaegerSettings(ServerSettings):
     """Settings of Jaeger."""
+
+    service = SERVICE
+    port = QUERY
 
     namespace: Name = "jaeger"
     """Its namespace. meshup makes it."""
@@ -53,7 +56,8 @@ class JaegerSettings(AddonSettings):
     """Raw chart values, merged last. `userconfig` replaces the whole configuration of Jaeger, `traces` with it."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Check the resources."""
+        """Check the address and the resources."""
+        yield from super().check(path)
         yield from over_limit(f"{path}.resources", self.resources)
 
 

@@ -20,7 +20,7 @@ from ..observability.promql import INTERVAL_SECONDS
 from ..observability.source import MetricsSource
 from ..scalars import Name, Quantity
 from .access import CONFINED
-from .interface import Addon, AddonRequest, AddonSettings, addon_release
+from .interface import Addon, AddonRequest, AddonSettings, ServerSettings, addon_release
 
 # renovate: datasource=helm depName=prometheus registryUrl=https://prometheus-community.github.io/helm-charts
 CHART = "29.27.0"
@@ -44,8 +44,11 @@ _DURATION = r"[1-9][0-9]{0,4}[dwhy]"
 _SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
 
-class PrometheusSettings(AddonSettings):
+class PrometheusSettings(ServerSettings):
     """Settings of Prometheus."""
+
+    service = SERVICE
+    port = PORT
 
     namespace: Name = "prometheus"
     """Its namespace. meshup makes it."""
@@ -66,7 +69,8 @@ class PrometheusSettings(AddonSettings):
     """Raw chart values, merged last."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Check the resources."""
+        """Check the address and the resources."""
+        yield from super().check(path)
         yield from over_limit(f"{path}.resources", self.resources)
 
 

@@ -20,7 +20,7 @@ from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..scalars import Name
 from .access import CONFINED, POD_CONFINED, Opening, admitting
-from .interface import Addon, AddonRequest, AddonSettings, addon_release
+from .interface import Addon, AddonRequest, AddonSettings, ServerSettings, addon_release
 
 # renovate: datasource=helm depName=zipkin registryUrl=https://zipkin.io/zipkin-helm
 CHART = "0.4.0"
@@ -38,8 +38,11 @@ CHART_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"c
 """The resources of the chart, over which those that are set are laid."""
 
 
-class ZipkinSettings(AddonSettings):
+class ZipkinSettings(ServerSettings):
     """Settings of Zipkin."""
+
+    service = SERVICE
+    port = PORT
 
     namespace: Name = "zipkin"
     """Its namespace. meshup makes it."""
@@ -53,7 +56,8 @@ class ZipkinSettings(AddonSettings):
     """Raw chart values, merged last."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Check the resources."""
+        """Check the address and the resources."""
+        yield from super().check(path)
         yield from over_limit(f"{path}.resources", self.resources, CHART_RESOURCES)
 
 

@@ -1023,6 +1023,13 @@ MSH603 Metrics that the mesh does not have
 MSH604 Rules too large
   The rules of all routes are in one ConfigMap, and Kubernetes takes at most 1 MiB.
   Remedy: Spread the routes over several stacks.
+MSH620 Add-on that is there and is to be installed
+  An add-on has the address of a server that runs already, and is to be installed as well, so that it would not be known
+  which of the two is meant.
+  Remedy: Remove `enabled`, or the address.
+MSH621 Credentials in an address
+  What stands in an address is plain text in the state of the stack, in logs and in the configuration of what connects.
+  Remedy: Put the user and the password, or the token, into a Secret, and name it in `login`.
 MSH630 Collector without a store
   The collector is installed, and no store of traces that it could send spans to, so that all of them are lost. Access
   logs are not affected.

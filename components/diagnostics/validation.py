@@ -94,7 +94,14 @@ _WORDING = {
 
 
 def refused(
-    code: str, message: str, allowed: str = "", remedy: str = "", *, known: Iterable[str] = (), kept: bool = False
+    code: str,
+    message: str,
+    allowed: str = "",
+    remedy: str = "",
+    *,
+    known: Iterable[str] = (),
+    kept: bool = False,
+    secret: bool = False,
 ) -> PydanticCustomError:
     """Return the error that a validator raises for a value that it does not take.
 
@@ -105,10 +112,11 @@ def refused(
         remedy: What to do, "" for the remedy of the catalogue.
         known: The words that are allowed: the report lists them and suggests the nearest.
         kept: The value is right in itself, so it is not left out.
+        secret: The value holds a credential, so no report shows it.
     """
     known = tuple(known)
     context = {"message": message, "allowed": allowed or (one_of(known) if known else ""), "remedy": remedy}
-    context |= {"code": code, "known": known, "kept": kept}
+    context |= {"code": code, "known": known, "kept": kept, "secret": secret}
     return PydanticCustomError(code, "{message}", context)  # pyright: ignore[reportArgumentType] -- a template is text
 
 
@@ -395,7 +403,7 @@ def _diagnostic(
     location = _keys(detail)
     kind, context = detail["type"], detail.get("ctx", {})
     written = _value_at(raw, location) if detail["input"] is None else detail["input"]
-    secret = bool(location) and location[0] in hidden
+    secret = (bool(location) and location[0] in hidden) or bool(context.get("secret"))
     value: Any = None if kind == "missing" else HIDDEN if secret else written
     if kind.startswith("MSH"):
         code, message, allowed, remedy, choices = (
