@@ -20,7 +20,7 @@ from ..traffic.durations import duration_text
 from ..traffic.model import Objective, Route
 from ..traffic.targets import Planned
 from .promql import INTERVAL_SECONDS, AlertingRule, RecordingRule, RuleGroup, selector
-from .rules import MeasuredBackend, backends, recording
+from .rules import MeasuredBackend, backends, recording, slow_bound
 from .source import MetricsSource
 
 Z_LIMIT = 3
@@ -29,10 +29,9 @@ FEWEST_PER_VERSION = 50
 """Requests in ten minutes below which versions are not compared."""
 FEWEST_PER_SPLIT = 200
 """Requests in ten minutes below which a share is not compared with its weight."""
-SLOW = 500
-"""Milliseconds above which a request of a canary is slow, where the Service has no objective."""
 _FEWEST_FAILURES = 20
-_FAILED = "5xx|"
+FAILED = "5xx|"
+"""Classes of codes that are failures: no answer has none."""
 _SPLIT = "mesh, namespace, service, rule"
 
 
@@ -113,7 +112,7 @@ def alerting(
     return [group for group in groups if group.rules]
 
 
-def _objectives(routes: Sequence[Route], mesh: str) -> Iterator[AlertingRule]:
+def _objectives(routes: Sequence[Route], mesh: str) -> Iterator[RecordingRule | AlertingRule]:
     seen: set[str] = set()
     for route in routes:
         service, objective = route.service, route.objective
@@ -124,9 +123,10 @@ def _objectives(routes: Sequence[Route], mesh: str) -> Iterator[AlertingRule]:
         title = f"{service.namespace}/{service.name}"
         if objective.success is not None:
             every = f"meshup:requests:rate5m{selector(place)}"
-            failed = f"meshup:requests:rate5m{selector(place, 'code_class', _FAILED)}"
+            failed = f"meshup:requests:rate5m{selector(place, 'code_class', FAILED)}"
             yield from _burns(
                 "MeshupErrorBudgetBurn",
+                "success",
                 _Share(failed, every, 1 - objective.success / 100),
                 place,
                 f"{title} fails too often for {objective.success:g}%",
@@ -138,6 +138,7 @@ def _objectives(routes: Sequence[Route], mesh: str) -> Iterator[AlertingRule]:
             fast = f"{series}{selector({**place, 'le': str(bound)})}"
             yield from _burns(
                 "MeshupLatencyBudgetBurn",
+                "latency",
                 _Share(fast, every, 1 - percent / 100, complement=True),
                 place,
                 f"{title} is too slow for {percent:g}% within {duration_text(bound)}",
@@ -172,15 +173,23 @@ class _Share(NamedTuple):
         return f"({every} - {part}) * {INTERVAL_SECONDS}" if self.complement else f"{part} * {INTERVAL_SECONDS}"
 
 
-def _burns(name: str, share: _Share, place: dict[str, str], summary: str) -> Iterator[AlertingRule]:
+def _burns(
+    name: str, objective: str, share: _Share, place: dict[str, str], summary: str
+) -> Iterator[RecordingRule | AlertingRule]:
+    """Yield how fast a budget is spent in each window, 1 for just fast enough to last, and the alerts on that."""
+    labels = {**place, "objective": objective}
+    yield RecordingRule("meshup:slo:objective", f"vector({1 - share.budget:.10g})", labels)
+    for window in dict.fromkeys(window for burn in BURNS for window in (burn.short, burn.long)):
+        spent = f"{share.over(window)} / {share.budget:.10g}"
+        yield RecordingRule("meshup:slo:burn", spent, {**labels, "window": window})
     for burn in BURNS:
-        limit = f"{burn.factor * share.budget:.10g}"
-        if float(limit) >= 1:
+        if burn.factor * share.budget >= 1:
             continue
+        long, short = (f"meshup:slo:burn{selector({**labels, 'window': one})}" for one in (burn.long, burn.short))
         yield AlertingRule(
             name,
-            f"{share.over(burn.long)} > {limit} and {share.over(burn.short)} > {limit} "
-            f"and {share.spent(burn.long)} > {_FEWEST_FAILURES}",
+            f"{long} > {burn.factor} and on () {short} > {burn.factor} "
+            f"and on () {share.spent(burn.long)} > {_FEWEST_FAILURES}",
             labels={**place, "severity": burn.severity, "window": burn.long},
             summary=f"{summary}: at this rate, the budget of 30 days lasts {burn.lasts}.",
         )
@@ -194,14 +203,16 @@ def _split_alerts(measured: Sequence[MeasuredBackend]) -> Iterator[RecordingRule
     yield RecordingRule("meshup:split:declared_share:avg10m", "avg_over_time(meshup:split:declared_share[10m])")
     total = f"sum by ({_SPLIT}) (meshup:split:requests:count10m)"
     to_all = f"/ on ({_SPLIT}) group_left ()"
-    share = f"meshup:split:requests:count10m {to_all} ({total} > {FEWEST_PER_SPLIT})"
+    yield RecordingRule("meshup:split:share:avg10m", f"meshup:split:requests:count10m {to_all} ({total} > 0)")
     declared = "meshup:split:declared_share:avg10m"
     yield RecordingRule(
         "meshup:split:share:bound10m", f"0.01 + 3.9 * sqrt({declared} * (1 - {declared}) {to_all} ({total} > 0))"
     )
     yield AlertingRule(
         "MeshupSplitOffWeight",
-        f"abs({share} - {declared}) > meshup:split:share:bound10m unless changes(meshup:split:declared_share[10m]) > 0",
+        f"abs(meshup:split:share:avg10m - {declared}) > meshup:split:share:bound10m "
+        f"and on ({_SPLIT}) {total} > {FEWEST_PER_SPLIT} "
+        "unless changes(meshup:split:declared_share[10m]) > 0",
         hold="2m",
         labels={"severity": "ticket"},
         summary="{{ $labels.namespace }}/{{ $labels.service }}: the version {{ $labels.version }} is "
@@ -240,7 +251,7 @@ def _compared(
     canary: MeasuredBackend, baseline: MeasuredBackend, objective: Objective | None, mesh: str
 ) -> Iterator[RecordingRule]:
     """Compare two versions: the two-proportion z-test, pooled, with one success and one failure added."""
-    bound = objective.latency[1] if objective and objective.latency else SLOW
+    bound = slow_bound(objective)
     labels = {"mesh": mesh, **canary.labels, "baseline": baseline.version, "rule": canary.rule}
 
     def requests(one: MeasuredBackend, code_class: str = "") -> str:
@@ -251,7 +262,7 @@ def _compared(
         chosen = selector({"mesh": mesh, **one.labels, "le": le})
         return f"sum(sum_over_time(meshup:request_duration_ms_bucket:rate5m{chosen}[10m])) * {INTERVAL_SECONDS}"
 
-    failures = [(f"({requests(one, _FAILED)} or vector(0))", f"({requests(one)})") for one in (canary, baseline)]
+    failures = [(f"({requests(one, FAILED)} or vector(0))", f"({requests(one)})") for one in (canary, baseline)]
     slow = [
         (f"({within(one, '+Inf')} - {within(one, str(bound))})", f"({within(one, '+Inf')})")
         for one in (canary, baseline)

@@ -95,3 +95,8 @@ def relabelled(expression: str, *renamings: tuple[str, str, str, str]) -> str:
     for label, text, source, pattern in renamings:
         expression = f'label_replace({expression}, "{label}", "{text}", "{source}", "{pattern}")'
     return expression
+
+
+def share(part: str, every: str) -> str:
+    """Return the share of a part by the same labels: 0 where the part has no series, nothing where there is nothing."""
+    return f"({part} or 0 * {every}) / ({every} > 0)"

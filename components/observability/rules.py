@@ -9,6 +9,7 @@ Series, each with the labels mesh, namespace, service, version and those said he
 - `meshup:requests:rate1m`, `:rate5m`: requests per second, as clients count them; code_class
 - `meshup:request_duration_ms_bucket:rate5m`: their durations in milliseconds; le
 - `meshup:success:ratio5m`: the share that did not fail: no 5xx, and an answer at all
+- `meshup:slow:ratio5m`: the share that took longer than the Service's objective allows; above (milliseconds)
 - `meshup:split:requests:rate1m`: requests per second of a backend of a split; rule
 - `meshup:split:declared_share`: its weight, 0 to 1; rule
 - `meshup:split:share`: its measured share, 0 to 1, absent without requests; rule
@@ -24,12 +25,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
-from ..traffic.model import Backend
+from ..traffic.model import Backend, Objective
 from ..traffic.targets import Planned
 from .promql import RecordingRule, RuleGroup, selector
 from .source import MetricsSource, Window
 
 WINDOWS: tuple[Window, ...] = ("1m", "5m")
+SLOW = 500
+"""Milliseconds above which a request is slow, where the Service has no objective for latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def recording(planned: Sequence[Planned], source: MetricsSource, mesh: str) -> t
     measured, diagnostics = backends(planned, source)
     groups = [
         RuleGroup("meshup-upstream", tuple(_upstream(source))),
-        RuleGroup("meshup-requests", tuple(_requests(measured, mesh))),
+        RuleGroup("meshup-requests", (*_requests(measured, mesh), *_slow(planned, mesh))),
     ]
     if measured:
         groups.append(RuleGroup("meshup-splits", tuple(_splits(measured, mesh))))
@@ -154,6 +157,29 @@ def _requests(measured: Sequence[MeasuredBackend], mesh: str) -> Iterator[Record
     failed = 'sum by (mesh, namespace, service, version) (meshup:requests:rate5m{code_class=~"5xx|"})'
     # Without the second part, what never failed would have no series.
     yield RecordingRule("meshup:success:ratio5m", f"1 - ({failed} or 0 * {total}) / ({total} > 0)")
+
+
+def slow_bound(objective: Objective | None) -> int:
+    """Return the milliseconds above which a request of a Service is slow."""
+    return objective.latency[1] if objective and objective.latency else SLOW
+
+
+def _slow(planned: Sequence[Planned], mesh: str) -> Iterator[RecordingRule]:
+    """Compare with the bound of each Service that has one, and all others with the common one."""
+    buckets, by = "meshup:request_duration_ms_bucket:rate5m", "sum by (mesh, namespace, service, version)"
+    bounds: dict[tuple[str, str], int] = {}
+    for plan in planned:
+        service, bound = plan.route.service, slow_bound(plan.route.objective)
+        if bound != SLOW:
+            bounds.setdefault((service.namespace, service.name), bound)
+    chosen = {key: {"mesh": mesh, "namespace": key[0], "service": key[1]} for key in bounds}
+    common = {"mesh": mesh, "le": str(SLOW)}
+    others = [f"{buckets}{selector({**one, 'le': str(SLOW)})}" for one in chosen.values()]
+    within = [(SLOW, " unless ".join([f"{buckets}{selector(common)}", *others]))]
+    within += [(bounds[key], f"{buckets}{selector({**one, 'le': str(bounds[key])})}") for key, one in chosen.items()]
+    total = f"{by} ({buckets}{selector({'mesh': mesh, 'le': '+Inf'})})"
+    for bound, fast in within:
+        yield RecordingRule("meshup:slow:ratio5m", f"1 - {by} ({fast}) / ({total} > 0)", {"above": str(bound)})
 
 
 def _splits(measured: Sequence[MeasuredBackend], mesh: str) -> Iterator[RecordingRule]:

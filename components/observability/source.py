@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..traffic.model import Destination
 from ..traffic.targets import Planned
@@ -25,6 +25,47 @@ Envoy have them among others (observability.md A7, measured with Envoy 1.40)."""
 FAILED_GRPC = (2, 4, 7, 13, 14, 15)
 """gRPC statuses that count as failures: UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE, DATA_LOSS
 (linkerd2-proxy, classify.rs, edge-26.8.3)."""
+Signal = Literal[
+    "clients",
+    "attempts",
+    "retries",
+    "timeouts",
+    "ejected",
+    "overflow",
+    "rate_limited",
+    "faults",
+    "mutual_tls",
+    "mutual_tls_edges",
+    "denials",
+    "authorizations",
+    "certificates",
+    "renewals",
+    "issuer",
+    "trust_anchor",
+    "proxy_versions",
+    "pushes",
+    "push_delay",
+    "rejections",
+    "validations",
+    "injections",
+    "control_plane_cpu",
+    "control_plane_memory",
+    "proxy_memory",
+]
+"""What dashboards show beside the neutral series, in the order of the dashboards."""
+
+
+class Query(NamedTuple):
+    """A query of a panel.
+
+    Attributes:
+        expr: The expression. Those of a Service have the variables of Grafana `$namespace`, `$service` and `$version`,
+            which stands for all of its versions, joined by `|` in parentheses.
+        legend: The name of a series, with its labels in double braces; "" for a table.
+    """
+
+    expr: str
+    legend: str = ""
 
 
 class MetricsSource(ABC):
@@ -66,6 +107,10 @@ class MetricsSource(ABC):
             version: The version that control plane and proxies are to have.
             namespaces: The namespaces in the mesh.
         """
+
+    @abstractmethod
+    def signals(self) -> Mapping[Signal, Sequence[Query]]:
+        """Return the queries of what the proxies and the control plane tell; what they do not is left out."""
 
     @abstractmethod
     def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:

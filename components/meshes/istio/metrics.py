@@ -20,9 +20,9 @@ from ...observability.mesh_alerts import (
     signer_expires,
     without_sidecar,
 )
-from ...observability.promql import AlertingRule
+from ...observability.promql import AlertingRule, relabelled, share
 from ...observability.scrape import pod_job
-from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource
+from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Query, Signal
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
@@ -36,6 +36,10 @@ _CLIENTS = (
     Matcher("destination_service_name", "!~", "unknown|PassthroughCluster|BlackHoleCluster"),
 )
 """What servers report misses the requests that never reached one."""
+_SENDERS, _SERVERS = 'reporter=~"source|waypoint"', 'reporter="destination"'
+_TO = 'destination_service_namespace="$namespace", destination_service_name=~"$service(-$version)?"'
+"""The requests for a Service, whose versions have Services of their own where its routes are HTTPRoutes."""
+_TO_CLUSTER = r'cluster_name=~"outbound\\|[0-9]+\\|[^|]*\\|$service(-$version)?\\.$namespace\\.svc\\..+"'
 _HOST = r"outbound\|[0-9]+\|[^|]*\|([^.|]+)\.([^.|]+)\.svc\..+"
 _LE = Matcher("le", "=~", "|".join(rf"{bound}(\.0)?" for bound in BOUNDS) + r"|\+Inf")
 """Prometheus 3 writes `50.0` where Prometheus 2 writes `50`."""
@@ -83,6 +87,39 @@ class IstioMetrics(MetricsSource):
     def alerts(self, version: str, namespaces: Sequence[str]) -> Sequence[AlertingRule]:
         """Return the alerts on Istio itself, see `MetricsSource`."""
         return tuple(_alerts(version, namespaces))
+
+    def signals(self) -> Mapping[Signal, Sequence[Query]]:
+        """Return the queries of dashboards, see `MetricsSource`.
+
+        The flags are Envoy's short ones, several joined by commas (Envoy's access log, %RESPONSE_FLAGS%).
+        """
+        sent, received = f"istio_requests_total{{{_SENDERS}, {_TO}}}", f"istio_requests_total{{{_SERVERS}, {_TO}}}"
+        both = _rate(f'istio_requests_total{{{_SERVERS}, connection_security_policy="mutual_tls"}}')
+        every = _rate(f"istio_requests_total{{{_SERVERS}}}")
+        return {
+            "clients": [
+                Query(
+                    f"sum by (source_workload_namespace, source_workload) ({_rate(sent)})",
+                    "{{source_workload_namespace}}/{{source_workload}}",
+                )
+            ],
+            "attempts": [
+                Query(f"sum({_rate(sent)})", "requests of clients"),
+                Query(f"sum({_rate(received)})", "received by servers"),
+            ],
+            "retries": [_flagged("URX", "given up after the last retry")],
+            "timeouts": [_flagged("UT", "no answer in time")],
+            "overflow": [
+                _flagged("UO", "refused by limits of connections"),
+                _flagged("UH", "no healthy endpoint"),
+                _flagged("UF", "no connection"),
+            ],
+            "rate_limited": [_flagged("RL", "refused", _SERVERS)],
+            "faults": [_flagged("FI", "failed by a fault"), _flagged("DI", "delayed by a fault")],
+            "mutual_tls": [Query(share(f"sum({both})", f"sum({every})"), "mutual TLS")],
+            "mutual_tls_edges": [Query(share(_edges(both), _edges(every)))],
+            **_mesh_signals(),
+        }
 
     def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
         """Return the scrape jobs, see `MetricsSource`."""
@@ -142,6 +179,44 @@ class EnvoyMetrics(MetricsSource):
             ),
         )
 
+    def signals(self) -> Mapping[Signal, Sequence[Query]]:
+        """Return the queries of dashboards, see `MetricsSource`. Envoy has no counter of requests by mutual TLS."""
+
+        def cluster(name: str, legend: str) -> Query:
+            return Query(f"sum({_rate(f'envoy_cluster_{name}{{{_TO_CLUSTER}}}')})", legend)
+
+        ejected = f"sum(envoy_cluster_outlier_detection_ejections_active{{{_TO_CLUSTER}}})"
+        members = f"sum(envoy_cluster_membership_total{{{_TO_CLUSTER}}})"
+        requests = _rate(f'envoy_cluster_upstream_rq{{response_code_class!="", {_TO_CLUSTER}}}')
+        return {
+            "clients": [Query(f"sum by (namespace, app) ({requests})", "{{namespace}}/{{app}}")],
+            "attempts": [
+                cluster("upstream_rq_completed", "requests of clients"),
+                cluster("upstream_rq_total", "attempts"),
+            ],
+            "retries": [
+                cluster("upstream_rq_retry", "retried"),
+                cluster("upstream_rq_retry_success", "succeeded by a retry"),
+                cluster("upstream_rq_retry_limit_exceeded", "given up after the last retry"),
+                cluster("upstream_rq_retry_overflow", "not retried: too many at once"),
+            ],
+            "timeouts": [
+                cluster("upstream_rq_timeout", "requests"),
+                cluster("upstream_rq_per_try_timeout", "single attempts"),
+            ],
+            "ejected": [Query(ejected, "taken out"), Query(members, "all, as each client sees them")],
+            "overflow": [
+                cluster("upstream_rq_pending_overflow", "refused by limits of connections"),
+                cluster("upstream_cx_none_healthy", "no healthy endpoint"),
+                cluster("upstream_cx_connect_fail", "no connection"),
+            ],
+            "faults": [
+                Query(f"sum({_rate('envoy_http_fault_aborts_injected')})", "failed by a fault"),
+                Query(f"sum({_rate('envoy_http_fault_delays_injected')})", "delayed by a fault"),
+            ],
+            **_mesh_signals(),
+        }
+
     def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
         """Return the scrape jobs, see `MetricsSource`."""
         return _jobs(control_plane)
@@ -153,6 +228,70 @@ class EnvoyMetrics(MetricsSource):
             return {"namespace": service.namespace, "service": version_service_name(destination), "version": ""}
         version = destination.version.name if destination.version else ""
         return {"namespace": service.namespace, "service": service.name, "version": version}
+
+
+def _rate(series: str) -> str:
+    return f"rate({series}[5m])"
+
+
+def _flagged(flag: str, legend: str, reporter: str = _SENDERS) -> Query:
+    series = f'istio_requests_total{{{reporter}, {_TO}, response_flags=~"(.+,)?{flag}(,.+)?"}}'
+    return Query(f"sum({_rate(series)}) or vector(0)", legend)
+
+
+def _edges(series: str) -> str:
+    """Return the sum by client and Service."""
+    by = "source_workload_namespace, source_workload, destination_service_namespace, destination_service_name"
+    renamed = relabelled(
+        f"sum by ({by}) ({series})",
+        ("client_namespace", "$1", "source_workload_namespace", "(.*)"),
+        ("client", "$1", "source_workload", "(.*)"),
+        ("namespace", "$1", "destination_service_namespace", "(.*)"),
+        ("service", "$1", "destination_service_name", "(.*)"),
+    )
+    return f"sum by (client_namespace, client, namespace, service) ({renamed})"
+
+
+def _mesh_signals() -> dict[Signal, Sequence[Query]]:
+    """Return what istiod, the agents and the filter of policies tell, whatever else the proxies have."""
+    denied, failed = (
+        _rate('envoy_http_rbac{authz_enforce_result="denied"}'),
+        "increase(citadel_server_csr_sign_err_count[5m])",
+    )
+    delay = "sum by (le) (rate(pilot_proxy_convergence_time_bucket[5m]))"
+    return {
+        "denials": [Query(f"sum by (namespace, app) ({denied})", "{{namespace}}/{{app}}")],
+        "certificates": [Query("min by (namespace, pod) (istio_agent_cert_expiry_seconds)")],
+        "renewals": [
+            Query("sum(increase(citadel_server_success_cert_issuance_count[5m]))", "issued"),
+            Query(f"sum({failed}) or vector(0)", "refused"),
+        ],
+        "issuer": [Query("min(citadel_server_cert_chain_expiry_seconds)", "issuer")],
+        "trust_anchor": [Query("min(citadel_server_root_cert_expiry_seconds)", "trust anchor")],
+        "proxy_versions": [Query("sum by (version) (pilot_xds)", "{{version}}")],
+        "pushes": [Query("sum by (type) (rate(pilot_xds_pushes[5m]))", "{{type}}")],
+        "push_delay": [Query(f"histogram_quantile({q / 100}, {delay})", f"p{q}") for q in (50, 99)],
+        "rejections": [
+            Query("sum by (type) (increase(pilot_total_xds_rejects[5m]))", "refused by proxies: {{type}}"),
+            Query("sum(increase(pilot_total_xds_internal_errors[5m])) or vector(0)", "errors of istiod"),
+        ],
+        "validations": [
+            Query("sum(increase(galley_validation_passed[5m])) or vector(0)", "valid"),
+            Query("sum(increase(galley_validation_failed[5m])) or vector(0)", "refused"),
+        ],
+        "injections": [
+            Query(f"sum(increase(sidecar_injection_{end}_total[5m])) or vector(0)", legend)
+            for end, legend in (("success", "with a sidecar"), ("skip", "without, as asked for"), ("failure", "failed"))
+        ],
+        "control_plane_cpu": [
+            Query('sum by (pod) (rate(process_cpu_seconds_total{job="meshup-istiod"}[5m]))', "{{pod}}")
+        ],
+        "control_plane_memory": [Query('sum by (pod) (process_resident_memory_bytes{job="meshup-istiod"})', "{{pod}}")],
+        "proxy_memory": [
+            Query("sum by (namespace) (envoy_server_memory_allocated)", "Envoy in {{namespace}}"),
+            Query("sum by (namespace) (istio_agent_process_resident_memory_bytes)", "agent in {{namespace}}"),
+        ],
+    }
 
 
 def _jobs(control_plane: str) -> tuple[dict[str, Any], ...]:
