@@ -20,6 +20,7 @@ from components.security.compile import compile_policy
 from components.security.parse import parse as parse_policy
 from components.security.workloads import read_workloads
 from components.security.world import World
+from components.telemetry.capability import FEATURES as FEATURES_OF_TELEMETRY
 from components.traffic import Service, capability, compile_routes, parse
 from components.traffic.capability import FEATURES, Feature, Refusing
 from components.traffic.manifests import match_text
@@ -55,11 +56,18 @@ def pages(docs: Path) -> dict[Path, str]:
         found[file] = _BLOCK.sub(lambda block: _block(block[1], docs), file.read_text())
     security = docs / "security.md"
     table = _table(FEATURES_OF_SECURITY, [mesh.security for mesh in MESHES.values()])
-    found[security] = _MATRIX.sub(lambda _: f"<!-- generated: matrix -->\n{table}\n<!-- end -->", security.read_text())
+    found[security] = _with_matrix(security.read_text(), table)
     found |= reference.pages(docs)
+    observability = docs / "observability.md"
+    table = _table(FEATURES_OF_TELEMETRY, [mesh.telemetry for mesh in MESHES.values()])
+    found[observability] = _with_matrix(found[observability], table)
     gateways = docs / "gateways.md"
     found[gateways] = _MESH_ONLY.sub(f"<!-- generated: mesh-only -->\n{mesh_only()}\n<!-- end -->", found[gateways])
     return found
+
+
+def _with_matrix(text: str, table: str) -> str:
+    return _MATRIX.sub(lambda _: f"<!-- generated: matrix -->\n{table}\n<!-- end -->", text)
 
 
 def _block(name: str, docs: Path) -> str:

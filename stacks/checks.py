@@ -60,8 +60,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         return gateways.check(plan.gateways, view, {stack.owner, *claims.former}, stack.environ)
 
     def of_namespaces() -> list[Diagnostic]:
-        annotations = plan.security.guarded.annotations
-        entries = namespaces.entries(settings.namespaces, plan.mesh, stack.owner, annotations)
+        entries = namespaces.entries(settings.namespaces, plan.mesh, stack.owner, plan.annotations)
         return namespaces.check(entries, plan.joined, view)
 
     def of_policy() -> list[Diagnostic]:

@@ -19,8 +19,9 @@ from components.meshes import MESHES, TARGETS
 from components.meshes.interface import ExistingMesh, MeshPlan, MeshRequest
 from components.namespace import Joined
 from components.security import checks
+from components.telemetry.plane import TelemetryPlan
 from components.traffic import Compilation, Route, compile_routes, parse
-from stacks import charts, delivery, files, gateway_api, gateways, namespaces, patches, security
+from stacks import charts, delivery, files, gateway_api, gateways, namespaces, patches, security, telemetry
 from stacks.charts import Charts
 from stacks.cluster import ClusterView, check_version
 from stacks.delivery import Delivery
@@ -43,6 +44,7 @@ class Plan:
         joined: How the namespaces of `meshup:namespaces` are in the mesh.
         apps: The applications.
         security: The compiled policy.
+        telemetry: Traces and access logs.
         traffic: The compiled routes, for outputs and reports.
         delivery: The objects of the routes, and how they are delivered.
         patches: Annotations for Services of other owners (stacks/patches.py).
@@ -55,6 +57,7 @@ class Plan:
     joined: tuple[Joined, ...]
     apps: tuple[AppPlan[Any], ...]
     security: Secured
+    telemetry: TelemetryPlan
     traffic: Compilation
     delivery: Delivery
     patches: tuple[Manifest, ...]
@@ -74,6 +77,11 @@ class Plan:
         others = (*self.mesh.objects, *joined, *self.delivery.objects)
         return [*self.security.manifests, *(one for one in others if (one["apiVersion"], one["kind"]) in kinds)]
 
+    @property
+    def annotations(self) -> Mapping[str, Mapping[str, str]]:
+        """The annotations that namespaces get beside those of the mesh, by namespace."""
+        return annotations(self.security, self.telemetry)
+
     def objects(self) -> list[ObjectRef]:
         """Return every object that the stack creates, except those of third-party charts."""
         of_addons = (addon.namespace for addon in self.addons)
@@ -85,6 +93,7 @@ class Plan:
             *namespaces,
             *map(object_ref, self.mesh.objects),
             *map(object_ref, self.security.manifests),
+            *map(object_ref, self.telemetry.objects),
             *(object_ref(item) for addon in self.addons for item in addon.objects),
             *(ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files),
             *map(object_ref, self.gateways.objects),
@@ -123,6 +132,7 @@ def build(
         # What was found in lists that can't be read would be wrong.
         mesh_diagnostics = view.diagnostics
     (policy, policy_diagnostics), (traffic, traffic_diagnostics) = policy_and_routes(settings, kind.name, mesh.existing)
+    telemetered = telemetry.planned(settings, mesh, own_parts(settings).joined)
     addons = _addons(settings, mesh, source.source, traffic)
     chart_diagnostics += [
         fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
@@ -138,6 +148,7 @@ def build(
         *chart_diagnostics,
         *mesh_diagnostics,
         *gateway_diagnostics,
+        *telemetered.diagnostics,
         *policy_diagnostics,
         *traffic_diagnostics,
         *delivery_diagnostics,
@@ -151,20 +162,21 @@ def build(
     by_its_api = (*planned_gateways.objects, *policy.manifests, *delivered.objects)
     bundle, bundle_diagnostics = gateway_api.plan(settings, by_its_api, stack, view)
     apps = _apps(settings, patches.by_namespace(traffic.patches))
-    annotations = policy.guarded.annotations
-    entries = namespaces.entries(settings.namespaces, mesh, stack.owner, annotations)
+    wanted = annotations(policy, telemetered)
+    entries = namespaces.entries(settings.namespaces, mesh, stack.owner, wanted)
     joined, join_diagnostics = view.if_readable(lambda: namespaces.plan(entries, view), otherwise=((), []))
     made = {(service.namespace, service.name) for app in apps for service in app.services}
     plan = Plan(
         mesh=mesh,
         addons=addons,
         namespaces=(
-            *(_namespace(app, mesh, annotations) for app in apps if app.namespace not in settings.namespaces),
+            *(_namespace(app, mesh, wanted) for app in apps if app.namespace not in settings.namespaces),
             *namespaces.created(entries),
         ),
         joined=joined,
         apps=apps,
         security=policy,
+        telemetry=telemetered,
         traffic=traffic,
         delivery=delivered,
         patches=patches.plan(traffic.patches, made, stack.owner),
@@ -172,6 +184,12 @@ def build(
         gateways=planned_gateways,
     )
     return plan, [*diagnostics, *bundle_diagnostics, *join_diagnostics]
+
+
+def annotations(policy: Secured, planned: TelemetryPlan) -> dict[str, Mapping[str, str]]:
+    """Return the annotations that policy and access logs ask for, by namespace."""
+    both = (policy.guarded.annotations, planned.annotations)
+    return {name: {**both[0].get(name, {}), **both[1].get(name, {})} for one in both for name in one}
 
 
 def compiled(

@@ -22,6 +22,8 @@ from components.namespace import Joined, JoinedNamespace, Namespace
 from components.resources import PLUGIN_VERSION
 from components.security import order
 from components.security.component import Security, SecurityArgs
+from components.telemetry.component import Telemetry
+from components.telemetry.plane import TelemetryPlan
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
 from stacks import charts, checks, gateways, plan, settings, state, traffic_file
@@ -137,6 +139,7 @@ def steps(planned: Plan, address: Address = _no_address) -> list[Step]:
     # Before whatever it is about is there, and removed after it: so nothing is open that the policy closes.
     guards = [Step("security", inside, partial(_security, planned.security))] if planned.security.manifests else []
     guarded = tuple(step.name for step in guards)
+    told = [Step("telemetry", inside, partial(_telemetry, planned.telemetry))] if planned.telemetry.objects else []
     apps = [Step(app.name, (*mesh, f"namespace-{app.namespace}", *guarded), partial(_app, app)) for app in planned.apps]
     wanted = planned.gateways.objects or planned.gateways.files
     inside += guarded
@@ -149,6 +152,7 @@ def steps(planned: Plan, address: Address = _no_address) -> list[Step]:
         *(Step(addon.name, mesh, partial(_addon, addon)) for addon in planned.addons),
         *namespaces,
         *guards,
+        *told,
         *entrances,
         *apps,
         Step("traffic", before, partial(_traffic, planned)),
@@ -198,6 +202,10 @@ def _addon(addon: AddonPlan, options: Options, made: Made) -> Registered:
 def _security(planned: Secured, options: Options, _: Made) -> Registered:
     args = SecurityArgs(objects=list(planned.manifests), after=order.dependencies(planned.guarded.objects))
     return Registered((Security("security", args, options()),))
+
+
+def _telemetry(planned: TelemetryPlan, options: Options, _: Made) -> Registered:
+    return Registered((Telemetry("telemetry", {"objects": list(planned.objects)}, options()),))
 
 
 def _gateways(planned: GatewaysPlan, address: Address, options: Options, _: Made) -> Registered:

@@ -29,6 +29,7 @@ from components.mesh_namespace import NamespaceSettings
 from components.meshes import MESHES
 from components.meshes.interface import Mtls
 from components.scalars import FilePath, Name, ReleaseName
+from components.telemetry.model import SECTIONS as TELEMETRY
 from stacks.environments import ENVIRONMENTS, with_preset
 from stacks.overrides import Origins
 
@@ -201,6 +202,7 @@ SECTIONS: dict[str, type[Arguments]] = {
     **{key: kind for mesh in MESHES.values() for key, kind in mesh.sections.items()},
     **{app.name: app.section for app in APPS.values()},
     **{key: kind for addon in ADDONS.values() for key, kind in addon.sections.items()},
+    **TELEMETRY,
 }
 """The sections that the parts of a stack declare, by key."""
 _fields: dict[str, Any] = {

@@ -1034,6 +1034,26 @@ MSH630 Collector without a store
   The collector is installed, and no store of traces that it could send spans to, so that all of them are lost. Access
   logs are not affected.
   Remedy: Enable `meshup:zipkin` or `meshup:jaeger`, or set `endpoint` of `meshup:collector`.
+MSH640 Traces without a collector
+  Tracing is asked for, and nothing is named that spans could be sent to.
+  Remedy: Write `collector`, or enable meshup:collector, meshup:zipkin or meshup:jaeger.
+MSH641 Setting of traces or access logs that the mesh does not have
+  The proxies of this mesh can't do what is asked for. docs/observability.md has a table of what each mesh can.
+  Remedy: Remove it, or choose a mesh that can.
+MSH642 Setting of the other kind of installation
+  Where a stack installs its mesh, meshup tells it where spans and access logs go. The configuration of a mesh that
+  somebody else has installed is not meshup's to change: traces need one of its own providers there.
+  Remedy: Take the key that is for this kind of installation.
+MSH643 Collector without an identity
+  Linkerd's proxies send spans only to pods of the mesh whose service account they have been told.
+  Remedy: Set `serviceAccount`.
+MSH644 Traces begin at the caller
+  Linkerd's proxies start no trace. They add their spans to requests that carry a trace context, which an application,
+  or a gateway that is no proxy of Linkerd, has begun.
+  Remedy: None needed, if applications or gateways start traces.
+MSH645 Namespace outside of the stack
+  Traces and access logs are set for a namespace that the stack does not have in the mesh.
+  Remedy: Name a namespace of an application or of meshup:namespaces, or that of the gateways.
 """
 
 

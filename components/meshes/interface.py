@@ -38,6 +38,7 @@ from ..observability.source import MetricsSource
 from ..scalars import EXACT_VERSION, Version
 from ..security.model import Account
 from ..security.plane import SecurityPlane
+from ..telemetry.plane import TelemetryPlane
 from ..traffic.adoption import Home, Reading
 from ..traffic.claims import ClaimReader
 from ..traffic.model import Api
@@ -403,6 +404,8 @@ class Mesh(ABC, Generic[Planned]):
     """What routes can be compiled to, in the order in which `api: auto` tries them."""
     security: ClassVar[SecurityPlane]
     """What policies are compiled to."""
+    telemetry: ClassVar[TelemetryPlane]
+    """What it does with traces and access logs."""
     metrics: ClassVar[tuple[MetricsSource, ...]]
     """The metrics that its proxies may have, the default first."""
     collector_in_mesh: ClassVar[bool] = False

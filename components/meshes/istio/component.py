@@ -52,7 +52,8 @@ def releases(args: IstioArgs) -> list[HelmRelease]:
     raw = args.values
     base = _release(args, "base", args.namespace, merged(_base_values(args), raw.get("base", {})))
     base["name"] = "istio-base"
-    istiod = _release(args, "istiod", args.namespace, merged(_istiod_values(args), raw.get("istiod", {})))
+    values = _with_providers(merged(_istiod_values(args), raw.get("istiod", {})), args)
+    istiod = _release(args, "istiod", args.namespace, values)
     istiod["name"] = f"istiod-{args.revision}" if args.revision else "istiod"
     result = [base, istiod]
     for gateway in (*args.gateways, *args.gateway_pods):
@@ -100,6 +101,13 @@ def _istiod_values(args: IstioArgs) -> dict[str, Any]:
         # The chart's own switches: no MutatingWebhookConfiguration, no ValidatingWebhookConfiguration.
         values |= {"global.operatorManageWebhooks": True, "global.configValidation": False}
     return nested(_with_profile(args, values))
+
+
+def _with_providers(values: dict[str, Any], args: IstioArgs) -> dict[str, Any]:
+    """Add the providers to those of raw values, which would replace the list."""
+    config: Mapping[str, Any] = values.get("meshConfig") or {}
+    raw: list[Any] = config.get("extensionProviders") or []
+    return merged(values, {"meshConfig": {"extensionProviders": [*raw, *args.providers]}}) if args.providers else values
 
 
 def _gateway_values(args: IstioArgs, gateway: Gateway) -> dict[str, Any]:

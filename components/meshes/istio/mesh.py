@@ -14,6 +14,7 @@ from ...helm import merged
 from ...manifests import Manifest
 from ...namespace import namespace_metadata
 from ...security.model import Account
+from ...telemetry.model import asked
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
 from ...traffic.model import Api
@@ -54,6 +55,7 @@ from .mutual_tls import peer_authentication
 from .protocols import read_port
 from .security import ISTIO_SECURITY
 from .settings import IstioArgs, IstioSettings
+from .telemetry import ISTIO_TELEMETRY, providers
 from .versions import GATEWAY_API, VERSIONS
 from .virtual_service import VIRTUAL_SERVICE
 
@@ -82,6 +84,7 @@ class IstioMesh(Mesh[IstioPlan]):
     targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
     security = ISTIO_SECURITY
     metrics = (ISTIO_METRICS, ENVOY_METRICS)
+    telemetry = ISTIO_TELEMETRY
     presets: ClassVar[Presets] = {
         "dev": {
             "replicas": 1,
@@ -147,6 +150,7 @@ class IstioMesh(Mesh[IstioPlan]):
             gateway_pods=tuple(pods(gateway, request.settings.gateways[gateway.name]) for gateway in by_chart),
             with_gateway_namespace=bool(request.gateways),
             envoy_statistics=request.settings.section(PrometheusSettings).metrics == ENVOY_METRICS.name,
+            providers=tuple(providers(asked(request.settings), self.cluster_domain(request.settings))),
         )
         kept = [
             *(f"CustomResourceDefinition/{name}" for name in CRDS),

@@ -166,6 +166,9 @@ class IstioArgs(IstioSettings):
     """Pods of further gateways, with the ports of their listeners."""
     with_gateway_namespace: bool = False
     """Whether the namespace of the gateways is made without any of them too, for those of the Gateway API."""
+    providers: Annotated[tuple[dict[str, Any], ...], Strict(False)] = ()
+    """Providers of traces and access logs, as `extensionProviders` of Istio's MeshConfig; further ones beside those of
+    raw values."""
     mtls: Mtls = "strict"
     """Mutual TLS in the whole mesh: `strict` refuses plain text, `permissive` takes both."""
     envoy_statistics: Annotated[

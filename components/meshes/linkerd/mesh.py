@@ -11,6 +11,7 @@ from ...gateways.gateway_api import certificates, gateway_objects
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
 from ...manifests import Manifest
+from ...telemetry.model import asked
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
 from ...traffic.model import Api
@@ -44,6 +45,7 @@ from .metrics import LINKERD_METRICS
 from .security import LINKERD_SECURITY
 from .service_profile import SERVICE_PROFILE
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
+from .telemetry import LINKERD_TELEMETRY, tracing
 from .versions import GATEWAY_API, VERSIONS
 
 OPAQUE_PORTS = "25,587,3306,4444,5432,6379,9300,11211"
@@ -80,6 +82,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     security = LINKERD_SECURITY
     metrics = (LINKERD_METRICS,)
     collector_in_mesh = True
+    telemetry = LINKERD_TELEMETRY
     addons = (viz.ADDON,)
     presets: ClassVar[Presets] = {
         "dev": {"proxyResources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"memory": "250Mi"}}},
@@ -141,6 +144,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             mtls=request.mtls,
             with_gateway_namespace=bool(request.gateways),
             external_ca=identity.external_ca,
+            tracing=chosen.tracing or tracing(asked(request.settings), chosen.cluster_domain),
         )
         decided, diagnostics = None, list[Diagnostic]()
         try:

@@ -46,6 +46,8 @@ class TracingSettings(Arguments):
     """Service account of the collector."""
     namespace: Annotated[Name, HelmValue("proxy.tracing.collector.meshIdentity.namespace")]
     """Namespace of the collector."""
+    labels: Annotated[dict[str, str], HelmValue("proxy.tracing.labels")] = Field(default_factory=dict[str, str])
+    """Further attributes of every span, by name."""
 
 
 class VizSettings(AddonSettings):

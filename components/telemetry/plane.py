@@ -1,0 +1,63 @@
+"""The interface: a `TelemetryPlane` is what a mesh does with traces and access logs, in its folder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..diagnostics import Diagnostic
+from ..manifests import Manifest
+from .model import Asked
+
+
+@dataclass(frozen=True)
+class Home:
+    """The mesh that traces and logs.
+
+    Attributes:
+        namespace: The namespace of its control plane.
+        domain: The DNS domain of the cluster.
+        installed: Whether this stack installs it.
+    """
+
+    namespace: str
+    domain: str
+    installed: bool = True
+
+
+@dataclass(frozen=True)
+class TelemetryPlan:
+    """What makes proxies trace and log, beside the values of the mesh: plain data.
+
+    Attributes:
+        objects: Objects of the mesh.
+        annotations: Annotations of namespaces, by namespace.
+        diagnostics: What is wrong, or worth knowing.
+    """
+
+    objects: tuple[Manifest, ...] = ()
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class TelemetryPlane(ABC):
+    """What a mesh does with traces and access logs.
+
+    Attributes:
+        title: For people.
+        refusals: What it can't do: name of the feature (capability.py) -> reason.
+    """
+
+    title: str
+    refusals: Mapping[str, str]
+
+    @abstractmethod
+    def write(self, asked: Asked, home: Home, namespaces: Sequence[str]) -> TelemetryPlan:
+        """Write the objects and annotations.
+
+        Args:
+            asked: What the stack asks for; nothing that is refused.
+            home: The mesh.
+            namespaces: The namespaces of the stack whose pods are in the mesh.
+        """
