@@ -1,7 +1,7 @@
 """Kubernetes manifests as plain data. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 Manifest = dict[str, Any]
 
@@ -24,6 +24,14 @@ def object_ref(manifest: Mapping[str, Any]) -> ObjectRef:
     """Return the reference to the object of a manifest."""
     metadata = manifest["metadata"]
     return ObjectRef(manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace", ""))
+
+
+def part(item: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """Return a mapping inside of an object, as in `part(pod, "spec", "affinity")`; empty if it is not there."""
+    found: Any = item
+    for key in keys:
+        found = cast("Mapping[str, Any]", found).get(key) if isinstance(found, Mapping) else None
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
 
 
 def manifest(

@@ -20,11 +20,12 @@ from components.traffic.evaluate import Request, request_from
 from components.traffic.model import Port, Service
 from operate import access as accessing
 from operate import adopt as adopting
-from operate import callers, graph, matrix, stackfile
+from operate import callers, findings, graph, matrix, stackfile
 from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
 from operate import learn as learning
+from operate import preflight as flying
 from operate import rules as measuring
 from operate.discover import VERSION_LABELS
 from operate.traffic import Compiled, compared, compiled, deciding
@@ -308,6 +309,40 @@ def rules(
     made, diagnostics = measuring.rule_file(asked, source)
     _print_notes(diagnostics)
     sys.stdout.write(measuring.as_yaml(made))
+
+
+@app.command()
+def preflight(
+    *,
+    stack: Annotated[
+        str, typer.Option(envvar="PULUMI_STACK", help="The stack: NAME, or ORGANISATION/PROJECT/NAME.")
+    ] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    output: Annotated[str, typer.Option(help="table, json, or short: only what is wrong.")] = "table",
+    wait: Annotated[
+        str, typer.Option(metavar="DURATION", help="Check again until nothing is wrong, at most so long: 5m, 90s.")
+    ] = "0s",
+) -> None:
+    """Check what would stop or spoil the next `pulumi up`.
+
+    The plan of the stack is made and held against its cluster: rights, nodes, room, admission, networks, other meshes.
+    Nothing is deployed, nothing is stored.
+
+    Exit codes: 0 nothing wrong (there may be warnings), 1 errors, 2 usage, 6 the cluster does not answer.
+    """
+    if output not in findings.OUTPUTS:
+        _fail(f"--output is {output!r}; allowed: {', '.join(findings.OUTPUTS)}.", USAGE)
+    longest = findings.seconds(wait)
+    if longest is None:
+        _fail(f"--wait is {wait!r}; allowed: hours, minutes and seconds, such as 5m or 1m30s.", USAGE)
+    folder, name, raw = _stack(stack, directory)
+    if raw.secret:
+        hidden = ", ".join(sorted(raw.secret))
+        print(f"meshup preflight: secrets stay closed, so it goes on without {hidden}.", file=sys.stderr)
+    asked = stack if stack.count("/") else name
+    report = findings.awaited(lambda: flying.run(raw, asked, folder), longest, "preflight")
+    findings.show(report, output)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()

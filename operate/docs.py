@@ -26,6 +26,7 @@ from components.traffic.capability import FEATURES, Feature, Refusing
 from components.traffic.manifests import match_text
 from components.traffic.targets import Planned
 from operate import explain, reference
+from stacks.preflight import CHECKS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _TODAY = date(2026, 12, 1)
@@ -33,6 +34,7 @@ _TODAY = date(2026, 12, 1)
 _BLOCK = re.compile(r"<!-- generated: ([a-z0-9 -]+) -->\n.*?<!-- end -->", re.DOTALL)
 _MATRIX = re.compile(r"<!-- generated: matrix -->\n.*?<!-- end -->", re.DOTALL)
 _MESH_ONLY = re.compile(r"<!-- generated: mesh-only -->\n.*?<!-- end -->", re.DOTALL)
+_CHECKS = re.compile(r"<!-- generated: checks -->\n.*?<!-- end -->", re.DOTALL)
 _MOVED = """\
 Some faults of routes have the code now that settings have for them: an entry that appears twice in a list is MSH012
 (was MSH113, and MSH104 among retry conditions), empty `rules` or an empty `match` MSH003 (was MSH112), a redirect
@@ -61,6 +63,8 @@ def pages(docs: Path) -> dict[Path, str]:
     observability = docs / "observability.md"
     table = _table(FEATURES_OF_TELEMETRY, [mesh.telemetry for mesh in MESHES.values()])
     found[observability] = _with_matrix(found[observability], table)
+    preflight = docs / "preflight.md"
+    found[preflight] = _CHECKS.sub(lambda _: f"<!-- generated: checks -->\n{checks()}\n<!-- end -->", found[preflight])
     gateways = docs / "gateways.md"
     found[gateways] = _MESH_ONLY.sub(f"<!-- generated: mesh-only -->\n{mesh_only()}\n<!-- end -->", found[gateways])
     return found
@@ -73,6 +77,15 @@ def _with_matrix(text: str, table: str) -> str:
 def _block(name: str, docs: Path) -> str:
     body = matrix() if name == "matrix" else _example(docs / "strategies" / f"{name.removeprefix('example ')}.yaml")
     return f"<!-- generated: {name} -->\n{body}\n<!-- end -->"
+
+
+def checks() -> str:
+    """The checks of `meshup preflight` and the codes that they report, as a table."""
+    lines = ["| check | what holds if it passes | codes |", "| --- | --- | --- |"]
+    for check in CHECKS:
+        codes = ", ".join(f"[{code}](diagnostics.md#{code.lower()}) {CATALOGUE[code].title}" for code in check.codes)
+        lines.append(f"| `{check.name}` | {check.title} | {codes} |")
+    return "\n".join(lines)
 
 
 def mesh_only() -> str:

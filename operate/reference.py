@@ -21,7 +21,7 @@ from stacks.environments import ENVIRONMENTS
 from stacks.settings import FIELDS, KEYS, MAY_BE_SECRET, MODEL, PROVIDER_FLAGS, PROVIDER_KEYS, SECTIONS
 
 SCHEMA = Path("schema", "stack.schema.json")
-FILES = ("configuration.md", "gateways.md", "identity.md", "linkerd.md", "observability.md")
+FILES = ("configuration.md", "gateways.md", "identity.md", "linkerd.md", "observability.md", "preflight.md")
 _BLOCK = re.compile(r"<!-- generated: settings (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 _TYPES: dict[Any, str] = {
     str: "text",

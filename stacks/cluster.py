@@ -3,9 +3,12 @@
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import urllib3
 from kubernetes import client
@@ -22,6 +25,8 @@ ANSWER_SECONDS = 5.0
 """Timeout of a connection to the API server; the timeout of reading an answer is four times that."""
 LONGEST_PAUSE_SECONDS = 2
 """How long a busy API server is waited for at most, each of three times."""
+SIDE_BY_SIDE = 20
+"""Requests that are sent at the same time at most."""
 CONTEXT_PATH = "kubernetes:context"
 """Configuration key at which diagnostics about the cluster are reported."""
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -34,6 +39,54 @@ _LONGEST_MESSAGE = 400
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 T = TypeVar("T")
+Asked = TypeVar("Asked", bound=Hashable)
+
+
+class Access(NamedTuple):
+    """A right, as RBAC names it.
+
+    Attributes:
+        verb: Such as `create`.
+        group: The API group, "" for the core one.
+        resource: Plural name of the resource.
+        namespace: The namespace, "" for all of them, or for what is in none.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+
+
+class Resource(NamedTuple):
+    """How a kind is served.
+
+    Attributes:
+        plural: Plural name in its path, and in RBAC.
+        namespaced: Whether its objects are in namespaces.
+    """
+
+    plural: str
+    namespaced: bool
+
+
+class Answer(NamedTuple):
+    """What the API server answers to a request.
+
+    Attributes:
+        status: The HTTP status.
+        message: Its reason, "" if it has accepted.
+        item: The object as it would be stored; empty if it is refused.
+    """
+
+    status: int
+    message: str
+    item: Manifest
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the object would be stored."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 class ClusterError(ConfigurationError):
@@ -70,6 +123,7 @@ class Cluster:
         self._client = self._connected()
         self._discovery: dict[str, Any] = {}
         self._identity = ""
+        self._date: str | None = None
 
     def _connected(self) -> Any:
         settings = client.Configuration()
@@ -84,6 +138,7 @@ class Cluster:
             retry_after_max=LONGEST_PAUSE_SECONDS,
             raise_on_status=False,
         )
+        cast("Any", settings).connection_pool_maxsize = SIDE_BY_SIDE
         try:
             return connection.client(self._config, settings)
         except connection.ConnectionConfigError as error:
@@ -125,10 +180,78 @@ class Cluster:
             reason = "it is not a JSON object"
         raise self._refusal(_request_text(method, path), status, str((answer or {}).get("message") or reason))
 
+    def may(self, access: Access) -> bool:
+        """Return whether the credentials have a right, as the API server's authorizers decide it.
+
+        They don't see admission, quotas, or that a role may only give what its author has.
+
+        Raises:
+            ClusterError: The server refuses to say, or can't be reached.
+        """
+        attributes = {"verb": access.verb, "group": access.group, "resource": access.resource}
+        attributes |= {"namespace": access.namespace} if access.namespace else {}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = self.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
+        status = cast("Mapping[str, Any]", answer.get("status") or {})
+        return status.get("allowed") is True
+
+    def dry_run(self, manifest: Manifest, manager: str) -> Answer:
+        """Return what the API server would make of an object; nothing is stored.
+
+        Admission runs as for a real request: webhooks, policies, Pod Security, quotas. An object with a name is applied
+        server-side, so that one that exists is judged as changed; one with `generateName` is created.
+
+        Raises:
+            ClusterError: The server can't be reached, or does not serve the kind.
+        """
+        ref = object_ref({**manifest, "metadata": {"name": "", **manifest["metadata"]}})
+        path, query = self._path(ref), {"dryRun": "All", "fieldManager": manager}
+        sent: dict[str, Any] = {"header_params": {"Accept": "application/json", "Content-Type": "application/json"}}
+        if ref.name:
+            sent["header_params"]["Content-Type"] = "application/apply-patch+yaml"
+            method, query, sent["body"] = "PATCH", query | {"force": "true"}, json.dumps(manifest)
+        else:
+            method, path, sent["body"] = "POST", path.rpartition("/")[0], manifest
+        status, reason, data = self._send(method, path, {**sent, "query_params": list(query.items())})
+        answer = _mapping(data) or {}
+        made = Answer(status, "", answer)
+        return made if made.accepted else Answer(status, _one_line(str(answer.get("message") or reason)), {})
+
+    def resources(self, api_version: str) -> Mapping[str, Resource]:
+        """Return how the kinds of an apiVersion are served; empty if it is not.
+
+        Raises:
+            ClusterError: The server can't be reached, or its answer is no list of kinds.
+        """
+        root = "/apis" if "/" in api_version else "/api"
+        listed = api_version in self._discovered(root, _versions)
+        return self._discovered(f"{root}/{api_version}", _resources) if listed else {}
+
+    def clock(self) -> float | None:
+        """Return how many seconds the API server's clock is ahead of the own one; None if it does not say its time.
+
+        HTTP tells whole seconds, so less than one is not told apart from none.
+
+        Raises:
+            ClusterError: The server can't be reached.
+        """
+        before = time.time()
+        self.version()
+        own = (before + time.time()) / 2
+        if self._date is None:
+            return None
+        try:
+            ahead = parsedate_to_datetime(self._date).timestamp() + 0.5 - own
+        except ValueError:
+            return None
+        return ahead
+
     def _refusal(self, what: str, status: int, reason: str) -> ClusterError:
-        # The server chooses the text: print one line of limited length without control characters.
-        printable = "".join(c if c.isprintable() else " " for c in reason)
-        reason = " ".join(printable.split())[:_LONGEST_MESSAGE].rstrip(".")
+        reason = _one_line(reason)
         identity = self._named_identity()
         if status == HTTPStatus.UNAUTHORIZED:
             message = f"The API server does not accept the credentials of {identity} (to {what}): 401 {reason}."
@@ -143,6 +266,7 @@ class Cluster:
         try:
             prepared = self._client.param_serialize(method, path, **sent, auth_settings=["BearerToken"])
             answer = self._client.call_api(*prepared, _request_timeout=(ANSWER_SECONDS, 4 * ANSWER_SECONDS))
+            self._date = answer.getheader("Date")
             return answer.status, str(answer.reason or ""), cast("bytes", answer.read())
         except (urllib3.exceptions.HTTPError, ApiException, OSError, ValueError) as error:
             what = _request_text(method, path)
@@ -249,10 +373,10 @@ class Cluster:
         listed = self._discovered(root, _versions)
         same = [version for version in listed if not group or version.partition("/")[0] == group]
         for version in sorted(same, key=lambda version: version != api_version):
-            plural = self._discovered(f"{root}/{version}", _plurals).get(kind)
-            if plural:
+            resource = self._discovered(f"{root}/{version}", _resources).get(kind)
+            if resource:
                 inside = f"/namespaces/{namespace}" if namespace else ""
-                return f"{root}/{version}{inside}/{plural}"
+                return f"{root}/{version}{inside}/{resource.plural}"
         return ""
 
     def forget_kinds(self) -> None:
@@ -307,11 +431,32 @@ def _versions(document: Mapping[str, Any]) -> list[str]:
     return [version + "" for version in versions]
 
 
-def _plurals(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the plural resource name of each kind of an apiVersion."""
+def _resources(document: Mapping[str, Any]) -> dict[str, Resource]:
+    """Return how each kind of an apiVersion is served."""
     entries: list[Any] = document.get("resources") or []
     # A name with a slash is a subresource, such as status.
-    return {entry["kind"]: entry["name"] for entry in entries if "/" not in entry["name"]}
+    return {
+        entry["kind"]: Resource(entry["name"] + "", entry.get("namespaced") is True)
+        for entry in entries
+        if "/" not in entry["name"]
+    }
+
+
+def _one_line(text: str) -> str:
+    """Return what a server says as one line of limited length, without control characters or a last full stop."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split())[:_LONGEST_MESSAGE].rstrip(".")
+
+
+def side_by_side(ask: Callable[[Asked], T], asked: Iterable[Asked]) -> dict[Asked, T]:
+    """Ask several things of the cluster at the same time; return the answers by what was asked.
+
+    Raises:
+        ClusterError: One of the requests fails: the first, by the order of what is asked.
+    """
+    listed = list(dict.fromkeys(asked))
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return dict(zip(listed, pool.map(ask, listed), strict=True))
 
 
 class ObjectLister(Protocol):
@@ -366,12 +511,12 @@ class ClusterView:
         result = check()
         return result if self._failures == before else otherwise
 
-    def if_allowed(self, api_version: str, kind: str) -> Sequence[Manifest]:
+    def if_allowed(self, api_version: str, kind: str, namespace: str = "") -> Sequence[Manifest]:
         """Return all objects of a kind, none if they can't be read: for what is only a remark."""
-        key = (api_version, kind, "", False)
+        key = (api_version, kind, namespace, False)
         if key not in self._lists:
             try:
-                self._lists[key] = self._cluster.objects(api_version, kind)
+                self._lists[key] = self._cluster.objects(api_version, kind, namespace)
             except ClusterError:
                 return []
         listed = self._lists[key]

@@ -82,25 +82,28 @@ class Plan:
         """The annotations that namespaces get beside those of the mesh, by namespace."""
         return annotations(self.security, self.telemetry)
 
-    def objects(self) -> list[ObjectRef]:
-        """Return every object that the stack creates, except those of third-party charts."""
+    @property
+    def manifests(self) -> list[Manifest]:
+        """Every object that the stack creates, except those of third-party charts, and Secrets made of files."""
         of_addons = (addon.namespace for addon in self.addons)
         made = (*self.mesh.namespaces, *of_addons, *self.namespaces)
-        namespaces = [ObjectRef("v1", "Namespace", item["name"]) for item in made]
-        apps = [item for app in self.apps for item in app.objects]
         return [
-            *map(object_ref, self.gateway_api),
-            *namespaces,
-            *map(object_ref, self.mesh.objects),
-            *map(object_ref, self.security.manifests),
-            *map(object_ref, self.telemetry.objects),
-            *(object_ref(item) for addon in self.addons for item in addon.objects),
-            *(ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files),
-            *map(object_ref, self.gateways.objects),
-            *(object_ref(item) for joined in self.joined for item in joined.objects),
-            *map(object_ref, apps),
-            *map(object_ref, self.delivery.objects),
+            *self.gateway_api,
+            *({"apiVersion": "v1", "kind": "Namespace", "metadata": dict(item)} for item in made),
+            *self.mesh.objects,
+            *self.security.manifests,
+            *self.telemetry.objects,
+            *(item for addon in self.addons for item in addon.objects),
+            *self.gateways.objects,
+            *(item for joined in self.joined for item in joined.objects),
+            *(item for app in self.apps for item in app.objects),
+            *self.delivery.objects,
         ]
+
+    def objects(self) -> list[ObjectRef]:
+        """Return every object that the stack creates, except those of third-party charts."""
+        files = (ObjectRef("v1", "Secret", name, namespace) for namespace, name in self.gateways.files)
+        return [*map(object_ref, self.manifests), *files]
 
 
 def build(

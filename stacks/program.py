@@ -26,7 +26,7 @@ from components.telemetry.component import Telemetry
 from components.telemetry.plane import TelemetryPlan
 from components.traffic import dependencies
 from components.traffic.component import Traffic, TrafficArgs
-from stacks import charts, checks, gateways, plan, settings, state, traffic_file
+from stacks import charts, checks, gateways, plan, preflight, settings, state, traffic_file
 from stacks.cluster import Cluster, connect
 from stacks.gateways import MOST_PEM, GatewaysPlan
 from stacks.hooks import transformation
@@ -117,6 +117,8 @@ def prepare(config: RawConfig, stack: Stack) -> Prepared:
     if planned is not None and view is not None:
         claims, more = checks.check(chosen, planned, stack, view)
         diagnostics += [*more, *charts.unreachable(planned.releases)]
+        if chosen.preflight.before == "up" and cluster is not None and not errors(diagnostics):
+            diagnostics += preflight.findings(chosen, planned, stack.owner, cluster, view)
     diagnostics = located(diagnostics, chosen.origins)
     if planned is None or claims is None or cluster is None or errors(diagnostics):
         raise ConfigurationError(diagnostics)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, Json, Strict, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, Strict, ValidationError, create_model
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic.json_schema import SkipJsonSchema
 
@@ -20,8 +20,8 @@ from components.addons import ADDONS
 from components.apps import APPS
 from components.apps.interface import ExposeSettings
 from components.arguments import Arguments, Extended, check_all, repeated
-from components.diagnostics import Diagnostic, nearest, one_of
-from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, join, keys_of, validate
+from components.diagnostics import CATALOGUE, Diagnostic, nearest, one_of
+from components.diagnostics.validation import HIDDEN, MOST_DEPTH, impurity, join, keys_of, refused, validate
 from components.gateway_api import GatewayApiSettings
 from components.gateways.settings import GatewaySettings, ListenerSettings
 from components.helm import ChartSource
@@ -85,6 +85,27 @@ class ProviderSettings(BaseModel):
     kube_client_settings: Json[KubeClientSettings] | None = None
 
 
+def _preflight_code(code: str) -> str:
+    if code not in PREFLIGHT_CODES:
+        near = nearest(code, PREFLIGHT_CODES)
+        message = "This is not a code of `meshup preflight`." + (f" Did you mean {near}?" if near else "")
+        raise refused("MSH004", message, one_of(PREFLIGHT_CODES))
+    return code
+
+
+PREFLIGHT_CODES = tuple(code for code in CATALOGUE if code.startswith("MSH7"))
+"""What `meshup:preflight` may ignore. Other codes are reported by `pulumi up` as well, which refuses their errors."""
+
+
+class PreflightSettings(Arguments):
+    """When `meshup preflight` runs by itself, and what it leaves out."""
+
+    before: Literal["up"] | None = None
+    """`up` runs the checks at each `pulumi preview` and `pulumi up`, before the first resource; an error refuses it."""
+    ignore: Annotated[tuple[Annotated[str, AfterValidator(_preflight_code)], ...], Strict(False)] = ()
+    """Codes that are not reported, such as `MSH726`."""
+
+
 class ClusterSettings(BaseModel):
     """The `kubernetes:*` keys of the stack: the cluster, and other settings of the Kubernetes provider."""
 
@@ -141,6 +162,8 @@ class Settings(Arguments):
     """Who may call whom, mutual TLS, tokens, and calls to the outside ([how](security.md))."""
     # As written: components.security.parse reads it with the Services of applications and routes.
 
+    preflight: PreflightSettings = PreflightSettings()
+    """Checks of the cluster before `pulumi up` ([which](preflight.md))."""
     origins: Annotated[SkipJsonSchema[Origins], Field(exclude=True)] = Origins()
     """Where the fields of the routes were written."""
     cluster: Annotated[ClusterSettings, Field(exclude=True)] = ClusterSettings()

@@ -35,6 +35,7 @@ AREAS = {
     "MSH4": "Gateways",
     "MSH5": "Security",
     "MSH6": "Observability",
+    "MSH7": "Operations",
 }
 """The title of each area, by the beginning of its codes."""
 
@@ -1054,6 +1055,55 @@ MSH644 Traces begin at the caller
 MSH645 Namespace outside of the stack
   Traces and access logs are set for a namespace that the stack does not have in the mesh.
   Remedy: Name a namespace of an application or of meshup:namespaces, or that of the gateways.
+MSH700 Right missing
+  The credentials may not read, create or change something that the plan has. `pulumi up` would stop there, with the
+  rest made half.
+  Remedy: Have the right granted: docs/rbac has a role with all of them.
+MSH701 Right to delete missing
+  The credentials may create an object and not delete it. `pulumi destroy`, and an `up` that replaces or removes it,
+  would fail.
+  Remedy: Have the right granted: docs/rbac has a role with all of them.
+MSH720 Node not ready
+  A node does not run pods. A DaemonSet of the plan does not become ready on it, and what ran there is elsewhere.
+  Remedy: Look at the conditions and events of the node, repair or remove it.
+MSH721 No node for pods
+  No node takes a pod without tolerations, so that everything stays Pending until the release times out.
+  Remedy: Add a node, or take cordons and taints off one.
+MSH722 Kubelet too old
+  The kubelet of a node is older than what the mesh supports. Pods with a sidecar may not start there.
+  Remedy: Upgrade the node, or cordon it.
+MSH723 Native sidecars turned off by old nodes
+  Istio makes sidecars native, which start before and end after the application, only if every kubelet can run them.
+  Remedy: Upgrade the nodes, or cordon and remove the old ones.
+MSH724 Architecture without images
+  The nodes of this architecture take pods, and there are no images of the mesh for it.
+  Remedy: Taint these nodes, or keep the pods away by node selectors in `values`.
+MSH725 Traffic may not be redirected
+  The init container of a pod redirects its traffic by the kernel of the node, which may lack what that needs. The pod
+  then ends with an error at its start.
+  Remedy: Load the modules on the nodes, use the CNI plugin of the mesh, or set the other mode.
+MSH726 Replicas on one node
+  The control plane has several replicas, and there are no two nodes for them.
+  Remedy: Add nodes, or have one replica.
+MSH727 No room on the nodes
+  Pods of the plan, with their sidecars, ask for more than the nodes have left. They would stay Pending until the
+  release times out.
+  Remedy: Add nodes, or lower `replicas` and `resources`.
+MSH730 Clocks differ
+  This machine and the API server don't have the same time. Certificates that meshup makes may start in the future of
+  the cluster, which then refuses them.
+  Remedy: Set the clocks by NTP.
+MSH731 Clock of a node
+  The heartbeat of a node is in the future, or late: its clock is wrong, or its kubelet does not reach the API server.
+  Its proxies would take valid certificates for expired ones, or for ones of the future.
+  Remedy: Set the clock of the node by NTP, and look at its kubelet.
+MSH760 Charts not rendered
+  Without the helm command, the objects of the charts are unknown: rights, room, images and a dry run cover only what
+  meshup makes itself.
+  Remedy: Install Helm 3 on this machine, or compare the rights with docs/rbac.
+MSH761 Chart that does not render
+  Helm does not make objects of the chart with these values, and the provider would not either.
+  Remedy: Correct the values, or the place of the charts.
 """
 
 

@@ -2,7 +2,7 @@
 
 Interface::
 
-    Diagnostic(code, path, value, message, allowed="", remedy="", severity="error")
+    Diagnostic(code, path, value, message, allowed="", remedy="", severity="error", command="")
     ConfigurationError(diagnostics)      # str() is the rendered report
     render(diagnostics) -> str           # plain text, all faults, stable order
     CATALOGUE: dict[str, Code]           # code -> title, meaning, remedy (components/diagnostics/codes.py)
@@ -64,6 +64,7 @@ class Diagnostic:
         allowed: What is allowed instead: a sentence, or "" if the message says it.
         remedy: What to do. "" takes the remedy of the catalogue. Further lines are commands, and stay as they are.
         severity: `error` refuses the configuration; `warning` and `info` are only reported.
+        command: A command that shows what was found, "" where the configuration alone shows it.
 
     Raises:
         KeyError: The code is not in the catalogue, which is a defect of meshup.
@@ -76,6 +77,7 @@ class Diagnostic:
     allowed: str = ""
     remedy: str = ""
     severity: Severity = "error"
+    command: str = ""
 
     def __post_init__(self) -> None:
         entry = CATALOGUE[self.code]
@@ -97,6 +99,7 @@ class Diagnostic:
             "message": self.message,
             "allowed": self.allowed,
             "remedy": self.remedy,
+            "command": self.command,
         }
 
 
@@ -184,6 +187,9 @@ def _block(diagnostic: Diagnostic) -> str:
                 )
             )
             lines += [" " * len(lead) + command for command in commands]
+    if diagnostic.command:
+        # In one line, as commands of a remedy.
+        lines.append(f"  {'see':<8} {_printable(diagnostic.command)}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ How a stack uses a mesh, in this order::
     mesh.charts(settings)                           # names of the charts that a directory of charts must have
     plan, diagnostics = mesh.plan(MeshRequest(...)) # plain data, from the configuration alone
     mesh.check_cluster(plan, view)                  # what the cluster lacks
+    mesh.injected(plan)                             # what pods get, for `meshup preflight`
     mesh.gateway_api                                # which bundle of the Gateway API serves
     mesh.gateway_objects(...)                       # the objects of a gateway
     mesh.join(args)                                 # labels and annotations of a namespace in the mesh
@@ -399,6 +400,10 @@ class Mesh(ABC, Generic[Planned]):
     """Further keys of the configuration that are its own, with their classes."""
     versions: ClassVar[Versions]
     signature: ClassVar[Signature]
+    webhook_ports: ClassVar[tuple[int, ...]]
+    """Ports of its pods at which the API server calls its webhooks."""
+    control_plane_ports: ClassVar[tuple[int, ...]]
+    """Ports of its control plane that every sidecar calls."""
     gateway_api: ClassVar[GatewayApiRange]
     targets: ClassVar[tuple[Target, ...]]
     """What routes can be compiled to, in the order in which `api: auto` tries them."""
@@ -589,6 +594,23 @@ class Mesh(ABC, Generic[Planned]):
         """Report what the cluster lacks for the plan."""
         del plan, view
         return []
+
+    def cluster_networks(self, plan: Planned) -> str:
+        """Return the networks that have to hold the cluster's pods and Services, comma-separated; "" for any."""
+        del plan
+        return ""
+
+    def renderable(self, plan: Planned) -> Sequence[HelmRelease]:
+        """Return the releases with values that render before deployment: what is known only then has a stand-in."""
+        return plan.releases
+
+    @abstractmethod
+    def injected(self, plan: Planned) -> Mapping[str, Any]:
+        """Return what the injector adds to the spec of a pod, as far as admission judges it.
+
+        That is names, images, resources and capabilities of `initContainers` and `containers`. The same object is no
+        sidecar that would start.
+        """
 
     def trust_domain(self, settings: Sections) -> str:
         """Return the trust domain of the identities of a mesh that the stack installs."""

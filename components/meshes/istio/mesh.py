@@ -11,7 +11,7 @@ from ...diagnostics import Diagnostic
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
 from ...helm import merged
-from ...manifests import Manifest
+from ...manifests import Manifest, part
 from ...namespace import namespace_metadata
 from ...security.model import Account
 from ...telemetry.model import asked
@@ -54,7 +54,7 @@ from .metrics import ENVOY_METRICS, ISTIO_METRICS
 from .mutual_tls import peer_authentication
 from .protocols import read_port
 from .security import ISTIO_SECURITY
-from .settings import IstioArgs, IstioSettings
+from .settings import HUB, SIDECAR_RESOURCES, SIDECAR_USER, IstioArgs, IstioSettings
 from .telemetry import ISTIO_TELEMETRY, providers
 from .versions import GATEWAY_API, VERSIONS
 from .virtual_service import VIRTUAL_SERVICE
@@ -80,6 +80,9 @@ class IstioMesh(Mesh[IstioPlan]):
         validators=("validation.istio.io",),
         control_plane=("app", "istiod"),
     )
+    # Chart istio-discovery, templates/service.yaml: https-webhook and https-dns.
+    webhook_ports = (15017,)
+    control_plane_ports = (15012,)
     gateway_api = GATEWAY_API
     targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
     security = ISTIO_SECURITY
@@ -278,6 +281,22 @@ class IstioMesh(Mesh[IstioPlan]):
         values = next(item["values"] for item in plan.releases if item["role"] == "istiod")
         shared: Mapping[str, Any] = values.get("global") or {}
         return Sidecar(str(shared.get("tag") or plan.version), plan.args.revision or "default")
+
+    def injected(self, plan: IstioPlan) -> Mapping[str, Any]:
+        """Return the containers that istiod adds, see `Mesh` (chart istio-discovery, files/injection-template.yaml)."""
+        none: Mapping[str, Any] = {}
+        values = next((item["values"] for item in plan.releases if item["role"] == "istiod"), none)
+        shared = part(values, "global")
+        resources = merged(SIDECAR_RESOURCES, part(shared, "proxy", "resources"))
+        tag = shared.get("tag") or plan.version
+        image = f"{shared.get('hub') or HUB}/proxyv2:{tag}"
+        drop: dict[str, Any] = {"capabilities": {"drop": ["ALL"]}, "allowPrivilegeEscalation": False}
+        user = {**drop, "runAsNonRoot": True, "runAsUser": SIDECAR_USER}
+        proxy = {"name": "istio-proxy", "image": image, "resources": resources, "securityContext": user}
+        if self.strictest_pod_security(plan) == "restricted":
+            return {"initContainers": [{**proxy, "name": "istio-validation"}], "containers": [proxy]}
+        root = {**drop, "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]}, "runAsUser": 0}
+        return {"initContainers": [{**proxy, "name": "istio-init", "securityContext": root}], "containers": [proxy]}
 
     def strictest_pod_security(self, plan: IstioPlan) -> str:
         """Return `restricted` with Istio's CNI plugin, which raw values turn on, see `Mesh`."""

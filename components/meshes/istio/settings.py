@@ -29,6 +29,11 @@ SIDECAR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {
 ISTIOD_RESOURCES = {"requests": {"cpu": "500m", "memory": "2048Mi"}}
 """Of istiod, by its chart."""
 
+HUB = "registry.istio.io/release"
+"""Where Istio's images are, by its charts (1.30, values.yaml of istiod: global.hub)."""
+SIDECAR_USER = 1337
+"""The user of a sidecar (1.30, files/injection-template.yaml)."""
+
 
 class Gateway(Arguments):
     """One gateway: a Deployment of Envoy at the edge of the mesh, and its Service."""

@@ -17,7 +17,9 @@ import pulumi
 from ...arguments import Resources, helm_values
 from ...diagnostics import Diagnostic
 from ...helm import HelmRelease, chart_release, merged, nested, register
+from ...manifests import part
 from ...namespace import Namespace, namespace_metadata
+from ...nodes import LINUX, takes_pods
 from .identity.component import CONTROL_PLANE_WEBHOOKS
 from .membership import INJECT
 from .settings import Certificates, LinkerdArgs, LinkerdSettings
@@ -141,48 +143,15 @@ def check_nodes(args: LinkerdArgs, nodes: Sequence[Mapping[str, Any]]) -> list[D
     if not args.high_availability:
         return []
     values = next(item["values"] for item in releases(args) if item["role"] == "control-plane")
-    count = sum(takes_pods(node, values) for node in nodes)
+    # The chart's own `nodeSelector` is Linux, it has no tolerations.
+    selector = {**dict([LINUX]), **part(values, "nodeSelector")}
+    tolerations = cast("list[Mapping[str, str]]", values.get("tolerations") or [])
+    count = sum(takes_pods(node, selector, tolerations) for node in nodes)
     if count >= HA_NODES:
         return []
     path = "meshup:linkerd.highAvailability"
     message = f"The cluster has {count} node{'' if count == 1 else 's'} that can take pods, of {len(nodes)}."
     return [Diagnostic("MSH316", path, True, message, f"{HA_NODES} nodes or more")]
-
-
-def takes_pods(node: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Return whether a node takes pods of the control plane: ready, not cordoned, selected, its taints tolerated.
-
-    Args:
-        node: A node, as the API server has it.
-        values: Of the control plane's release. The chart's own `nodeSelector` is Linux, it has no tolerations.
-    """
-    spec: Mapping[str, Any] = node.get("spec") or {}
-    status: Mapping[str, Any] = node.get("status") or {}
-    conditions = cast("list[Mapping[str, str]]", status.get("conditions") or [])
-    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
-    selector = {"kubernetes.io/os": "linux"} | cast("dict[str, str]", values.get("nodeSelector") or {})
-    labels: Mapping[str, str] = node["metadata"].get("labels") or {}
-    selected = all(labels.get(key) == value for key, value in selector.items())
-    taints = cast("list[Mapping[str, str]]", spec.get("taints") or [])
-    tolerations = cast("list[Mapping[str, str]]", values.get("tolerations") or [])
-    barred = [
-        taint
-        for taint in taints
-        if taint.get("effect") in ("NoSchedule", "NoExecute")
-        and not any(_tolerates(toleration, taint) for toleration in tolerations)
-    ]
-    return ready and selected and not barred and not spec.get("unschedulable", False)
-
-
-def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
-    """As Kubernetes decides it (core/v1, Toleration.ToleratesTaint): what is empty matches everything."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
 
 
 def certificate_values(certificates: Certificates) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from ...diagnostics import Diagnostic
 from ...gateways.gateway_api import certificates, gateway_objects
 from ...gateways.model import Gateway
 from ...gateways.settings import GatewaySettings
-from ...manifests import Manifest
+from ...helm import HelmRelease, merged
+from ...manifests import Manifest, part
 from ...telemetry.model import asked
 from ...traffic import gateway_api_adoption
 from ...traffic.adoption import Home, Reading
@@ -50,6 +51,14 @@ from .versions import GATEWAY_API, VERSIONS
 
 OPAQUE_PORTS = "25,587,3306,4444,5432,6379,9300,11211"
 """The default of `proxy.opaquePorts` (chart linkerd-control-plane, values.yaml)."""
+CLUSTER_NETWORKS = "10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fd00::/8"
+"""The default of `clusterNetworks` (the same)."""
+PROXY_IMAGE = "cr.l5d.io/linkerd/proxy"
+"""The default of `proxy.image.name` (the same)."""
+SIDECAR_USER, INIT_USER = 2102, 65534
+"""The users of the sidecar and of its init container (the same: proxy.uid and proxyInit.runAsUser)."""
+STAND_IN = "-----BEGIN CERTIFICATE-----\nc3RhbmQtaW4=\n-----END CERTIFICATE-----\n"
+"""In place of PEM that is made at deployment: the chart renders any text (edge-26.8.3)."""
 _OPAQUE = "config.linkerd.io/opaque-ports"
 
 
@@ -59,6 +68,12 @@ class LinkerdPlan(MeshPlan):
 
     args: LinkerdArgs
     identity: IdentityPlan | None
+
+
+def control_plane_values(plan: LinkerdPlan) -> Mapping[str, Any]:
+    """Return the values of the control plane's release; none if somebody else has installed it."""
+    none: Mapping[str, Any] = {}
+    return next((item["values"] for item in plan.releases if item["role"] == "control-plane"), none)
 
 
 class LinkerdMesh(Mesh[LinkerdPlan]):
@@ -77,6 +92,10 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         opt_in=(INJECT, ("enabled", "ingress")),
         control_plane=("linkerd.io/control-plane-component", "destination"),
     )
+    # Charts linkerd-control-plane and linkerd-viz: the injector, the validators of policies, the tap API.
+    webhook_ports = (8443, 9443)
+    # Identity, destination and policy, as the proxies ask for them (the same).
+    control_plane_ports = (8080, 8086, 8090)
     gateway_api = GATEWAY_API
     targets = (LINKERD_ROUTE, SERVICE_PROFILE)
     security = LINKERD_SECURITY
@@ -214,6 +233,50 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         """Report what the cluster lacks for high availability."""
         return check_nodes(plan.args, view.objects("v1", "Node"))
 
+    def cluster_networks(self, plan: LinkerdPlan) -> str:
+        """Return `clusterNetworks`, see `Mesh`. Those of an installation of somebody else are not known."""
+        values = control_plane_values(plan)
+        return "" if plan.existing else str(values.get("clusterNetworks") or CLUSTER_NETWORKS)
+
+    def renderable(self, plan: LinkerdPlan) -> Sequence[HelmRelease]:
+        """Return the releases with a stand-in for the issuer, without which the chart does not render, see `Mesh`."""
+        stand_in = {
+            "identityTrustAnchorsPEM": STAND_IN,
+            "identity": {"issuer": {"tls": {"crtPEM": STAND_IN, "keyPEM": STAND_IN}}},
+        }
+        made: list[HelmRelease] = []
+        for item in plan.releases:
+            needs = item["role"] == "control-plane" and not plan.args.external_ca
+            made.append({**item, "values": merged(stand_in, item["values"])} if needs else item)
+        return made
+
+    def injected(self, plan: LinkerdPlan) -> Mapping[str, Any]:
+        """Return the containers that the injector adds, see `Mesh` (edge-26.8.3, charts/partials)."""
+        values = control_plane_values(plan)
+        asked = part(values, "proxy", "resources")
+        resources = {
+            f"{kind}s": {name: amounts[kind] for name, amounts in asked.items() if amounts.get(kind)}
+            for kind in ("request", "limit")
+        }
+        name = part(values, "proxy", "image").get("name") or PROXY_IMAGE
+        drop: dict[str, Any] = {
+            "capabilities": {"drop": ["ALL"]},
+            "allowPrivilegeEscalation": False,
+            "runAsNonRoot": True,
+            "runAsUser": SIDECAR_USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        proxy = {
+            "name": "linkerd-proxy",
+            "image": f"{name}:{self.wanted_sidecar(plan).version}",
+            "resources": {kind: amounts for kind, amounts in resources.items() if amounts},
+            "securityContext": drop,
+        }
+        if plan.args.cni:
+            return {"initContainers": [{**proxy, "name": "linkerd-network-validator"}], "containers": [proxy]}
+        init = {**drop, "capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}, "runAsUser": INIT_USER}
+        return {"initContainers": [{**proxy, "name": "linkerd-init", "securityContext": init}], "containers": [proxy]}
+
     def read_port(self, plan: LinkerdPlan, port: Mapping[str, Any], annotations: Mapping[str, str]) -> PortReading:
         """Decide as Linkerd's policy controller does (edge-26, k8s/index/src/outbound): appProtocol, then opaque ports.
 
@@ -265,10 +328,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         """Return the sidecar that the injector adds, see `Mesh`. The chart 2026.8.3 is edge-26.8.3."""
         if plan.existing is not None and not plan.existing.version:
             return Sidecar("")
-        values: Mapping[str, Any] = {}
-        for item in plan.releases:
-            if item["role"] == "control-plane":
-                values = item["values"]
+        values = control_plane_values(plan)
         proxy: Mapping[str, Any] = values.get("proxy") or {}
         image: Mapping[str, Any] = proxy.get("image") or {}
         year, _, rest = plan.version.partition(".")

@@ -11,6 +11,7 @@ from components.meshes.linkerd import viz
 from components.meshes.linkerd.membership import LinkerdProxy
 from components.meshes.linkerd.settings import LinkerdArgs, Resources
 from components.meshes.linkerd.versions import LINKERD
+from components.nodes import takes_pods
 from tests.facts.linkerd import crds, facts_of_crd, facts_of_schema, leaves, versions
 from tests.facts.linkerd import values as defaults
 
@@ -242,7 +243,8 @@ NODES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 @pytest.mark.parametrize("name", NODES)
 def test_only_nodes_that_take_the_pods_count(name: str) -> None:
     found, values, taken = NODES[name]
-    assert linkerd.takes_pods(found, values) is taken
+    selector = {"kubernetes.io/os": "linux", **values.get("nodeSelector", {})}
+    assert takes_pods(found, selector, values.get("tolerations", [])) is taken
     args: dict[str, Any] = {"version": "2026.8.3", "high_availability": True, "values": {"control-plane": values}}
     codes = [fault.code for fault in linkerd.check_nodes(LinkerdArgs.of(args), [node(), node(), found])]
     # A selector takes the other two nodes away as well.

@@ -1,0 +1,82 @@
+"""`meshup preflight`: what would stop or spoil the next `up` of a stack. Without Pulumi's engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.diagnostics import Diagnostic
+from components.manifests import ObjectRef
+from operate.findings import Checked, Report
+from stacks import charts, checks, plan, preflight, settings, traffic_file
+from stacks.cluster import ClusterError, ClusterView, connect
+from stacks.overrides import located
+from stacks.ownership import owner_of
+from stacks.state import Stack
+
+CONFIGURATION = ("configuration", "The configuration is accepted, and goes with the cluster")
+"""Name and title of what `pulumi up` checks as well, before its first resource."""
+
+
+def _no_state(stack: str) -> Mapping[ObjectRef, str]:
+    """Return nothing: the state of a stack is the engine's. Objects carry the annotation of their stack."""
+    del stack
+    return {}
+
+
+def owner_on(view: ClusterView, stack: str) -> str:
+    """Return a stack as its annotation names it: organisation/project/stack.
+
+    The organisation is that of the namespaces on the cluster which a stack of this name has made; without one, or with
+    several, that of a backend of files.
+
+    Args:
+        view: The cluster.
+        stack: The stack, with or without organisation and project.
+    """
+    if stack.count("/") == len(("organisation", "project")):
+        return stack
+    end = f"/{settings.PROJECT}/{stack}"
+    found = {owner for item in view.metadata("v1", "Namespace") if (owner := owner_of(item)).endswith(end)}
+    return found.pop() if len(found) == 1 else f"organization{end}"
+
+
+def run(raw: settings.RawConfig, stack: str, directory: Path) -> Report:
+    """Check a stack and its cluster.
+
+    Args:
+        raw: The configuration of the stack.
+        stack: Its name, with or without organisation and project.
+        directory: The folder of the project.
+    """
+    name = stack.rpartition("/")[2]
+    chosen, diagnostics = settings.load(raw, name)
+    chosen, more = traffic_file.with_file(chosen, directory)
+    cluster, view, unreachable = connect(chosen.cluster, os.environ)
+    diagnostics += [*more, *unreachable]
+    subject = {"stack": name, "mesh": chosen.mesh, "context": chosen.cluster.context}
+    if cluster is None or view is None:
+        return Report("preflight", subject, [_configuration(diagnostics, chosen)], reachable=False)
+    deployed = Stack(owner_on(view, stack), _no_state, os.environ)
+    planned, diagnostics = plan.build(chosen, diagnostics, deployed, view)
+    if planned is None:
+        return Report("preflight", subject, [_configuration(diagnostics, chosen)])
+    _, more = checks.check(chosen, planned, deployed, view)
+    diagnostics += [*more, *charts.unreachable(planned.releases)]
+    try:
+        probed = preflight.probe(chosen, planned, deployed.owner, cluster, view)
+    except ClusterError as error:
+        diagnostics += error.diagnostics
+        return Report("preflight", subject, [_configuration(diagnostics, chosen)], reachable=error.answered)
+    found = [Checked(one.name, one.title, faults) for one, faults in preflight.check(probed)]
+    return Report("preflight", subject, [_configuration(diagnostics, chosen), *found])
+
+
+def _configuration(diagnostics: Sequence[Diagnostic], chosen: settings.Settings) -> Checked:
+    found = located(list(diagnostics), chosen.origins)
+    name, title = CONFIGURATION
+    return Checked(name, title, found)
+
+
+__all__ = ["owner_on", "run"]
