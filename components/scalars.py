@@ -18,6 +18,7 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXACT_VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})(-[0-9A-Za-z.-]{1,64})?", re.ASCII)
 _DNS_NAME = re.compile(rf"{DNS_LABEL.pattern}(\.{DNS_LABEL.pattern})*")
 _QUALIFIED_NAME = re.compile(rf"({_DNS_NAME.pattern}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _IMAGE_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HOST_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
 _REGISTRY = re.compile(
@@ -35,6 +36,7 @@ _MOST_PORT = 65535
 _LONGEST_PATH = 4095
 _LONGEST_PATH_PART = 255
 _LONGEST_DNS_NAME = 253
+_LONGEST_LABEL = 63
 _LONGEST_RELEASE = 53
 """Helm, pkg/chart/v2/lint/rules and pkg/chartutil/validate_name.go."""
 _LONGEST_URL = 2048
@@ -57,6 +59,13 @@ def _dns_subdomain(value: str) -> str:
 def _annotation_key(value: str) -> str:
     if not _QUALIFIED_NAME.fullmatch(value) or len(value.rpartition("/")[0]) > _LONGEST_DNS_NAME:
         raise refused("MSH006", "This is not a key of an annotation.", "NAME, or DOMAIN/NAME")
+    return value
+
+
+def _label_value(value: str) -> str:
+    if len(value) > _LONGEST_LABEL or not _LABEL_VALUE.fullmatch(value):
+        allowed = f"at most {_LONGEST_LABEL} letters, digits, '-', '_' and '.', first and last no mark"
+        raise refused("MSH006", "This is not the value of a label.", allowed)
     return value
 
 
@@ -272,6 +281,7 @@ def amount(quantity: str) -> Decimal:
 Name = Annotated[str, Checked(_dns_label, DNS_LABEL.pattern)]
 SecretName = Annotated[str, Checked(_dns_subdomain, _DNS_NAME.pattern, _LONGEST_DNS_NAME)]
 AnnotationKey = Annotated[str, Checked(_annotation_key, _QUALIFIED_NAME.pattern)]
+LabelValue = Annotated[str, Checked(_label_value, _LABEL_VALUE.pattern, _LONGEST_LABEL)]
 ReleaseName = Annotated[str, Checked(_release, DNS_LABEL.pattern, _LONGEST_RELEASE)]
 Revision = Annotated[str, Checked(_revision, DNS_LABEL.pattern, _LONGEST_RELEASE - len("istiod-"))]
 Version = Annotated[str, Checked(_exact_version, EXACT_VERSION.pattern)]

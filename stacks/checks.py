@@ -13,6 +13,7 @@ from stacks import (
     other_meshes,
     ownership,
     patches,
+    prometheus_operator,
     security_checks,
     services,
     shared_services,
@@ -63,6 +64,9 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         entries = namespaces.entries(settings.namespaces, plan.mesh, stack.owner, plan.annotations)
         return namespaces.check(entries, plan.joined, view)
 
+    def of_operator() -> list[Diagnostic]:
+        return prometheus_operator.check(settings, plan, view)
+
     def of_policy() -> list[Diagnostic]:
         return security_checks.check(settings, plan, stack, view, {stack.owner, *claims.former})
 
@@ -80,6 +84,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.if_readable(of_routes, otherwise=[]),
         *view.if_readable(of_gateways, otherwise=[]),
         *view.if_readable(of_policy, otherwise=[]),
+        *view.if_readable(of_operator, otherwise=[]),
         *view.diagnostics,
     ]
 

@@ -67,7 +67,7 @@ class Plan:
     @property
     def releases(self) -> list[HelmRelease]:
         """The Helm releases of third-party charts."""
-        return [*self.mesh.releases, *(addon.release for addon in self.addons)]
+        return [*self.mesh.releases, *(addon.release for addon in self.addons if addon.release)]
 
     @property
     def deciding(self) -> list[Manifest]:
@@ -138,7 +138,9 @@ def build(
     telemetered = telemetry.planned(settings, mesh, own_parts(settings).joined)
     addons = _addons(settings, mesh, source.source, traffic)
     chart_diagnostics += [
-        fault for addon in addons for fault in charts.check_addon(settings.charts, source.source, addon.release)
+        fault
+        for release in (addon.release for addon in addons if addon.release)
+        for fault in charts.check_addon(settings.charts, source.source, release)
     ]
     if not errors(policy_diagnostics):
         # Without a look at the cluster; what that adds is found when the plan is compared with it.

@@ -14,7 +14,12 @@ import pytest
 from devcluster import artefacts, golang, paths
 from devcluster.progress import Progress
 
-_FAMILIES = {"istio.io/istio": "istio", "istio.io/api": "istio", "sigs.k8s.io/gateway-api": "gateway-api"}
+_FAMILIES = {
+    "istio.io/istio": "istio",
+    "istio.io/api": "istio",
+    "sigs.k8s.io/gateway-api": "gateway-api",
+    "github.com/prometheus-operator/prometheus-operator": "prometheus-operator",
+}
 """The folder of tools/ that pins each module."""
 _TOOLS = paths.repository() / "tools"
 _LOCK = _TOOLS / "go" / "requirements.txt"

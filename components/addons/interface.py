@@ -81,17 +81,22 @@ class ServerSettings(AddonSettings):
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Refuse an address of one that is to be installed, and a login without an address."""
         yield from super().check(path)
-        if self.enabled and self.url is not None:
+        if self.installed and self.url is not None:
             yield Diagnostic("MSH620", f"{path}.url", None, "It is to be installed as well.", "enabled, or url")
         if self.login is not None and self.url is None:
             message = "There is a login, and no address of a server of your own."
             yield Diagnostic("MSH003", f"{path}.url", None, message)
 
+    @property
+    def installed(self) -> bool:
+        """Whether it runs in its namespace."""
+        return self.enabled
+
     def address(self) -> Address | None:
         """Return where it is, None if there is none."""
         if self.url is not None:
             return Address(self.url, self.login)
-        if not self.enabled:
+        if not self.installed:
             return None
         return Address(f"http://{self.service}.{self.namespace}.svc:{self.port}", namespace=self.namespace)
 
@@ -155,7 +160,7 @@ class AddonPlan:
     Attributes:
         name: The name of the add-on.
         resource: Class and Pulumi name of its component.
-        release: Its Helm release.
+        release: Its Helm release; None if objects are all that it has.
         namespace: The metadata of its namespace.
         dashboard: How its dashboard is opened, for the stack output `dashboards`; empty for none.
         awaited: See `Addon`.
@@ -165,7 +170,7 @@ class AddonPlan:
 
     name: str
     resource: tuple[str, str]
-    release: HelmRelease
+    release: HelmRelease | None
     namespace: Mapping[str, Any]
     dashboard: Mapping[str, str] = field(default_factory=dict[str, str])
     awaited: bool = True
@@ -201,8 +206,8 @@ class Addon(ABC, Generic[Args]):
         """Return the arguments of the add-on, None if it is disabled."""
 
     @abstractmethod
-    def release(self, args: Args) -> HelmRelease:
-        """Return the Helm release; `addon_release` makes one."""
+    def release(self, args: Args) -> HelmRelease | None:
+        """Return the Helm release, if it has one; `addon_release` makes it."""
 
     @abstractmethod
     def namespace(self, args: Args) -> Mapping[str, Any]:
@@ -222,7 +227,7 @@ class Addon(ABC, Generic[Args]):
         """Plan the add-on."""
         release = self.release(args)
         opened: dict[str, str] = {}
-        if self.dashboard is not None:
+        if self.dashboard is not None and release is not None:
             service, port = self.dashboard
             where = f"--namespace {release['namespace']}"
             opened = {
@@ -274,12 +279,13 @@ class AddonChart(pulumi.ComponentResource):
         super().__init__(f"meshup:index:{kind}", name, {}, opts)
         where = plan.namespace["name"]
         namespace = Namespace(f"{name}-{where}", plan.namespace, pulumi.ResourceOptions(parent=self))
-        release: HelmRelease = {**plan.release, "values": merged(values, plan.release["values"])}
         made: list[pulumi.Resource] = [namespace]
         for item in plan.objects:
             role = f"{item['metadata']['name']}-{item['kind'].lower()}"
             options = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
             made.append(register_object(f"{name}-{role}", item, options))
-        child = pulumi.ResourceOptions(parent=self, depends_on=made)
-        register(f"{name}-release", release, child, awaited=plan.awaited)
+        if plan.release is not None:
+            release: HelmRelease = {**plan.release, "values": merged(values, plan.release["values"])}
+            child = pulumi.ResourceOptions(parent=self, depends_on=made)
+            register(f"{name}-release", release, child, awaited=plan.awaited)
         self.register_outputs({})

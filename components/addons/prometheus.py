@@ -11,14 +11,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
+from ..arguments import Arguments, HelmValue, Names, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
 from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest, manifest
+from ..observability import operator
 from ..observability.alerts import StackRules, stack_rules
 from ..observability.promql import INTERVAL_SECONDS
 from ..observability.source import MetricsSource
-from ..scalars import Name, Quantity
+from ..scalars import AnnotationKey, LabelValue, Name, Quantity
 from .access import CONFINED
 from .interface import Addon, AddonRequest, AddonSettings, ServerSettings, addon_release
 
@@ -44,6 +45,13 @@ _DURATION = r"[1-9][0-9]{0,4}[dwhy]"
 _SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
 
+class OperatorSettings(Arguments):
+    """What a Prometheus of the Prometheus operator is told by."""
+
+    labels: dict[AnnotationKey, LabelValue] = Field(default_factory=dict[AnnotationKey, LabelValue])
+    """Labels of the objects, by which it selects them, such as `{release: kube-prometheus-stack}`."""
+
+
 class PrometheusSettings(ServerSettings):
     """Settings of Prometheus."""
 
@@ -52,6 +60,11 @@ class PrometheusSettings(ServerSettings):
 
     namespace: Name = "prometheus"
     """Its namespace. meshup makes it."""
+    mode: Literal["chart", "operator"] = "chart"
+    """`chart` installs Prometheus. `operator` installs none, and writes objects for the Prometheus operator that the
+    cluster has."""
+    operator: OperatorSettings = OperatorSettings()
+    """For `mode: operator`."""
     metrics: Literal["auto", "istio", "envoy", "linkerd"] = "auto"
     """Which metrics the proxies have: `auto`, those that are the mesh's own; `envoy`, those of an Envoy without Istio's
     filters, as the embedded cluster has."""
@@ -67,6 +80,11 @@ class PrometheusSettings(ServerSettings):
     """Further namespaces whose pods may read it."""
     values: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Raw chart values, merged last."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it runs in its namespace."""
+        return self.enabled and self.mode == "chart"
 
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check the address and the resources."""
@@ -104,8 +122,10 @@ class PrometheusAddon(Addon[PrometheusArgs]):
         made = {} if source is None else {"rules": _rules(request, source)}
         return chosen.extended(PrometheusArgs, request=request, source=source, **made)
 
-    def release(self, args: PrometheusArgs) -> HelmRelease:
+    def release(self, args: PrometheusArgs) -> HelmRelease | None:
         """Return the release, see `Addon`."""
+        if args.mode == "operator":
+            return None
         request: AddonRequest = args.request
         source: MetricsSource | None = args.source
         rules: StackRules = args.rules
@@ -146,12 +166,21 @@ class PrometheusAddon(Addon[PrometheusArgs]):
         """Return the namespace: in the mesh where only a pod of the mesh may read the metrics of proxies."""
         source: MetricsSource | None = args.source
         request: AddonRequest = args.request
-        meshed = source is not None and source.scraper_in_mesh
+        meshed = args.mode == "chart" and source is not None and source.scraper_in_mesh
         return request.namespace(args.namespace, meshed=meshed, pod_security="baseline")
 
     def objects(self, args: PrometheusArgs) -> Sequence[Manifest]:
-        """Return the NetworkPolicy that lets in who reads Prometheus."""
+        """Return the NetworkPolicy that lets in who reads Prometheus, or the objects for the operator."""
         request: AddonRequest = args.request
+        if args.mode == "operator":
+            source: MetricsSource | None = args.source
+            jobs = () if source is None else source.jobs(request.control_plane)
+            rules: StackRules = args.rules
+            labels = args.operator.labels
+            return [
+                *operator.pod_monitors(jobs, args.namespace, labels),
+                *operator.rule_objects(rules.groups, args.namespace, labels),
+            ]
         readers = sorted({args.namespace, *args.readers, *request.readers.get(self.name, ())})
         allowed = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in readers]
         spec = {
@@ -169,11 +198,14 @@ class PrometheusAddon(Addon[PrometheusArgs]):
             allowed = "one of " + ", ".join(("auto", *(one.name for one in request.metrics)))
             return [Diagnostic("MSH603", "meshup:prometheus.metrics", args.metrics, message, allowed)]
         rules: StackRules = args.rules
-        size = sum(len(json.dumps(group.plain())) for group in rules.groups)
-        if size <= LARGEST_RULES:
+        sizes = [len(json.dumps(group.plain())) for group in rules.groups]
+        size, most, place = sum(sizes), LARGEST_RULES, "ConfigMap"
+        if args.mode == "operator":
+            size, most, place = max(sizes, default=0), operator.LARGEST_GROUP, "file of the operator"
+        if size <= most:
             return rules.diagnostics
-        message = f"The rules of {len(request.routes)} routes have {size} bytes, for one ConfigMap."
-        allowed = f"at most {LARGEST_RULES} bytes"
+        message = f"The rules of {len(request.routes)} routes have {size} bytes, for one {place}."
+        allowed = f"at most {most} bytes"
         return [*rules.diagnostics, Diagnostic("MSH604", "meshup:prometheus", None, message, allowed)]
 
 

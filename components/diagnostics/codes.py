@@ -1035,6 +1035,17 @@ MSH630 Collector without a store
   The collector is installed, and no store of traces that it could send spans to, so that all of them are lost. Access
   logs are not affected.
   Remedy: Enable `meshup:zipkin` or `meshup:jaeger`, or set `endpoint` of `meshup:collector`.
+MSH631 Prometheus operator missing
+  `mode: operator` writes PodMonitors and PrometheusRules, and the cluster does not have these kinds.
+  Remedy: Install the Prometheus operator before, or set `mode: chart`.
+MSH632 Prometheus beside the operator
+  The cluster has the Prometheus operator, whose Prometheus could do what another one is installed for. It is not used
+  unasked, since a change of the mode takes what was measured with it.
+  Remedy: Set `mode`.
+MSH633 Objects that no Prometheus selects
+  A Prometheus of the operator reads the objects whose labels and namespaces its selectors name, and ignores all others
+  without a word. None names those of this stack.
+  Remedy: Set `operator.labels` of `meshup:prometheus` to what the selectors name.
 MSH640 Traces without a collector
   Tracing is asked for, and nothing is named that spans could be sent to.
   Remedy: Write `collector`, or enable meshup:collector, meshup:zipkin or meshup:jaeger.

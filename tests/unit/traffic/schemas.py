@@ -1,4 +1,4 @@
-"""The schemas of the CRDs: Istio's and the Gateway API's from the pinned Go modules, Linkerd's from tests/facts."""
+"""The schemas of the CRDs: Linkerd's from tests/facts, all others from the pinned Go modules."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def schemas() -> dict[tuple[str, str], Schema]:
     """OpenAPI schemas by apiVersion and kind."""
     istio = modules.directory("istio.io/istio") / "manifests/charts/base/files/crd-all.gen.yaml"
     gateway = modules.directory("sigs.k8s.io/gateway-api") / "config/crd/standard"
+    operator = modules.directory("github.com/prometheus-operator/prometheus-operator")
+    folder = operator / "example/prometheus-operator-crd"
+    monitoring = [folder / f"monitoring.coreos.com_{plural}.yaml" for plural in ("podmonitors", "prometheusrules")]
     crds = list(linkerd.crds())
-    for file in (istio, *sorted(gateway.glob("*.yaml"))):
+    for file in (istio, *sorted(gateway.glob("*.yaml")), *monitoring):
         loaded = cast("list[Schema | None]", list(yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)))
         crds += [item for item in loaded if item and item["kind"] == "CustomResourceDefinition"]
     found: dict[tuple[str, str], Schema] = {}
