@@ -20,6 +20,7 @@ from .destination_rule import (
     traffic_policy,
     with_subsets_of,
 )
+from .metrics import RATE_LIMIT
 from .proxies import ENVOY_1_38, PROXIES
 from .service_entries import service_entries
 
@@ -145,7 +146,7 @@ def _rate_limit(route: Route, limit: RateLimit) -> Manifest:
     service = route.service
     limiter: Manifest = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-        "stat_prefix": "meshup_rate_limit",
+        "stat_prefix": RATE_LIMIT,
         "token_bucket": {
             "max_tokens": limit.burst or limit.requests,
             "tokens_per_fill": limit.requests,

@@ -27,6 +27,8 @@ from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
 from ...traffic.targets import Planned
 
+RATE_LIMIT = "meshup_rate_limit"
+"""Prefix of Envoy's statistics of local rate limits."""
 _AGENT = 15020
 _PROXY = "istio-proxy"
 _PROMETHEUS, _PATH = 15090, "stats/prometheus"
@@ -187,6 +189,8 @@ class EnvoyMetrics(MetricsSource):
 
         ejected = f"sum(envoy_cluster_outlier_detection_ejections_active{{{_TO_CLUSTER}}})"
         members = f"sum(envoy_cluster_membership_total{{{_TO_CLUSTER}}})"
+        # Of the whole namespace: the counter says whose proxy refused, and not for which Service.
+        limited = _rate(f'envoy_{RATE_LIMIT}_http_local_rate_limit_rate_limited{{namespace="$namespace"}}')
         requests = _rate(f'envoy_cluster_upstream_rq{{response_code_class!="", {_TO_CLUSTER}}}')
         return {
             "clients": [Query(f"sum by (namespace, app) ({requests})", "{{namespace}}/{{app}}")],
@@ -210,9 +214,10 @@ class EnvoyMetrics(MetricsSource):
                 cluster("upstream_cx_none_healthy", "no healthy endpoint"),
                 cluster("upstream_cx_connect_fail", "no connection"),
             ],
+            "rate_limited": [Query(f"sum by (namespace, app) ({limited})", "{{namespace}}/{{app}}")],
             "faults": [
-                Query(f"sum({_rate('envoy_http_fault_aborts_injected')})", "failed by a fault"),
-                Query(f"sum({_rate('envoy_http_fault_delays_injected')})", "delayed by a fault"),
+                Query(f"sum({_rate('envoy_http_fault_aborts_injected')})", "failed by a fault, of all Services"),
+                Query(f"sum({_rate('envoy_http_fault_delays_injected')})", "delayed by a fault, of all Services"),
             ],
             **_mesh_signals(),
         }
@@ -392,6 +397,7 @@ KEPT_STATISTICS = (
     r"cluster\.outbound\|[^;]*;\.upstream_rq_"
     r"(\d\d\d|\dxx|completed|total|time|timeout|per_try_timeout|retry|retry_.*|pending_overflow)",
     r"cluster\.outbound\|[^;]*;\.outlier_detection\.ejections_(active|enforced_total)",
+    r"cluster\.outbound\|[^;]*;\.upstream_cx_(none_healthy|connect_fail)",
     r"cluster\.outbound\|[^;]*;\.membership_(healthy|total)",
     r"http\..*\.(no_route|fault\.(aborts|delays)_injected)",
     r".*http_local_rate_limit\.(enabled|ok|rate_limited)",
