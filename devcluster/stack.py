@@ -233,6 +233,15 @@ class Stack:
                 process.kill()
 
 
+_PLUGINS = {
+    "helm",
+    "pulumi-language-python",
+    "pulumi-language-python-exec",
+    "pulumi-resource-kubernetes",
+    "pulumi-resource-pulumi-python",
+}
+_PLUGIN_MODULES = {"devcluster.provider", "pulumi.dynamic"}
+"""What a script of these runs by `python -m`."""
 _FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_CONFIG")
 
 
@@ -324,9 +333,7 @@ def _name(process: psutil.Process) -> str:
 
 def _is_plugin(cmdline: Sequence[str]) -> bool:
     names = {Path(part).name for part in cmdline[:3]}
-    return bool(
-        names & {"helm", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-kubernetes"}
-    ) or ("devcluster.provider" in cmdline)
+    return not (names.isdisjoint(_PLUGINS) and _PLUGIN_MODULES.isdisjoint(cmdline))
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -38,6 +38,8 @@ _SECURE = {
     "additionalProperties": False,
 }
 """A value that `pulumi config set --secret` wrote."""
+_DESCRIPTIONS = {MODEL.model_fields[name].alias or name: text for name, text in MODEL.descriptions().items()}
+"""Of the keys of a stack."""
 
 
 class _Schema(GenerateJsonSchema):
@@ -63,7 +65,7 @@ def _block(block: re.Match[str]) -> str:
 def keys() -> str:
     """Return the keys of a stack as a table."""
     rows = [
-        f"| `meshup:{key}` | {_type(info)} | {_default(info)} | {_meaning(info)} |"
+        f"| `meshup:{key}` | {_type(info)} | {_default(info)} | {_line(_DESCRIPTIONS[key])} |"
         for key, info in FIELDS.items()
         if key in KEYS
     ]
@@ -79,10 +81,11 @@ def section(key: str) -> str:
 
 
 def _rows(kind: type[Arguments], prefix: str, presets: set[str]) -> Iterator[str]:
+    descriptions = kind.descriptions()
     for name, info in kind.model_fields.items():
         key, inner = f"{prefix}{info.alias or name}", section_of(info)
         default = "preset" if key in presets else _default(info)
-        yield f"| `{key}` | {_type(info)} | {default} | {_meaning(info)} |"
+        yield f"| `{key}` | {_type(info)} | {default} | {_line(descriptions.get(name, ''))} |"
         if inner is not None and inner not in _TYPES:
             below = {tuple: "[]", dict: ".NAME"}.get(cast("type", get_origin(info.annotation)), "")
             yield from _rows(cast("type[Arguments]", inner), f"{key}{below}.", set())
@@ -122,8 +125,8 @@ def _default(info: FieldInfo) -> str:
     return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
 
 
-def _meaning(info: FieldInfo) -> str:
-    return " ".join((info.description or "").split())
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def schema() -> dict[str, Any]:
@@ -136,11 +139,11 @@ def schema() -> dict[str, Any]:
         definitions |= made.pop("$defs") | {name: made}
     sections = {key: model["properties"][key] for key in KEYS}
     sections["traffic"]["additionalProperties"] = {"$ref": "#/$defs/Route"}
-    sections["security"] = {"description": FIELDS["security"].description, "$ref": "#/$defs/Security"}
+    sections["security"] = {"description": _DESCRIPTIONS["security"], "$ref": "#/$defs/Security"}
     for key in MAY_BE_SECRET:
         for field in definitions[SECTIONS[key].__name__]["properties"].values():
             _let_be_secret(field)
-        sections[key] = {"description": FIELDS[key].description, "anyOf": [sections[key], _SECRET]}
+        sections[key] = {"description": _DESCRIPTIONS[key], "anyOf": [sections[key], _SECRET]}
     flag = {"enum": [True, False, "true", "false"]}
     provider = {
         key: {"anyOf": [flag if key in PROVIDER_FLAGS else {"type": "string"}, _SECRET]} for key in PROVIDER_KEYS

@@ -1,9 +1,9 @@
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.alias_generators import to_camel
 
-from components.diagnostics.validation import HIDDEN, plain_entries, validate
+from components.diagnostics.validation import HIDDEN, Form, plain_entries, validate
 
 FORM = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
 
@@ -69,3 +69,41 @@ def test_a_mapping_with_a_key_that_is_no_text_is_not_plain_data_however_deep_it_
     entries, diagnostics = plain_entries({"right": {"a": [{"b": 1}]}, "wrong": {"a": [{False: 1}]}}, "meshup:")
     assert entries == {"right": {"a": [{"b": 1}]}}
     assert [(one.code, one.path) for one in diagnostics] == [("MSH014", "meshup:wrong")]
+
+
+class Base(Form):
+    """A form."""
+
+    kept: int = 0
+    """Of the base."""
+    changed: int = 0
+    """Of the base, and not of
+    what extends it."""
+    bare: int = 0
+
+
+class Extended(Base):
+    """Another one."""
+
+    changed: int = 1
+    added: Annotated[int, Field(description="Of the field.")] = 0
+    """Not this."""
+    last: int = 0
+    """The last one."""
+
+
+def test_a_field_is_described_by_its_declaration_else_by_the_docstring_below_it() -> None:
+    assert Base.descriptions() == {"kept": "Of the base.", "changed": "Of the base, and not of\nwhat extends it."}
+    assert Extended.descriptions() == {
+        "kept": "Of the base.",
+        "added": "Of the field.",
+        "last": "The last one.",
+    }
+    made = create_model("Made", __base__=Extended, more=(int, Field(0, description="Of another.")))
+    assert made.descriptions() == Extended.descriptions() | {"more": "Of another."}
+
+
+def test_the_json_schema_has_the_descriptions() -> None:
+    properties = Extended.model_json_schema()["properties"]
+    described = {key: schema["description"] for key, schema in properties.items() if "description" in schema}
+    assert described == Extended.descriptions()
