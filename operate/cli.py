@@ -6,13 +6,15 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, ordered, render
 from components.meshes import MESHES
@@ -20,7 +22,7 @@ from components.traffic.evaluate import Request, request_from
 from components.traffic.model import Port, Service
 from operate import access as accessing
 from operate import adopt as adopting
-from operate import callers, findings, graph, matrix, stackfile
+from operate import callers, findings, graph, matrix, sampling, stackfile, top
 from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
@@ -309,6 +311,140 @@ def rules(
     made, diagnostics = measuring.rule_file(asked, source)
     _print_notes(diagnostics)
     sys.stdout.write(measuring.as_yaml(made))
+
+
+@app.command("top")
+def top_command(
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    interval: Annotated[float, typer.Option(min=1, max=3600, help="Seconds from one sample to the next.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one sample and end.")] = False,
+    prometheus: Annotated[str, typer.Option(help="Address of a Prometheus with the series of meshup rules.")] = "",
+    proxies: Annotated[
+        bool, typer.Option("--proxies", help="Read the proxies, whatever Prometheus the stack has.")
+    ] = False,
+    metrics: Annotated[str, typer.Option(help="Metrics that the proxies have, in place of those that are found.")] = "",
+    output: Annotated[str, typer.Option(help="table; or json: a document for each sample, one on a line.")] = "table",
+) -> None:
+    """Show what all Services of a stack get: requests per second, success, latency, by version.
+
+    The figures are those of the last minute, or since the start, and clients' proxies count them.
+    They come from the stack's Prometheus if it has one, else from the proxies through the API server.
+    What can't be read is said below the table. Ctrl-C ends it.
+
+    meshup top --stack dev                    # live
+    meshup top --stack dev --once             # one table, of two looks 2 s apart
+    meshup top --stack dev --output json      # for programs
+    """
+    following = _following(stack, directory, _Reading(interval, prometheus, metrics, output, once, proxies))
+    services = following.asked.secured.world.services
+    following.run(
+        lambda sample: top.top_json(sample, services),
+        lambda sample: top.top_view(sample, services),
+        lambda sample: top.top_lines(sample, services),
+    )
+
+
+@app.command()
+def watch(
+    name: Annotated[str, typer.Argument(metavar="SERVICE", help="NAME, NAME.NAMESPACE, or a route.")],
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    interval: Annotated[float, typer.Option(min=1, max=3600, help="Seconds from one sample to the next.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one sample and end.")] = False,
+    prometheus: Annotated[str, typer.Option(help="Address of a Prometheus, as for top.")] = "",
+    proxies: Annotated[bool, typer.Option("--proxies", help="Read the proxies, as for top.")] = False,
+    metrics: Annotated[str, typer.Option(help="Metrics that the proxies have, as for top.")] = "",
+    output: Annotated[str, typer.Option(help="table; or json: a document for each sample, one on a line.")] = "table",
+) -> None:
+    """Show whether the split of a Service holds: each version's weight beside its measured share.
+
+    The interval is that in which the true share is, with 99 % confidence; it narrows with requests.
+    Each version is compared with the one of the highest weight: failures, slow requests, in standard
+    deviations (s). Above 3 it is worse, and no accident.
+    The weights are those of the stack file, so that a change that is not deployed yet shows, too.
+
+    meshup watch reviews --stack dev                        # live
+    meshup watch reviews --stack dev --once --interval 60   # the share of one minute
+    """
+    following = _following(stack, directory, _Reading(interval, prometheus, metrics, output, once, proxies))
+    asked, watched = following.asked, following.watched
+    known = callers.Known(asked.secured.policy, asked.secured.world, complete=False)
+    service, faults = callers.service_of(name, known, watched.planned)
+    if service is None:
+        _fail(render(faults), REFUSED)
+
+    following.run(
+        lambda sample: top.watch_json(watched.split(sample, service)),
+        lambda sample: top.watch_view(watched.split(sample, service)),
+        lambda sample: top.watch_lines(watched.split(sample, service)),
+    )
+
+
+class _Reading(NamedTuple):
+    """What the command line says of the samples."""
+
+    interval: float
+    prometheus: str
+    metrics: str
+    output: str
+    once: bool
+    proxies: bool
+
+
+@dataclass(frozen=True)
+class _Following:
+    """Samples of a stack, and how they are shown."""
+
+    asked: Compiled
+    watched: sampling.Watched
+    reading: _Reading
+
+    def run(
+        self,
+        document: Callable[[top.Sample], dict[str, Any]],
+        view: Callable[[top.Sample], RenderableType],
+        lines: Callable[[top.Sample], Iterable[str]],
+    ) -> None:
+        """Show sample after sample until Ctrl-C, or one."""
+        console, once = Console(), self.reading.once
+        samples = self.watched.samples(self.reading.interval)
+        try:
+            if self.reading.output == "table" and console.is_terminal and not once:
+                with Live(Text("Reading ..."), console=console, auto_refresh=False) as live:
+                    for sample in samples:
+                        live.update(view(sample), refresh=True)
+            for sample in samples:
+                if self.reading.output == "json":
+                    print(json.dumps(document(sample), indent=2 if once else None), flush=True)
+                elif console.is_terminal:
+                    console.print(view(sample))
+                else:
+                    print("\n".join(lines(sample)), flush=True)
+                if once:
+                    return
+        except ConfigurationError as error:
+            _fail(str(error), REFUSED)
+        except KeyboardInterrupt:
+            return
+
+
+def _following(stack: str, directory: Path | None, reading: _Reading) -> _Following:
+    """Return the samples of a stack. End the command if its configuration is refused, or its cluster not there."""
+    if reading.output not in ("table", "json"):
+        _fail(f"--output is {reading.output!r}; allowed: table, json.", USAGE)
+    folder, name, raw = _stack(stack, directory)
+    asked = compiled(raw, name, "", folder, with_cluster=not reading.prometheus)
+    known = measuring.sources(asked.mesh.name)
+    if reading.metrics and reading.metrics not in known:
+        _fail(f"--metrics is {reading.metrics!r}; allowed: {', '.join(known)}.", USAGE)
+    try:
+        watched = sampling.watched(asked, reading.metrics, reading.prometheus, proxies=reading.proxies)
+    except ConfigurationError as error:
+        _fail(str(error), REFUSED)
+    return _Following(asked, watched, reading)
 
 
 @app.command()

@@ -12,9 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
-
-import urllib3
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors
 from components.security.grammar import MOST_VALUES
@@ -37,12 +34,11 @@ from operate.metrics import (
     read_log,
     read_pods,
 )
+from operate.prometheus import PrometheusError, at_address
 from operate.traffic import Compiled
 from stacks.cluster import Cluster, ClusterError, ClusterView, connect
 
 KEY = "meshup:security"
-SECONDS = 30.0
-"""Timeout of a query to Prometheus."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _LONGEST_PATH = 500
 
@@ -295,24 +291,14 @@ def ask(address: str, window: str) -> list[Sample]:
     Raises:
         ConfigurationError: It does not answer, or not as a Prometheus does.
     """
-    samples: list[Sample] = []
-    pool = urllib3.PoolManager(retries=False, timeout=SECONDS)
+    asked, samples = at_address(address), list[Sample]()
     for metric in METRICS:
-        where = f"{address.rstrip('/')}/api/v1/query?{urlencode({'query': query(metric, window)})}"
         try:
-            answer = pool.request("GET", where, headers={"Accept": "application/json"})
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise _unanswered(address, f"it does not answer: {error}") from None
-        try:
-            samples += parse_answer(metric, json.loads(answer.data))
-        except (ValueError, RecursionError) as error:
-            raise _unanswered(address, f"{answer.status} {error}") from None
+            samples += parse_answer(metric, asked(query(metric, window)))
+        except (PrometheusError, ValueError) as error:
+            message = f"The Prometheus can't be asked: {str(error).rstrip('.')}."
+            raise ConfigurationError([Diagnostic("MSH596", "--prometheus", address, message)]) from None
     return samples
-
-
-def _unanswered(address: str, reason: str) -> ConfigurationError:
-    message = f"The Prometheus can't be asked: {reason.rstrip('.')}."
-    return ConfigurationError([Diagnostic("MSH596", "--prometheus", address, message)])
 
 
 __all__ = ["Proposal", "as_text", "ask", "counts", "look_up", "propose", "read"]

@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod with a sidecar: where it is, who it is, and the container of the sidecar."""
+    """A pod with a sidecar: where it is, who it is, the container of the sidecar, and which start of it runs."""
 
     namespace: str
     name: str
@@ -61,6 +61,7 @@ class Pod:
     labels: Pairs
     address: str
     proxy: str
+    started: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -173,7 +174,13 @@ def read_pods(manifests: Iterable[Manifest]) -> list[Pod]:
             labels: dict[str, str] = metadata.get("labels") or {}
             account, address = str(spec.get("serviceAccountName") or "default"), str(status.get("podIP") or "")
             place = (metadata.get("namespace", ""), metadata["name"])
-            found.append(Pod(*place, account, tuple(sorted(labels.items())), address, proxy))
+            states: list[dict[str, Any]] = [
+                *(status.get("containerStatuses") or []),
+                *(status.get("initContainerStatuses") or []),
+            ]
+            container = next((str(one.get("containerID") or "") for one in states if one.get("name") == proxy), "")
+            started = f"{metadata.get('uid') or ''} {container}"
+            found.append(Pod(*place, account, tuple(sorted(labels.items())), address, proxy, started))
     return found
 
 

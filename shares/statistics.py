@@ -41,9 +41,14 @@ class Share:
     low: float
     high: float
 
+    @property
+    def counted(self) -> bool:
+        """Whether there was any request, of whichever backend."""
+        return self.count > 0 or self.high < 1
+
     def cells(self) -> tuple[str, ...]:
         """Return it as text, under `HEADINGS`. Without any request there is no share."""
-        if self.count == 0 and self.high >= 1:
+        if not self.counted:
             return f"{self.expected:.0%}", "0", "-", "-"
         interval = f"{self.low:.2%} - {self.high:.2%}"
         return f"{self.expected:.0%}", str(self.count), f"{self.observed:.2%}", interval
@@ -124,7 +129,7 @@ def p_value(counts: Mapping[str, int], weights: Mapping[str, int]) -> float:
     return min(smallest * len(names), 1.0)
 
 
-def two_proportions(bad: int, total: int, bad_before: int, total_before: int) -> float:
+def two_proportions(bad: float, total: float, bad_of_baseline: float, total_of_baseline: float) -> float:
     """Return by how many standard deviations a share of bad requests is higher than that of a baseline.
 
     The two-proportion z-test, pooled, with one success and one failure added, so that there is a spread without faults:
@@ -133,8 +138,9 @@ def two_proportions(bad: int, total: int, bad_before: int, total_before: int) ->
     Args:
         bad: Bad requests, 0 to total.
         total: Requests, at least 1.
-        bad_before: Those of the baseline.
-        total_before: Its requests, at least 1.
+        bad_of_baseline: Those of the baseline.
+        total_of_baseline: Its requests, at least 1.
     """
-    pooled = (bad + bad_before + 1) / (total + total_before + 2)
-    return (bad / total - bad_before / total_before) / math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / total_before))
+    pooled = (bad + bad_of_baseline + 1) / (total + total_of_baseline + 2)
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / total_of_baseline))
+    return (bad / total - bad_of_baseline / total_of_baseline) / spread

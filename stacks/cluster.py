@@ -329,11 +329,23 @@ class Cluster:
         Raises:
             ClusterError: The server refuses, the pod does not answer, or not with 200.
         """
-        where = f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}"
-        status, reason, data = self._send("GET", where, {"header_params": {"Accept": "text/plain"}})
+        return self._proxied(f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}", {})
+
+    def service_text(self, namespace: str, name: str, port: int, path: str, query: Mapping[str, str]) -> str:
+        """Return what a Service answers to GET, through the API server (`services/proxy`).
+
+        Raises:
+            ClusterError: The server refuses, no pod of the Service answers, or not with 200.
+        """
+        return self._proxied(f"/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy/{path}", query)
+
+    def _proxied(self, where: str, query: Mapping[str, str]) -> str:
+        sent: dict[str, Any] = {"query_params": list(query.items()), "header_params": {"Accept": "*/*"}}
+        status, reason, data = self._send("GET", where, sent)
         if status != HTTPStatus.OK:
+            said = _mapping(data) or {}
             raise self._refusal(
-                _request_text("GET", where), status, str((_mapping(data) or {}).get("message") or reason)
+                _request_text("GET", where), status, str(said.get("message") or said.get("error") or reason)
             )
         return data.decode(errors="replace")
 

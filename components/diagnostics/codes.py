@@ -1066,6 +1066,23 @@ MSH644 Traces begin at the caller
 MSH645 Namespace outside of the stack
   Traces and access logs are set for a namespace that the stack does not have in the mesh.
   Remedy: Name a namespace of an application or of meshup:namespaces, or that of the gateways.
+MSH660 Proxy that can't be read
+  `meshup top` or `meshup watch` could not read what a proxy has counted. The requests that its pod sends are missing in
+  the figures. It is asked again after a minute.
+  Remedy: Look at the pod. Reading needs the right to get pods/proxy in its namespace.
+MSH661 Prometheus that can't be asked
+  `meshup top` or `meshup watch` asks the Prometheus of the stack through the API server, or that at `--prometheus`, and
+  it does not answer as one.
+  Remedy: `--proxies` reads the proxies themselves. If only the way through the API server is closed, open another one
+  with `kubectl port-forward` and name it with `--prometheus`.
+MSH662 Prometheus without meshup's series
+  The Prometheus has no requests of this mesh under meshup's names: its rules are not loaded, it does not scrape the
+  proxies, or there was no request within its last five minutes.
+  Remedy: Load what `meshup rules` prints, and scrape what `meshup rules --jobs` prints.
+MSH663 Proxies that count nothing
+  No proxy has a counter of requests to Services: there was none since they were started, or they do not keep them. An
+  Envoy without Istio's own metrics keeps those of clusters only where proxyStatsMatcher says so.
+  Remedy: Send requests; or let the proxies keep `cluster.outbound` (docs/observability.md).
 MSH700 Right missing
   The credentials may not read, create or change something that the plan has. `pulumi up` would stop there, with the
   rest made half.

@@ -67,6 +67,10 @@ class Counter:
         counted = relabelled(f"sum by ({', '.join(self.by)}) (rate({series}[{window}]))", *written)
         return f"sum by ({', '.join(self.neutral)}) ({counted})"
 
+    def named(self, name: str) -> bool:
+        """Return whether metrics of this name are counters of these."""
+        return re.fullmatch(self.name, name) is not None
+
     def read(self, name: str, labels: Mapping[str, str]) -> tuple[str, ...] | None:
         """Return the values of the neutral labels of a line of a page; None if it does not count.
 
@@ -74,7 +78,7 @@ class Counter:
             name: The name of the metric.
             labels: Its labels.
         """
-        if not re.fullmatch(self.name, name) or not all(one.holds(labels.get(one.label, "")) for one in self.where):
+        if not self.named(name) or not all(one.holds(labels.get(one.label, "")) for one in self.where):
             return None
         made = {label: labels.get(label, "") for label in self.by}
         for label, text, source, pattern in self.renamings:
