@@ -8,6 +8,7 @@ after it has planned and registered the mesh::
     AddonChart(plan, registered.addon_values.get(addon.name, {}), options)
 """
 
+import base64
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ import pulumi
 from ..arguments import Arguments, Sections
 from ..diagnostics import Diagnostic
 from ..helm import DEFAULT_TIMEOUT, ChartSource, HelmRelease, chart_release, merged, register
-from ..manifests import Manifest
+from ..manifests import MANAGED_BY, Manifest
 from ..namespace import Namespace, namespace_metadata
 from ..observability.source import MetricsSource
+from ..passwords import GeneratedPassword, Password
 from ..resources import register as register_object
 from ..scalars import Name, Repository, SecretName, ServerUrl, Version
 from ..security.plane import SecurityPlane
@@ -48,6 +50,11 @@ class Login(Arguments):
     secret: SecretName
     """A Secret in the namespace of each add-on that connects, with the keys `user` and `password`, or `token`. It is
     yours: put it there before, or while the first `up` waits for the pods that need it."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the Secret."""
+        return ("user", "password") if self.type == "basic" else ("token",)
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ class AddonPlan:
         dashboard: How its dashboard is opened, for the stack output `dashboards`; empty for none.
         awaited: See `Addon`.
         objects: Further objects in its namespace, created before the release.
+        passwords: By name of a Secret among these objects, the password that is generated into it.
         diagnostics: What is worth knowing, or wrong.
     """
 
@@ -175,6 +183,7 @@ class AddonPlan:
     dashboard: Mapping[str, str] = field(default_factory=dict[str, str])
     awaited: bool = True
     objects: tuple[Manifest, ...] = ()
+    passwords: Mapping[str, GeneratedPassword] = field(default_factory=dict[str, GeneratedPassword])
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -218,6 +227,16 @@ class Addon(ABC, Generic[Args]):
         del args
         return ()
 
+    def passwords(self, args: Args) -> Mapping[str, GeneratedPassword]:
+        """Return the passwords that are generated into Secrets among these objects, by name of the Secret."""
+        del args
+        return {}
+
+    def login(self, args: Args) -> Mapping[str, str]:
+        """Return how to log in, for the stack output `dashboards`: a user, and the command that shows a password."""
+        del args
+        return {}
+
     def check(self, args: Args) -> Sequence[Diagnostic]:
         """Return what is wrong, or worth knowing."""
         del args
@@ -233,6 +252,7 @@ class Addon(ABC, Generic[Args]):
             opened = {
                 "command": f"kubectl {where} port-forward service/{service} {port}:{port}",
                 "url": f"http://localhost:{port}/",
+                **self.login(args),
             }
         return AddonPlan(
             name=self.name,
@@ -242,6 +262,7 @@ class Addon(ABC, Generic[Args]):
             dashboard=opened,
             awaited=self.awaited,
             objects=tuple(self.objects(args)),
+            passwords=self.passwords(args),
             diagnostics=tuple(self.check(args)),
         )
 
@@ -264,6 +285,12 @@ def addon_release(
     return made
 
 
+def plain_object(kind: str, name: str, namespace: str) -> Manifest:
+    """Return a ConfigMap or a Secret without data, with meshup's label."""
+    metadata = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+
+
 class AddonChart(pulumi.ComponentResource):
     """An add-on in a namespace of its own."""
 
@@ -283,9 +310,22 @@ class AddonChart(pulumi.ComponentResource):
         for item in plan.objects:
             role = f"{item['metadata']['name']}-{item['kind'].lower()}"
             options = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-            made.append(register_object(f"{name}-{role}", item, options))
+            wanted = plan.passwords.get(item["metadata"]["name"]) if item["kind"] == "Secret" else None
+            if wanted is None:
+                made.append(register_object(f"{name}-{role}", item, options))
+                continue
+            password = Password(f"{name}-{role}-password", wanted, pulumi.ResourceOptions(parent=self))
+            hidden = pulumi.ResourceOptions(additional_secret_outputs=["data"])
+            options = pulumi.ResourceOptions.merge(options, hidden)
+            made.append(register_object(f"{name}-{role}", _with_password(item, wanted.key, password), options))
         if plan.release is not None:
             release: HelmRelease = {**plan.release, "values": merged(values, plan.release["values"])}
             child = pulumi.ResourceOptions(parent=self, depends_on=made)
             register(f"{name}-release", release, child, awaited=plan.awaited)
         self.register_outputs({})
+
+
+def _with_password(secret: Manifest, key: str, password: Password) -> Manifest:
+    """Return a Secret with a password in its data. It is a secret of Pulumi wherever it stands."""
+    encoded = pulumi.Output.secret(password.value).apply(lambda text: base64.b64encode(text.encode()).decode())
+    return {**secret, "data": {**secret.get("data", {}), key: encoded}}

@@ -117,8 +117,7 @@ class PrometheusAddon(Addon[PrometheusArgs]):
         chosen = request.settings.section(PrometheusSettings)
         if not chosen.enabled:
             return None
-        known = {one.name: one for one in request.metrics}
-        source = request.metrics[0] if chosen.metrics == "auto" else known.get(chosen.metrics)
+        source = source_of(request)
         made = {} if source is None else {"rules": _rules(request, source)}
         return chosen.extended(PrometheusArgs, request=request, source=source, **made)
 
@@ -207,6 +206,13 @@ class PrometheusAddon(Addon[PrometheusArgs]):
         message = f"The rules of {len(request.routes)} routes have {size} bytes, for one {place}."
         allowed = f"at most {most} bytes"
         return [*rules.diagnostics, Diagnostic("MSH604", "meshup:prometheus", None, message, allowed)]
+
+
+def source_of(request: AddonRequest) -> MetricsSource | None:
+    """Return the metrics that the proxies have, None if the mesh does not have those that are asked for."""
+    wanted = request.settings.section(PrometheusSettings).metrics
+    known = {one.name: one for one in request.metrics}
+    return request.metrics[0] if wanted == "auto" else known.get(wanted)
 
 
 def _rules(request: AddonRequest, source: MetricsSource) -> StackRules:

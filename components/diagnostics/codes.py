@@ -1031,6 +1031,24 @@ MSH620 Add-on that is there and is to be installed
 MSH621 Credentials in an address
   What stands in an address is plain text in the state of the stack, in logs and in the configuration of what connects.
   Remedy: Put the user and the password, or the token, into a Secret, and name it in `login`.
+MSH622 Add-on without Prometheus
+  What an add-on shows is read from Prometheus, and the stack has none and knows of none.
+  Remedy: Set `enabled: true` in `meshup:prometheus`, or the `url` of yours.
+MSH623 Kiali without Istio
+  Kiali reads the objects, the control plane and the metrics of Istio. It knows nothing of another mesh.
+  Remedy: Remove `meshup:kiali`. On Linkerd, `linkerd.viz` and `meshup:grafana` show the mesh.
+MSH624 Graph that stays empty
+  Kiali draws its graph from Istio's standard metrics. The statistics of an Envoy without Istio's filters have other
+  names, so that Kiali shows objects and no traffic.
+  Remedy: Use `meshup:grafana` for these proxies.
+MSH625 Traces that Kiali can't read
+  Kiali reads traces from Jaeger or Tempo, and has no way to ask Zipkin.
+  Remedy: Enable `meshup:jaeger`, or look at traces in Zipkin.
+MSH626 Password that stays
+  Grafana reads its administrator's password when it starts without a database, and its volume has one. The Secret gets
+  another password, and Grafana does not take it.
+  Remedy: Run `grafana cli admin reset-admin-password` in the pod with the password of the Secret, or do without
+  `storage`: dashboards and data sources come from the stack.
 MSH630 Collector without a store
   The collector is installed, and no store of traces that it could send spans to, so that all of them are lost. Access
   logs are not affected.

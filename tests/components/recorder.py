@@ -15,6 +15,13 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime import settings as runtime_settings
 
 from components.meshes.linkerd.identity.resource import CertificateProvider
+from components.passwords import PasswordProvider
+
+DYNAMIC = {
+    "pulumi-python:dynamic/meshup:Certificate": CertificateProvider,
+    "pulumi-python:dynamic/meshup:Password": PasswordProvider,
+}
+"""Dynamic resources, whose providers run in the program's own process."""
 
 
 @dataclass
@@ -39,9 +46,9 @@ class Record:
 
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        if args.typ == "pulumi-python:dynamic/meshup:Certificate":
+        if provider := DYNAMIC.get(args.typ):
             inputs = cast("dict[str, Any]", cast("Any", args).inputs)
-            made = CertificateProvider().create({key: rpc.unwrap_rpc_secret(value) for key, value in inputs.items()})
+            made = provider().create({key: rpc.unwrap_rpc_secret(value) for key, value in inputs.items()})
             return made.id, cast("Any", made.outs)
         return f"{args.name}-id", cast("Any", args).inputs
 
