@@ -1109,6 +1109,51 @@ MSH701 Right to delete missing
   The credentials may create an object and not delete it. `pulumi destroy`, and an `up` that replaces or removes it,
   would fail.
   Remedy: Have the right granted: docs/rbac has a role with all of them.
+MSH702 Object refused
+  In a dry run, the API server refuses an object of the plan as it is. `pulumi up` would stop there.
+  Remedy: Change what the message names: a setting of the stack, a chart value, or what is on the cluster already.
+MSH703 Object denied by admission
+  A webhook or an admission policy of the cluster denies an object of the plan. `pulumi up` would stop there.
+  Remedy: Change the setting that the policy objects to, or have an exception made for the namespaces of the mesh.
+MSH704 Webhook that does not answer
+  The API server asks a webhook that does not answer, and refuses everything that the webhook is to judge.
+  Remedy: Repair what answers the webhook, or delete its configuration if that is gone.
+MSH705 Pods refused by Pod Security
+  The namespace enforces a Pod Security Standard that pods with a sidecar violate. Workloads would have no pods.
+  Remedy: Use the CNI plugin of the mesh, or label the namespace `pod-security.kubernetes.io/enforce: privileged`.
+MSH706 Pods refused by a quota or a limit
+  With the requests of its sidecar, a pod is over a ResourceQuota or outside of a LimitRange of the namespace.
+  Remedy: Raise the quota or the range, or lower the resources of sidecars and pods.
+MSH707 Pods denied by admission
+  A webhook or an admission policy denies pods with a sidecar in this namespace. Workloads would have no pods.
+  Remedy: Have an exception made for this namespace, or change what the policy objects to.
+MSH708 No sidecar in spite of the label
+  The namespace has joined the mesh, its webhook is there, and pods start without a sidecar.
+  Remedy: Compare the namespaceSelector of the webhook with the labels of the namespace, and its revision.
+MSH709 Role that gives away more than its author has
+  The charts make roles for the mesh, and Kubernetes lets nobody give away rights that they don't have themselves.
+  Remedy: Have `escalate` and `bind` on roles granted, as docs/rbac has them, or the rights that the message names.
+MSH710 Network that bypasses sidecars
+  The network of the cluster chooses the pod before the sidecar sees the call, so that routes have no effect.
+  Remedy: Set the value in the chart or the configuration of the network, and restart its pods and the meshed ones.
+MSH711 Plugin of the mesh removed
+  The network of the cluster removes the CNI plugin of the mesh. Pods start without redirection, outside of the mesh.
+  Remedy: Set the value in the chart or the configuration of the network, and restart its pods.
+MSH712 Probes that don't reach pods
+  Pods with an interface of their own don't get the probes of the kubelet through the node, and never become ready.
+  Remedy: Set the variable of the DaemonSet, and restart it.
+MSH713 Webhooks may not be reached
+  The API server calls the webhooks of the mesh at ports of pods. Where it runs outside of the cluster's network, a
+  firewall or a missing route stands between both, and no pod starts.
+  Remedy: Open the ports from the control plane to the nodes. A dry run proves it once the mesh is there.
+MSH714 Addresses outside of the cluster's networks
+  Linkerd finds Services only for addresses in its cluster networks. For others the proxies have no routes and policies,
+  and no mutual TLS.
+  Remedy: Set `clusterNetworks` to the networks of pods and Services, with those of nodes.
+MSH715 NetworkPolicy that cuts sidecars off
+  A NetworkPolicy keeps all pods of a meshed namespace from the control plane. Their sidecars get no certificate and no
+  routes, and the pods never become ready.
+  Remedy: Add an egress rule to the namespace of the control plane.
 MSH720 Node not ready
   A node does not run pods. A DaemonSet of the plan does not become ready on it, and what ran there is elsewhere.
   Remedy: Look at the conditions and events of the node, repair or remove it.
@@ -1143,6 +1188,31 @@ MSH731 Clock of a node
   The heartbeat of a node is in the future, or late: its clock is wrong, or its kubelet does not reach the API server.
   Its proxies would take valid certificates for expired ones, or for ones of the future.
   Remedy: Set the clock of the node by NTP, and look at its kubelet.
+MSH740 Webhook of somebody else without an answer
+  A webhook that fails closed takes pods of the plan, and nobody answers it. No pod starts there.
+  Remedy: Repair its Service, or delete the configuration if what it belonged to is gone.
+MSH741 Control plane of somebody else
+  A control plane of the same mesh runs, which this stack has not made. Both write the same objects of the cluster.
+  Remedy: Use it with `install: false`, take it over with `meshup adopt`, or remove it.
+MSH742 Two labels of injection
+  A namespace carries two labels or annotations of injection. Only one decides, which is seldom the one that is meant.
+  Remedy: Remove the label or annotation that is not meant.
+MSH743 Being deleted
+  Something that the plan needs is being deleted, and can't be made until it is gone.
+  Remedy: Wait until it is gone. If it stays, look at its finalizers and conditions.
+MSH744 CustomResourceDefinition not served
+  The definition is there and the API server does not serve it, so no object of the kind can be made.
+  Remedy: Correct what its conditions name, such as a name that another definition has.
+MSH750 API that does not answer
+  An aggregated API does not answer. Kubernetes then finishes no deletion of a namespace, and clients fail to list
+  kinds.
+  Remedy: Repair the Service behind the API, or delete the APIService if that is gone.
+MSH751 No metrics to scale by
+  An autoscaler of the plan needs the metrics API, which the cluster does not have.
+  Remedy: Install metrics-server, or set `replicas` in place of `autoscaling`.
+MSH752 Nothing gives out addresses
+  A Service of type LoadBalancer waits for its address, and Helm for the Service, until the release times out.
+  Remedy: Install a load balancer, or set `serviceType`.
 MSH760 Charts not rendered
   Without the helm command, the objects of the charts are unknown: rights, room, images and a dry run cover only what
   meshup makes itself.

@@ -7,22 +7,29 @@ asked of the API server beside its objects (`Probes`). `probe` asks all of that;
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from components.diagnostics import Diagnostic
+from components.manifests import object_ref
 from components.meshes import MESHES
 from stacks.cluster import Access, Cluster, ClusterError, ClusterView, Resource, side_by_side
 from stacks.plan import Plan
 from stacks.settings import Settings
 
-from . import clocks, nodes, rights
+from . import admission, clocks, networks, nodes, others, rights
 from .model import Check, Kind, Probes, Rendered, Subject, declared_kinds, kind_of, of_charts
 from .rendering import CHARTS, render
 
 CHECKS: tuple[Check, ...] = (
     CHARTS,
     rights.RIGHTS,
+    admission.OBJECTS,
+    admission.PODS,
+    networks.NETWORKS,
     nodes.NODES,
     nodes.ROOM,
+    others.OTHERS,
+    others.SERVICES,
     clocks.CLOCKS,
 )
 """All checks, in the order of reports."""
@@ -44,15 +51,28 @@ def probe(settings: Settings, plan: Plan, owner: str, cluster: Cluster, view: Cl
     addons = [addon.release for addon in plan.addons]
     releases = [*MESHES[plan.mesh.name].renderable(plan.mesh), *addons]
     rendered = render(releases, view.version, os.environ)
-    kinds = _kinds(plan, rendered, cluster)
+    kinds, served = _kinds(plan, rendered, cluster)
     objects = [*plan.manifests, *of_charts(releases, rendered, kinds)]
-    probes = Probes(
+    known = Probes(
         kinds=kinds,
+        served=frozenset(served),
         allowed=_allowed(rights.needed(settings, plan, objects, kinds), cluster),
         ahead=cluster.clock(),
         now=time.time(),
     )
-    return Subject(settings, plan, owner, view, rendered, probes)
+    subject = Subject(settings, plan, owner, view, rendered, known)
+    tried = {object_ref(item): item for item in admission.tried(subject)}
+    pods = admission.pods(subject)
+    answers = side_by_side(
+        lambda key: cluster.dry_run(pods[key] if isinstance(key, str) else tried[key], admission.MANAGER),
+        [*tried, *pods],
+    )
+    asked = replace(
+        known,
+        applied={key: answer for key, answer in answers.items() if not isinstance(key, str)},
+        pods={key: answer for key, answer in answers.items() if isinstance(key, str)},
+    )
+    return Subject(settings, plan, owner, view, rendered, asked)
 
 
 def check(subject: Subject) -> list[tuple[Check, list[Diagnostic]]]:
@@ -75,17 +95,18 @@ def _bound(one: Check, subject: Subject) -> Callable[[], Sequence[Diagnostic]]:
     return lambda: one.run(subject)
 
 
-def _kinds(plan: Plan, rendered: Rendered, cluster: Cluster) -> dict[Kind, Resource]:
-    """Return how the kinds of a plan are served, or will be, once its CustomResourceDefinitions are there."""
+def _kinds(plan: Plan, rendered: Rendered, cluster: Cluster) -> tuple[dict[Kind, Resource], set[Kind]]:
+    """Return how the kinds of a plan will be served, with its CustomResourceDefinitions, and which are served now."""
     of_releases = [item for items in rendered.by_release.values() for item in items]
     patched = [*plan.patches, *(item.patch for item in plan.joined if item.patch)]
     items = [*plan.manifests, *of_releases, *patched, *(one for item in plan.joined for one in item.restarts)]
     kinds = declared_kinds(items)
     versions = sorted({item["apiVersion"] for item in items})
-    for version, served in side_by_side(cluster.resources, versions).items():
-        kinds |= {(version, kind): resource for kind, resource in served.items()}
+    found = side_by_side(cluster.resources, versions)
+    served = {(version, kind): resource for version, kinds in found.items() for kind, resource in kinds.items()}
     wanted = {kind_of(item) for item in items}
-    return {kind: resource for kind, resource in kinds.items() if kind in wanted}
+    known = {kind: resource for kind, resource in {**kinds, **served}.items() if kind in wanted}
+    return known, wanted & served.keys()
 
 
 def _allowed(needs: rights.Needs, cluster: Cluster) -> dict[Access, bool]:

@@ -38,6 +38,7 @@ class Probes:
 
     Attributes:
         kinds: How the kinds of the plan are served, or will be.
+        served: Those of them that are served now.
         allowed: Rights that were asked for, and whether the credentials have them.
         applied: Answers to a dry run of objects of the plan.
         pods: Answers to a dry run of a pod, by namespace.
@@ -46,6 +47,7 @@ class Probes:
     """
 
     kinds: Mapping[Kind, Resource] = field(default_factory=dict[Kind, Resource])
+    served: frozenset[Kind] = frozenset()
     allowed: Mapping[Access, bool] = field(default_factory=dict[Access, bool])
     applied: Mapping[ObjectRef, Answer] = field(default_factory=dict[ObjectRef, Answer])
     pods: Mapping[str, Answer] = field(default_factory=dict[str, Answer])

@@ -30,7 +30,7 @@ RESOURCES = ("cpu", "memory")
 
 
 def _run(subject: Subject) -> list[Diagnostic]:
-    nodes = subject.view.objects("v1", "Node")
+    nodes = subject.view.if_allowed("v1", "Node")
     if not nodes:
         return []
     ready = [*_not_ready(nodes)]
@@ -215,7 +215,7 @@ def unplaced(
 
 
 def _room(subject: Subject) -> list[Diagnostic]:
-    nodes = [node for node in subject.view.objects("v1", "Node") if takes_pods(node, dict([LINUX]))]
+    nodes = [node for node in subject.view.if_allowed("v1", "Node") if takes_pods(node, dict([LINUX]))]
     left = free(nodes, subject.view.if_allowed("v1", "Pod"))
     if not left:
         return []
