@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
+from components.addons import ADDONS
 from components.apps.interface import AppPlan
 from components.diagnostics import Diagnostic, errors
 from components.gateways.model import Gateway
@@ -150,6 +151,7 @@ def known(
             for name, one in settings.namespaces.items()
             if one.inject and any(item["kind"] == "Sidecar" for item in kind.namespace_objects(name, one))
         ),
+        scrapers=tuple(one for addon in (*kind.addons, *ADDONS.values()) for one in addon.scrapers(settings)),
         routed_hosts=frozenset((route.service.namespace, egress.host) for route in routes for egress in route.egress),
         trust_domain=found.trust_domain if found else kind.trust_domain(settings),
         control_plane=found.namespace if found else kind.namespaces(settings)[f"{mesh}.namespace"],

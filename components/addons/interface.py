@@ -25,6 +25,7 @@ from ..observability.source import MetricsSource
 from ..passwords import GeneratedPassword, Password
 from ..resources import register as register_object
 from ..scalars import Name, Repository, SecretName, ServerUrl, Version
+from ..security.model import Account
 from ..security.plane import SecurityPlane
 from ..traffic.targets import Planned
 
@@ -204,6 +205,11 @@ class Addon(ABC, Generic[Args]):
     """Service and port of its dashboard."""
     reads: ClassVar[frozenset[str]] = frozenset()
     """Names of the add-ons that it connects to, if they are there."""
+
+    def scrapers(self, settings: Sections) -> Sequence[Account | None]:
+        """Return the service accounts of its pods that read the metrics of proxies; None for one that is not known."""
+        del settings
+        return ()
 
     def namespace_in(self, settings: Sections) -> str:
         """Return its namespace, "" if it is not installed."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..arguments import Arguments, HelmValue, Names, Resources, helm_values, over_limit
+from ..arguments import Arguments, HelmValue, Names, Resources, Sections, helm_values, over_limit
 from ..diagnostics import Diagnostic
 from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest, manifest
@@ -19,7 +19,8 @@ from ..observability import operator
 from ..observability.alerts import StackRules, stack_rules
 from ..observability.promql import INTERVAL_SECONDS
 from ..observability.source import MetricsSource
-from ..scalars import AnnotationKey, LabelValue, Name, Quantity
+from ..scalars import DNS_LABEL, AnnotationKey, LabelValue, Name, Quantity
+from ..security.model import Account
 from .access import CONFINED
 from .interface import Addon, AddonRequest, AddonSettings, ServerSettings, addon_release
 
@@ -41,6 +42,7 @@ _OWN_JOBS = (
     "kubernetes-pods",
     "kubernetes-pods-slow",
 )
+_ACCOUNT = f"{DNS_LABEL.pattern}/{DNS_LABEL.pattern}"
 _DURATION = r"[1-9][0-9]{0,4}[dwhy]"
 _SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
@@ -65,6 +67,9 @@ class PrometheusSettings(ServerSettings):
     cluster has."""
     operator: OperatorSettings = OperatorSettings()
     """For `mode: operator`."""
+    service_account: Annotated[str, Field(pattern=f"^{_ACCOUNT}$")] | None = None
+    """Service account of a Prometheus that is not installed here, as `NAMESPACE/NAME`: where a namespace denies by
+    default, Linkerd's proxies show their metrics only to whom they are told."""
     metrics: Literal["auto", "istio", "envoy", "linkerd"] = "auto"
     """Which metrics the proxies have: `auto`, those that are the mesh's own; `envoy`, those of an Envoy without Istio's
     filters, as the embedded cluster has."""
@@ -112,6 +117,15 @@ class PrometheusAddon(Addon[PrometheusArgs]):
     sections: ClassVar[Mapping[str, type[AddonSettings]]] = {"prometheus": PrometheusSettings}
     dashboard = (SERVICE, PORT)
 
+    def scrapers(self, settings: Sections) -> Sequence[Account | None]:
+        """Return the account of Prometheus, see `Addon`. One of the user's own has that which is written."""
+        chosen = settings.section(PrometheusSettings)
+        if chosen.installed:
+            return (Account(chosen.namespace, SERVICE),)
+        if not (chosen.enabled or chosen.url):
+            return ()
+        return (Account(*chosen.service_account.split("/")) if chosen.service_account else None,)
+
     def args(self, request: AddonRequest) -> PrometheusArgs | None:
         """Return the arguments, see `Addon`."""
         chosen = request.settings.section(PrometheusSettings)
@@ -133,6 +147,7 @@ class PrometheusAddon(Addon[PrometheusArgs]):
             jobs["meshup-kube-state-metrics"] = _state_metrics(args.namespace)
         values: dict[str, Any] = {
             "server.fullnameOverride": SERVICE,
+            "serviceAccounts.server.name": SERVICE,
             "server.service.servicePort": PORT,
             "server.resources": _SMALL,
             "server.persistentVolume.enabled": args.storage is not None,

@@ -1064,6 +1064,10 @@ MSH633 Objects that no Prometheus selects
   A Prometheus of the operator reads the objects whose labels and namespaces its selectors name, and ignores all others
   without a word. None names those of this stack.
   Remedy: Set `operator.labels` of `meshup:prometheus` to what the selectors name.
+MSH634 Prometheus that may not scrape
+  A namespace denies by default, which on Linkerd closes the metrics of its proxies as well. A Prometheus that meshup
+  does not install itself is opened to only if its service account is known.
+  Remedy: Set `serviceAccount` of `meshup:prometheus`.
 MSH640 Traces without a collector
   Tracing is asked for, and nothing is named that spans could be sent to.
   Remedy: Write `collector`, or enable meshup:collector, meshup:zipkin or meshup:jaeger.

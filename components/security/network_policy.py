@@ -98,7 +98,11 @@ def _ingress(
     guarded = _closed(policy, namespace)
     # Without a selector its pods can be any of the namespace; they may be opened there, but not closed.
     closed = [one for one in guarded if one.selector or deny]
-    mesh = _Opening((), tuple(sorted(plane.mesh_ports)))
+    always = [_Opening((), tuple(sorted(plane.mesh_ports)))]
+    if plane.inbound_port:
+        # In the mesh, they may come to the metrics of a proxy by the port at which all of its traffic arrives.
+        places = sorted({one.namespace for one in world.scrapers if one})
+        always += [_Opening(tuple(map(_namespace_peer, places)), (plane.inbound_port,))] if places else []
     # Those that select fewer pods first.
     sizes = sorted({len(one.selector) for one in closed}, reverse=True)
     for service in closed:
@@ -116,12 +120,12 @@ def _ingress(
             else:
                 openings += _left_open(plane, service, other)
         if openings:
-            spec = _spec(service.selector, [mesh, *openings])
+            spec = _spec(service.selector, [*always, *openings])
             name = f"{service.name}-ingress"
             phase = PHASE + sizes.index(len(service.selector))
             yield SecurityObject(_manifest(name, namespace.name, spec), phase, tuple(dict.fromkeys(keys)))
     if deny:
-        spec = _spec((), [mesh])
+        spec = _spec((), always)
         yield SecurityObject(_manifest(DEFAULT_DENY, namespace.name, spec), PHASE + len(sizes), (namespace.key,))
 
 

@@ -137,6 +137,7 @@ class World:
         readings: How the mesh reads what arrives at the ports of Services; a port may be missing.
         target_names: The ports of Services whose targetPort is a name, and that name.
         scoped: Namespaces whose proxies know only what meshup:namespaces lists (Istio's Sidecar).
+        scrapers: The accounts that scrape the metrics of proxies; None for one that is not known.
         routed_hosts: Hosts outside of the cluster that routes open: namespace and host.
         trust_domain: Trust domain of the mesh.
         control_plane: Namespace of the mesh's control plane.
@@ -151,6 +152,7 @@ class World:
     readings: Mapping[ServicePort, PortReading] = field(default_factory=dict[ServicePort, PortReading])
     target_names: Mapping[ServicePort, str] = field(default_factory=dict[ServicePort, str])
     scoped: frozenset[str] = frozenset()
+    scrapers: tuple[Account | None, ...] = ()
     routed_hosts: frozenset[tuple[str, str]] = frozenset()
     trust_domain: str = "cluster.local"
     control_plane: str = ""

@@ -4,7 +4,7 @@ Source of the facts: the chart linkerd-viz of edge-26.8.3. Its two self-signed c
 renders are the same; and the job that labels its namespace is left out, because the namespace is made here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...addons.interface import Addon, AddonChart, AddonRequest, addon_release
 from ...arguments import Sections, helm_values
 from ...helm import HelmRelease, merged, nested
 from ...namespace import namespace_metadata
+from ...security.model import Account
 from .component import REPOSITORY, RESTART_KEY, webhook_values
 from .identity.component import VIZ_WEBHOOKS
 from .settings import VIZ, Certificates, LinkerdArgs, LinkerdSettings, VizSettings
@@ -41,6 +42,11 @@ class VizAddon(Addon[VizArgs]):
         """Return its namespace, see `Addon`."""
         chosen = settings.section(LinkerdSettings).viz
         return chosen.namespace if chosen.enabled else ""
+
+    def scrapers(self, settings: Sections) -> Sequence[Account | None]:
+        """Return the account of its own Prometheus, if it has one (templates/prometheus.yaml)."""
+        chosen = settings.section(LinkerdSettings).viz
+        return (Account(chosen.namespace, "prometheus"),) if chosen.enabled and not chosen.prometheus_url else ()
 
     def args(self, request: AddonRequest) -> VizArgs | None:
         """Return the arguments, see `Addon`. The arguments of the mesh have the source of the charts."""

@@ -86,9 +86,20 @@ def test_no_policy_holds_where_no_proxy_is(world: World) -> None:
     assert ask(server(), world=world, request=PLAIN).allowed
 
 
-def test_calls_from_the_pod_itself_and_ports_of_the_proxy_are_never_denied() -> None:
+def test_calls_from_the_pod_itself_and_to_its_tap_are_never_denied() -> None:
     assert ask(server(), request=replace(PLAIN, address="127.0.0.1")).allowed
-    assert ask(namespace("deny"), request=replace(PLAIN, port=Port(4191))).allowed
+    assert ask(namespace("deny"), request=replace(PLAIN, port=Port(4190))).allowed
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/metrics", False), ("/env.json", False), ("/live", True), ("/ready", True)]
+)
+def test_the_metrics_of_a_proxy_obey_the_default_policy_and_its_probes_do_not(path: str, allowed: bool) -> None:
+    asked = replace(PLAIN, port=Port(4191), path=path)
+    assert ask(namespace("deny"), request=asked).allowed is allowed
+    assert ask(request=asked, mode="strict").allowed is allowed
+    # As what `linkerd viz allow-scrapes` prints names the port.
+    assert ask(server(port="linkerd-admin", podSelector={}), request=asked).allowed is allowed
 
 
 @pytest.mark.parametrize(

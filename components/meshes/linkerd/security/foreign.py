@@ -9,6 +9,7 @@ from ....diagnostics import Diagnostic
 from ....manifests import Manifest, object_ref
 from ....security.foreign import allowed_by, decided_by
 from ....security.world import World
+from .scraping import ADMIN_NAME, ADMIN_PORT
 
 
 def beside(own: Sequence[Manifest], others: Iterable[Manifest], world: World) -> Iterator[Diagnostic]:
@@ -81,7 +82,7 @@ def _same_port(item: Manifest, other: Manifest, world: World) -> bool:
         if one.namespace == item["metadata"]["namespace"]
         for name, declared in one.ports
     }
-    return (port, number) in named
+    return (port, number) in {*named, (ADMIN_NAME, ADMIN_PORT)}
 
 
 def _authorizes(other: Manifest, server: Manifest) -> bool:

@@ -12,6 +12,7 @@ from ....security.plane import AccessRequest, Guarded, SecurityPlane, Verdict
 from ....security.world import World
 from . import foreign
 from .areas import METHODS
+from .scraping import unknown_scrapers
 from .verdict import KINDS, verdict
 from .write import around, is_closed, pods_of, probes_of, rules_for, write
 
@@ -49,6 +50,7 @@ class LinkerdSecurity(SecurityPlane):
         yield from _raw_paths(policy)
         yield from _probes(policy, world)
         yield from _audits(policy)
+        yield from unknown_scrapers(policy, world)
 
     def beside(self, own: Sequence[Manifest], others: Iterable[Manifest], world: World) -> Iterable[Diagnostic]:
         """Find objects of others for the same pods, see `SecurityPlane`."""

@@ -19,6 +19,7 @@ from ....security.model import Mode
 from ....security.plane import AccessRequest, Verdict
 from ....security.world import Workload, World
 from .callers import ANY, GROUP, account_name
+from .scraping import ADMIN_NAME, ADMIN_PORT, PROBES
 from .write import DEFAULT_POLICY
 
 KINDS = (
@@ -33,8 +34,9 @@ KINDS = (
     ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("v1", "Namespace"),
 )
-UNGOVERNED = frozenset({4190, 4191, 4567, 4568})
-"""Ports that no policy governs: tap and admin of the proxy, and the default of proxyInit.ignoreInboundPorts."""
+UNGOVERNED = frozenset({4190, 4567, 4568})
+"""Ports that no policy governs: tap, which asks who calls by itself, and the default of
+proxyInit.ignoreInboundPorts."""
 CLUSTER_NETWORKS = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8")
 """The default of the chart's clusterNetworks."""
 GLOBAL_EGRESS = "linkerd-egress"
@@ -248,6 +250,8 @@ class _Decision:
     def _is_probe(self, workload: Workload) -> bool:
         """Return True for what Linkerd takes for an HTTP probe, whoever sends it."""
         asked = (self.request.port.container, self.request.verb, self.request.path)
+        if asked[:2] == (ADMIN_PORT, "GET") and asked[2] in PROBES:
+            return self.request.http
         return self.request.http and any(
             one.kind == "http" and (one.port, "GET", one.path or "/") == asked for one in workload.probes
         )
@@ -327,7 +331,8 @@ def _oldest_first(items: Iterable[Manifest]) -> list[Manifest]:
 
 def _selects(server: Manifest, workload: Workload, port: int) -> bool:
     spec = server["spec"]
-    numbers = {number for name, number in workload.ports if name == spec["port"]}
+    ports = (*workload.ports, (ADMIN_NAME, ADMIN_PORT))
+    numbers = {number for name, number in ports if name == spec["port"]}
     if "podSelector" not in spec or port not in (numbers if isinstance(spec["port"], str) else {spec["port"]}):
         return False
     return _labels_fit(spec["podSelector"] or {}, dict(workload.labels))

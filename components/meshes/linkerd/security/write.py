@@ -27,11 +27,12 @@ from ....traffic.model import AnyGuard, Egress, EgressGuard, Guard, Port, Servic
 from ..server import ACCESS_POLICY, Server, Servers
 from .areas import METHODS, Area, Form, TooManyError, close, written
 from .callers import GROUP, PROBES, Grant, authorize, digest, grant
+from .scraping import scraping
 
 DEFAULT_POLICY = "config.linkerd.io/default-inbound-policy"
 """Annotation of a namespace or a pod: whom the ports without a Server admit. Pods copy that of their namespace."""
 PROXY_PORTS = frozenset({4143, 4190, 4191})
-"""Ports of the proxy itself, which no policy governs."""
+"""Ports of the proxy itself; of these, scraping.py has the one that a policy governs."""
 GRPC_PROBE = "/grpc.health.v1.Health/Check"
 """Path of a gRPC probe of the kubelet (gRPC health checking protocol)."""
 CLOSED, OPEN = 2, 3
@@ -100,6 +101,7 @@ def write(policy: Policy, world: World) -> Guarded:
             guards.append(guard)
         if pods.server and is_closed(policy, pods):
             objects += _Port(policy, world, pods, pods.server, found).write()
+    objects += scraping(policy, world)
     guards += [_egress(one, one.egress) for one in policy.namespaces if one.egress]
     objects.sort(key=lambda item: item.phase)
     return Guarded(tuple(objects), tuple(guards), _annotations(policy), tuple(found))
