@@ -1,21 +1,27 @@
-"""`meshup security learn` on real proxies: what their Envoys have counted becomes the allow list, and nothing else."""
+"""What real Envoys have counted: it becomes the allow list of `meshup security learn`, and nothing else; and it is what
+`meshup watch` shows.
+"""
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from components.apps import bookinfo as application
+from components.meshes.istio.metrics import KEPT_STATISTICS
 from components.security.world import Call
 from devcluster import paths, traffic
 from devcluster.embedded import Embedded
 from devcluster.kubelet import registry
 from devcluster.stack import Stack
-from tests.dataplane.test_make_up import kubectl
+from tests.dataplane.test_make_up import declared, kubectl
 from tests.dataplane.traffic import request_batch
 from tests.dataplane.traffic.bench import until
 from tests.dataplane.traffic.request_batch import Sent
@@ -25,7 +31,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.dataplane, pytest.mark.nightly]
 NAMESPACE, PORT, TIMES = "bookinfo", 9080, 3
 CALLERS = ("productpage-v1", "reviews-v2")
 # An Envoy keeps no counters of clusters unless it is told to (docs/security.md).
-COUNTED = "proxyStatsMatcher:\n  inclusionRegexps: ['cluster\\.outbound.*\\.upstream_rq_[0-9]+']\n"
+COUNTED = yaml.safe_dump({"proxyStatsMatcher": {"inclusionRegexps": list(KEPT_STATISTICS)}})
 CALLS = [call for call in application.calls() if call.caller]
 
 
@@ -106,3 +112,55 @@ def test_the_proposal_has_the_edges_that_were_called_and_marks_the_others(full: 
     said = learned(full, counting)
     ratings = yaml.safe_load(said)["meshup:security"]["allow"]["ratings"]
     assert ratings == [{"from": [{"serviceAccount": "bookinfo-productpage"}, {"serviceAccount": "bookinfo-reviews"}]}]
+
+
+def test_watch_and_top_show_the_shares_that_were_counted(full: Embedded, counting: Stack) -> None:
+    with following(full, counting, "watch", "reviews") as watch, following(full, counting, "top") as top:
+        # What was sent before the first look is in no sample, and all that follows is in those of the next minute.
+        before = [next(watch), next(top)]
+        result = traffic.measure(full.cluster.name, declared(counting), 600)
+        counts = {share.backend: share.count for share in result.shares}
+        # Envoy adds to its histograms every five seconds only.
+        watched = until_counted(watch, lambda one: one["p99Milliseconds"] and one["splits"][0]["requests"], 600)
+        shown = until_counted(top, lambda one: reviews(one)["requests"], 600)
+    assert [before[0]["requests"], reviews(before[1])["requests"]] == [0, 0]
+    (split,) = watched["splits"]
+    assert {one["version"]: one["requests"] for one in split["versions"]} == counts
+    assert {one["version"]: one["measured"]["share"] for one in split["versions"]} == {
+        share.backend: share.observed for share in result.shares
+    }
+    assert {one["version"]: (one["measured"]["low"], one["measured"]["high"]) for one in split["versions"]} == {
+        share.backend: (share.low, share.high) for share in result.shares
+    }
+    assert split["holds"] is result.holds
+    assert {one["version"]: one["requests"] for one in reviews(shown)["versions"]} == counts
+    assert (watched["success"], watched["notes"]) == (1, [])
+
+
+def reviews(sample: dict[str, Any]) -> dict[str, Any]:
+    return next(one for one in sample["services"] if one["service"] == "reviews")
+
+
+def until_counted(
+    samples: Iterator[dict[str, Any]], count: Callable[[dict[str, Any]], int | None], wanted: int
+) -> dict[str, Any]:
+    """Return the first sample that has all requests. They leave after a minute: then none comes."""
+    return next(sample for sample in islice(samples, 40) if (count(sample) or 0) >= wanted)
+
+
+@contextmanager
+def following(full: Embedded, stack: Stack, *command: str) -> Generator[Iterator[dict[str, Any]]]:
+    """Run a command of meshup that goes on, and yield its documents."""
+    argv = [str(paths.repository() / "meshup"), *command, "--proxies", "--output", "json", "--interval", "1"]
+    process = subprocess.Popen(
+        full.cluster.exec_argv([*argv, "--stack", "test", "--directory", str(stack.file.parent)]),
+        env=stack.shell_env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        yield map(json.loads, process.stdout)
+    finally:
+        process.terminate()
+        process.wait()

@@ -241,6 +241,8 @@ def test_quantiles_are_those_of_prometheus() -> None:
     assert figures(_25=5).quantile(0.5) is None
     assert figures(_25=0, inf=0).quantile(0.5) is None
     assert one.slower(50) == (10, 100)
+    # A bucket that started anew has fewer than a narrower one.
+    assert figures(_25=10, _50=5, inf=10).slower(50) == (0, 10)
 
 
 @given(st.dictionaries(st.sampled_from([float(bound.replace("+", "")) for bound in BOUNDS]), st.integers(0, 1000)))
