@@ -17,6 +17,7 @@ from stacks import (
     security_checks,
     services,
     shared_services,
+    telemetry,
 )
 from stacks.cluster import ClusterView
 from stacks.ownership import Claims
@@ -57,6 +58,9 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
     def of_routes() -> list[Diagnostic]:
         return shared_services.check(plan, view, {stack.owner, *claims.former})
 
+    def of_telemetry() -> list[Diagnostic]:
+        return [*telemetry.check(settings, plan.mesh, plan.telemetry, view, {stack.owner, *claims.former})]
+
     def of_gateways() -> list[Diagnostic]:
         return gateways.check(plan.gateways, view, {stack.owner, *claims.former}, stack.environ)
 
@@ -82,6 +86,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         *view.if_readable(lambda: MESHES[plan.mesh.name].check_cluster(plan.mesh, view), otherwise=[]),
         *view.if_readable(of_others, otherwise=[]),
         *view.if_readable(of_routes, otherwise=[]),
+        *view.if_readable(of_telemetry, otherwise=[]),
         *view.if_readable(of_gateways, otherwise=[]),
         *view.if_readable(of_policy, otherwise=[]),
         *view.if_readable(of_operator, otherwise=[]),

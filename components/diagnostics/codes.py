@@ -1069,7 +1069,7 @@ MSH634 Prometheus that may not scrape
   does not install itself is opened to only if its service account is known.
   Remedy: Set `serviceAccount` of `meshup:prometheus`.
 MSH640 Traces without a collector
-  Tracing is asked for, and nothing is named that spans could be sent to.
+  Nothing is named that the proxies could send spans to, or only what does not take them as they send them.
   Remedy: Write `collector`, or enable meshup:collector, meshup:zipkin or meshup:jaeger.
 MSH641 Setting of traces or access logs that the mesh does not have
   The proxies of this mesh can't do what is asked for. docs/observability.md has a table of what each mesh can.
@@ -1088,6 +1088,23 @@ MSH644 Traces begin at the caller
 MSH645 Namespace outside of the stack
   Traces and access logs are set for a namespace that the stack does not have in the mesh.
   Remedy: Name a namespace of an application or of meshup:namespaces, or that of the gateways.
+MSH646 Access logs without a collector
+  Access logs are to be sent to a collector, and there is none that takes them.
+  Remedy: Enable meshup:collector.
+MSH647 Field that the access log has
+  A further field has the name of one that each line of the access log has already, which `meshup security learn` reads.
+  Remedy: Choose another name.
+MSH648 Collector that is not there
+  Istio traces nothing, in silence, where it does not know the Service of the collector, and proxies refuse their
+  configuration where the Service does not have the port.
+  Remedy: Deploy the collector first, or correct the key.
+MSH649 Telemetry of two in one namespace
+  An object that meshup did not make says what the proxies of the same namespace report. Istio follows one object
+  without a selector in each namespace, the oldest.
+  Remedy: Delete it, and write what it says under meshup:tracing and meshup:accessLogs.
+MSH650 Pods that log as before
+  Linkerd's injector tells a proxy about access logs when its pod is made.
+  Remedy: Restart the workloads.
 MSH660 Proxy that can't be read
   `meshup top` or `meshup watch` could not read what a proxy has counted. The requests that its pod sends are missing in
   the figures. It is asked again after a minute.

@@ -203,6 +203,7 @@ class ExistingMesh:
         mtls: Mutual TLS in the whole mesh; Istio may have it switched off.
         injection: Whether a webhook adds sidecars.
         opaque_ports: Ports whose protocol Linkerd does not detect.
+        providers: Names of Istio's own extensionProviders; None if they are not known.
     """
 
     version: str
@@ -213,6 +214,7 @@ class ExistingMesh:
     mtls: ExistingMtls = "permissive"
     injection: bool = True
     opaque_ports: str = ""
+    providers: tuple[str, ...] | None = None
 
     @property
     def accepted(self) -> Mtls:

@@ -161,6 +161,7 @@ FEATURES = (
         "Access log: to an OpenTelemetry collector",
         _logs(lambda one: one.to == "collector", "to"),
         accessLogs={"to": "collector"},
+        collector={"enabled": True},
     ),
 )
 """All features, in the order of the table."""

@@ -1,10 +1,14 @@
 """What a stack asks for of traces and access logs, with the collectors that they go to; the same for every mesh."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
+from ..addons import collector, jaeger, zipkin
+from ..addons.collector import CollectorSettings
+from ..addons.jaeger import JaegerSettings
+from ..addons.zipkin import ZipkinSettings
 from ..arguments import Arguments, Sections
-from .settings import AccessLogSettings, Protocol, TagSettings, TracingSettings
+from .settings import AccessLogSettings, ExistingCollector, Protocol, TagSettings, TracingSettings
 
 TRACING, ACCESS_LOGS = "meshup:tracing", "meshup:accessLogs"
 SECTIONS: Mapping[str, type[Arguments]] = {"tracing": TracingSettings, "accessLogs": AccessLogSettings}
@@ -45,12 +49,14 @@ class Asked:
         access_logs: `meshup:accessLogs`.
         spans_to: The collector of the spans; None if there is none.
         logs_to: The collector of access logs; None if there is none, or they do not go to one.
+        unheard: Add-ons that take spans, where the proxies speak to none of them.
     """
 
     tracing: TracingSettings
     access_logs: AccessLogSettings
     spans_to: Collector | None = None
     logs_to: Collector | None = None
+    unheard: tuple[Collector, ...] = ()
 
     @property
     def traces(self) -> bool:
@@ -71,12 +77,38 @@ class Asked:
         return {**self.tracing.tags, **(own.tags if own else {})}
 
 
-def asked(sections: Sections) -> Asked:
-    """Return what a configuration asks for."""
+def asked(sections: Sections, refused: Container[str] = ()) -> Asked:
+    """Return what a configuration asks for.
+
+    Args:
+        sections: The configuration.
+        refused: The protocols that the proxies do not speak, which the stack's own add-ons may have beside others.
+    """
     tracing, logs = sections.section(TracingSettings), sections.section(AccessLogSettings)
-    own = tracing.collector
-    if own is None:
-        return Asked(tracing, logs)
-    account = own.service_account or ""
-    to = Collector(own.service, own.namespace, own.port, own.protocol, account, f"{TRACING}.collector")
-    return Asked(tracing, logs, spans_to=to)
+    own = _of_ones_own(tracing.collector)
+    addons = [] if tracing.collector or tracing.provider else list(_addons(sections))
+    spans_to = own or next((one for one in addons if one.protocol not in refused), None)
+    takes_logs = [one for one in (own, *_addons(sections)) if one and one.service != jaeger.SERVICE]
+    logs_to = next((one for one in takes_logs if one.protocol == "otlp-grpc"), None) if logs.to == "collector" else None
+    return Asked(tracing, logs, spans_to, logs_to, () if spans_to else tuple(addons))
+
+
+def _of_ones_own(chosen: ExistingCollector | None) -> Collector | None:
+    if chosen is None:
+        return None
+    account = chosen.service_account or ""
+    return Collector(chosen.service, chosen.namespace, chosen.port, chosen.protocol, account, f"{TRACING}.collector")
+
+
+def _addons(sections: Sections) -> Iterator[Collector]:
+    """Yield the add-ons of the stack that take spans: what sends them on, before what keeps them."""
+    chosen = sections.section(CollectorSettings), sections.section(ZipkinSettings), sections.section(JaegerSettings)
+    takes: tuple[tuple[str, int, Protocol], ...] = (
+        (collector.SERVICE, collector.OTLP_GRPC, "otlp-grpc"),
+        (zipkin.SERVICE, zipkin.PORT, "zipkin"),
+        (jaeger.SERVICE, jaeger.OTLP_GRPC, "otlp-grpc"),
+    )
+    for settings, (name, port, protocol) in zip(chosen, takes, strict=True):
+        if settings.enabled:
+            # Chart, Service and service account have one name.
+            yield Collector(name, settings.namespace, port, protocol, name, f"meshup:{name}")

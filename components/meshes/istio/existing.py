@@ -68,6 +68,8 @@ def find(settings: IstioSettings, view: ClusterView) -> tuple[ExistingMesh | Non
         cluster_domain=inside(injector, "global.proxy.clusterDomain") or "cluster.local",
         mtls=_mtls(view, inside(config, "rootNamespace") or namespace),
         injection=any(_revision(config) == revision for config in injectors),
+        # The default configuration has no names: of a provider in the cloud, there may be no ConfigMap.
+        providers=tuple(inside(one, "name") for one in config.get("extensionProviders") or ()) if config else None,
     )
     return mesh, []
 

@@ -153,7 +153,9 @@ class IstioMesh(Mesh[IstioPlan]):
             gateway_pods=tuple(pods(gateway, request.settings.gateways[gateway.name]) for gateway in by_chart),
             with_gateway_namespace=bool(request.gateways),
             envoy_statistics=request.settings.section(PrometheusSettings).metrics == ENVOY_METRICS.name,
-            providers=tuple(providers(asked(request.settings), self.cluster_domain(request.settings))),
+            providers=tuple(
+                providers(asked(request.settings, self.telemetry.refusals), self.cluster_domain(request.settings))
+            ),
         )
         kept = [
             *(f"CustomResourceDefinition/{name}" for name in CRDS),

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...diagnostics import Diagnostic
+from ...diagnostics import Diagnostic, one_of
+from ...diagnostics.validation import join
 from ...manifests import Manifest, manifest
 from ...observability.source import FAILED_GRPC
 from ...telemetry.model import ACCESS_LOGS, TRACING, Asked, Collector
-from ...telemetry.plane import Home, TelemetryPlan, TelemetryPlane
+from ...telemetry.plane import Home, TelemetryPlan, TelemetryPlane, not_to_be_told
 from ...telemetry.settings import AccessLogSettings, FieldSettings, LogFilterSettings, TagSettings
 
 API_VERSION = "telemetry.istio.io/v1"
@@ -153,14 +154,18 @@ class IstioTelemetry(TelemetryPlane):
 
 def _spec(asked: Asked, home: Home, namespace: str) -> Manifest:
     mesh_wide = namespace == home.namespace
-    tracing = _traced(asked, namespace, mesh_wide=mesh_wide)
+    tracing = _traced(asked, home, namespace, mesh_wide=mesh_wide)
     logged = _logged(asked, home, namespace, mesh_wide=mesh_wide)
     return ({"tracing": [tracing]} if tracing else {}) | ({"accessLogging": [logged]} if logged else {})
 
 
-def _traced(asked: Asked, namespace: str, *, mesh_wide: bool) -> Manifest:
+def _traced(asked: Asked, home: Home, namespace: str, *, mesh_wide: bool) -> Manifest:
     chosen, own = asked.tracing, asked.tracing.namespaces.get(namespace)
-    if not asked.traces or (own is None and (not mesh_wide or chosen.enabled is False)):
+    if (
+        not asked.traces
+        or not (home.installed or chosen.provider)
+        or (own is None and (not mesh_wide or chosen.enabled is False))
+    ):
         return {}
     if own is not None and not own.enabled:
         return {"disableSpanReporting": True}
@@ -194,19 +199,21 @@ def _logged(asked: Asked, home: Home, namespace: str, *, mesh_wide: bool) -> Man
 
 
 def _check(asked: Asked, home: Home) -> Iterator[Diagnostic]:
-    """Check that the providers are those of the mesh."""
-    chosen = asked.tracing
-    if home.installed and chosen.provider is not None:
-        message = "This stack installs Istio, so it makes the provider itself."
-        yield Diagnostic("MSH642", f"{TRACING}.provider", chosen.provider, message, "collector in its place")
+    """Check that the providers are those of the mesh, and that no field of a log is said twice."""
+    chosen, logs = asked.tracing, asked.access_logs
+    for name in sorted(logs.fields.keys() & LOG_FIELDS):
+        path = join(f"{ACCESS_LOGS}.fields", name)
+        yield Diagnostic("MSH647", path, None, f"Each line has {LOG_FIELDS[name]} under this name.", "another name")
     if home.installed:
+        if chosen.provider is not None:
+            message = "This stack installs Istio, so it makes the provider itself."
+            yield Diagnostic("MSH642", f"{TRACING}.provider", chosen.provider, message, "collector in its place")
         return
-    if asked.spans_to is not None:
-        message = "The providers of an Istio that somebody else has installed are not meshup's to set."
-        yield Diagnostic(
-            "MSH642", asked.spans_to.path, None, message, f"{TRACING}.provider, the name of one that it has"
-        )
-    logs = asked.access_logs
+    if asked.traces and asked.spans_to is not None:
+        yield not_to_be_told(asked.spans_to, f"the name of one of Istio's own providers in {TRACING}.provider")
+    if chosen.provider is not None and home.providers is not None and chosen.provider not in home.providers:
+        message = f"The Istio in {home.namespace} has no such provider."
+        yield Diagnostic("MSH642", f"{TRACING}.provider", chosen.provider, message, one_of(home.providers) or "none")
     for key, is_set in (("fields", bool(logs.fields)), ("to", logs.to != "stdout")):
         if is_set:
             message = "Form and place of the access log are in the configuration of the Istio that is there."

@@ -163,7 +163,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             mtls=request.mtls,
             with_gateway_namespace=bool(request.gateways),
             external_ca=identity.external_ca,
-            tracing=chosen.tracing or tracing(asked(request.settings), chosen.cluster_domain),
+            tracing=chosen.tracing or tracing(asked(request.settings, self.telemetry.refusals), chosen.cluster_domain),
         )
         decided, diagnostics = None, list[Diagnostic]()
         try:
@@ -173,6 +173,9 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
         else:
             is_secret = "identity" in request.secret
             decided, diagnostics = decide(identity, args.identity_domain, now, request.read_file, is_secret=is_secret)
+        if chosen.tracing and tracing(asked(request.settings, self.telemetry.refusals), args.cluster_domain):
+            message = "meshup:tracing says where spans go, so it can't be said here too."
+            diagnostics.append(Diagnostic("MSH007", "meshup:linkerd.tracing", None, message, "one of both"))
         planned = LinkerdPlan(
             name=self.name,
             version=version,

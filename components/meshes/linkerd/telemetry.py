@@ -8,14 +8,18 @@ Logging.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...diagnostics import Diagnostic
+from ...manifests import Manifest
 from ...telemetry.model import TRACING, Asked
-from ...telemetry.plane import Home, TelemetryPlan, TelemetryPlane
+from ...telemetry.plane import Home, TelemetryPlan, TelemetryPlane, not_to_be_told
+from ..interface import annotations_of
 from .settings import TracingSettings
 
 ACCESS_LOG = "config.linkerd.io/access-log"
 """Annotation of a namespace or a pod that the injector reads, so that it holds for new pods."""
+_VARIABLE = "LINKERD2_PROXY_ACCESS_LOG"
 _FORMATS = {"json": "json", "text": "apache"}
 _OTLP = "Its proxies send spans by OTLP over gRPC only."
 _CALLERS = "Its proxies start no trace: they report spans of requests that carry a trace context already."
@@ -58,19 +62,29 @@ class LinkerdTelemetry(TelemetryPlane):
         "log-to-collector": "Its proxies write the log to the standard error of their container.",
     }
 
+    def is_current(self, pod: Manifest, annotations: Mapping[str, str]) -> bool:
+        """Compare the form of the log of a proxy, unless its pod says which, see `TelemetryPlane`."""
+        wanted = annotations_of(pod["metadata"]).get(ACCESS_LOG, annotations.get(ACCESS_LOG))
+        spec: Mapping[str, Any] = pod.get("spec") or {}
+        containers: list[Mapping[str, Any]] = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+        variables: list[Mapping[str, Any]] = next(
+            (one.get("env") or [] for one in containers if one["name"] == "linkerd-proxy"), list[Mapping[str, Any]]()
+        )
+        return wanted in (None, next((one.get("value") for one in variables if one["name"] == _VARIABLE), ""))
+
     def write(self, asked: Asked, home: Home, namespaces: Sequence[str]) -> TelemetryPlan:
         """Write the annotations, and say what the proxies do with traces."""
         diagnostics: list[Diagnostic] = []
         to = asked.spans_to
         if asked.traces and to is not None:
             if not home.installed:
-                message = "Tracing is a setting of the installation, and somebody else has installed Linkerd."
-                diagnostics.append(Diagnostic("MSH642", to.path, None, message, "the stack without this key"))
+                diagnostics.append(not_to_be_told(to, "enabled: false"))
             elif not to.service_account:
                 message = "Linkerd's proxies send spans only to pods whose identity they know."
                 allowed = "the service account of the collector's pods, which are in the mesh"
                 diagnostics.append(Diagnostic("MSH643", f"{to.path}.serviceAccount", None, message, allowed))
-            diagnostics.append(Diagnostic("MSH644", TRACING, None, _CALLERS, severity="info"))
+            else:
+                diagnostics.append(Diagnostic("MSH644", TRACING, None, _CALLERS, severity="info"))
         logs = asked.access_logs
         own = {name: logs.namespaces[name].enabled for name in logs.namespaces}
         logged = {name: own.get(name, logs.is_set and logs.enabled is not False) for name in namespaces}

@@ -147,6 +147,11 @@ def test_the_fields_are_those_of_istios_own_json_log() -> None:
     assert found == LOG_FIELDS
 
 
+def test_a_field_of_istios_own_keeps_its_meaning() -> None:
+    (said,) = faults(accessLogs={"fields": {"path": {"header": "x-path"}}})
+    assert (said.code, said.path) == ("MSH647", "meshup:accessLogs.fields.path")
+
+
 def test_text_is_istios_own() -> None:
     (provider,) = config(accessLogs={"format": "text"})["extensionProviders"]
     assert provider == {"name": "meshup-access-log", "envoyFileAccessLog": {"path": "/dev/stdout"}}

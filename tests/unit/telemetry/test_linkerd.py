@@ -7,8 +7,6 @@ import pytest
 from tests.facts import linkerd
 from tests.unit.telemetry.plans import COLLECTOR, ZIPKIN, faults, plan_of, values
 
-OWN = {"shop": {}, "outside": {"inject": False}}
-
 
 def logged(**keys: Any) -> dict[str, str]:
     found = plan_of(mesh="linkerd", **keys).annotations
@@ -42,6 +40,12 @@ def test_a_collector_without_an_identity_is_refused() -> None:
     nameless = {key: value for key, value in COLLECTOR.items() if key != "serviceAccount"}
     found = faults(mesh="linkerd", tracing={"collector": nameless})
     assert ("MSH643", "meshup:tracing.collector.serviceAccount") in [(one.code, one.path) for one in found]
+
+
+def test_where_spans_go_is_said_in_one_place() -> None:
+    own = {"endpoint": "c.tracing:4317", "serviceAccount": "c", "namespace": "tracing"}
+    found = faults(mesh="linkerd", linkerd={"tracing": own}, tracing={"collector": COLLECTOR})
+    assert ("MSH007", "meshup:linkerd.tracing") in [(one.code, one.path) for one in found]
 
 
 @pytest.mark.parametrize(("form", "word"), [("json", "json"), ("text", "apache")])
