@@ -7,6 +7,8 @@ A pod may say anything in its own metrics, so what it says of `namespace`, `pod`
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 MOST_SAMPLES = 20_000
@@ -30,6 +32,7 @@ def pod_job(
     namespace: str = "",
     keep: str = "",
     drop: str = "",
+    labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return a job that scrapes one port of each pod with some container.
 
@@ -42,6 +45,8 @@ def pod_job(
         namespace: The only namespace; "" for all.
         keep: A regular expression for the metrics that are kept; "" for all.
         drop: One for those that are dropped; "" for none.
+        labels: Further labels of every series -> the label of the pod that each is from. What a pod lacks it does not
+            get.
     """
     discovery: dict[str, Any] = {"role": "pod"}
     if namespace:
@@ -61,7 +66,10 @@ def pod_job(
                     "replacement": f"{address}:{port}",
                 }
             )
-    relabelling += [{"source_labels": [source], "target_label": label} for label, source in _LABELS.items()]
+    further = {label: f"__meta_kubernetes_pod_label_{_meta(own)}" for label, own in (labels or {}).items()}
+    relabelling += [
+        {"source_labels": [source], "target_label": label} for label, source in {**_LABELS, **further}.items()
+    ]
     metrics = [{"action": "keep", "source_labels": ["__name__"], "regex": keep}] if keep else []
     metrics += [{"action": "drop", "source_labels": ["__name__"], "regex": drop}] if drop else []
     return {
@@ -74,3 +82,8 @@ def pod_job(
         "relabel_configs": relabelling,
         **({"metric_relabel_configs": metrics} if metrics else {}),
     }
+
+
+def _meta(label: str) -> str:
+    """Return a label of Kubernetes as Prometheus names it (util/strutil, SanitizeLabelName, v3.14)."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", label)

@@ -43,6 +43,18 @@ _SECONDS = {bound: rf"{bound / 1000:g}(\.0)?".replace("0.", r"0\.") for bound in
 """Bounds in milliseconds -> how the buckets spell them, in seconds."""
 
 
+_OWNERS = ("cronjob", "daemonset", "deployment", "replicaset", "replicationcontroller", "statefulset")
+_VIZ_LABELS = {
+    "control_plane_ns": "linkerd.io/control-plane-ns",
+    "workload_ns": "linkerd.io/workload-ns",
+    # Prometheus has a label `job` of its own.
+    "k8s_job": "linkerd.io/proxy-job",
+    **{owner: f"linkerd.io/proxy-{owner}" for owner in _OWNERS},
+}
+"""Labels by which linkerd-viz groups series: what the injector writes on pods of their owners. Its own Prometheus
+copies every label of a pod (chart linkerd-viz, templates/prometheus.yaml, edge-26.8.3), which any pod can fill."""
+
+
 class LinkerdMetrics(MetricsSource):
     """Linkerd's metrics of outbound routes and their backends."""
 
@@ -219,7 +231,7 @@ class LinkerdMetrics(MetricsSource):
     def jobs(self, control_plane: str) -> Sequence[Mapping[str, Any]]:
         """Return the scrape jobs, see `MetricsSource`; names of ports as the charts of edge-26.8.3 have them."""
         return (
-            pod_job("meshup-linkerd-proxies", container="linkerd-proxy", port_name="linkerd-admin"),
+            pod_job("meshup-linkerd-proxies", container="linkerd-proxy", port_name="linkerd-admin", labels=_VIZ_LABELS),
             pod_job(
                 "meshup-linkerd-control-plane",
                 container="identity|destination|sp-validator|policy|proxy-injector",

@@ -56,7 +56,8 @@ class VizSettings(AddonSettings):
     namespace: Name = "linkerd-viz"
     """Its namespace. meshup makes it."""
     prometheus_url: Annotated[HttpUrl | None, HelmValue("prometheusUrl")] = None
-    """An existing Prometheus, such as `http://prometheus.monitoring:9090`. Without it, the chart brings its own."""
+    """An existing Prometheus, such as `http://prometheus.monitoring:9090`. Without it, that of `meshup:prometheus` if
+    it is enabled; else the chart brings its own."""
     dashboard_hosts: Annotated[HostPattern | None, HelmValue("dashboard.enforcedHostRegexp")] = None
     """Regular expression of the host names under which the dashboard may be opened; the chart's own if not set."""
 

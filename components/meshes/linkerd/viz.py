@@ -6,14 +6,16 @@ renders are the same; and the job that labels its namespace is left out, because
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 
-from ...addons.interface import Addon, AddonChart, AddonRequest, addon_release
-from ...arguments import Sections, helm_values
+from ...addons.interface import Addon, AddonChart, AddonRequest, Address, addon_release
+from ...addons.prometheus import PrometheusSettings
+from ...arguments import HelmValue, Sections, helm_values
 from ...helm import HelmRelease, merged, nested
 from ...namespace import namespace_metadata
+from ...scalars import SecretName
 from ...security.model import Account
 from .component import REPOSITORY, RESTART_KEY, webhook_values
 from .identity.component import VIZ_WEBHOOKS
@@ -26,6 +28,8 @@ class VizArgs(VizSettings):
 
     linkerd: LinkerdArgs
     """The mesh that it belongs to: version, chart source, domains, registry, certificates."""
+    prometheus_secret: Annotated[SecretName | None, HelmValue("prometheusCredsSecret")] = None
+    """Secret in its namespace with `user` and `password` of Prometheus, if that asks for them."""
 
 
 class VizAddon(Addon[VizArgs]):
@@ -46,12 +50,19 @@ class VizAddon(Addon[VizArgs]):
     def scrapers(self, settings: Sections) -> Sequence[Account | None]:
         """Return the account of its own Prometheus, if it has one (templates/prometheus.yaml)."""
         chosen = settings.section(LinkerdSettings).viz
-        return (Account(chosen.namespace, "prometheus"),) if chosen.enabled and not chosen.prometheus_url else ()
+        own = chosen.enabled and not chosen.prometheus_url and _shared(settings) is None
+        return (Account(chosen.namespace, "prometheus"),) if own else ()
 
     def args(self, request: AddonRequest) -> VizArgs | None:
         """Return the arguments, see `Addon`. The arguments of the mesh have the source of the charts."""
         chosen = request.settings.section(LinkerdSettings).viz
-        return chosen.extended(VizArgs, linkerd=request.args) if chosen.enabled else None
+        if not chosen.enabled:
+            return None
+        shared = _shared(request.settings)
+        if chosen.prometheus_url or shared is None:
+            return chosen.extended(VizArgs, linkerd=request.args)
+        secret = shared.login.secret if shared.login and shared.login.type == "basic" else None
+        return chosen.extended(VizArgs, linkerd=request.args, prometheus_url=shared.url, prometheus_secret=secret)
 
     def release(self, args: VizArgs) -> HelmRelease:
         """Return the release, without the certificates."""
@@ -82,6 +93,12 @@ class VizAddon(Addon[VizArgs]):
         annotations = {"viz.linkerd.io/external-prometheus": url} if url else {}
         labels = {"linkerd.io/extension": "viz"}
         return namespace_metadata(args.namespace, pod_security="privileged", labels=labels, annotations=annotations)
+
+
+def _shared(settings: Sections) -> Address | None:
+    """Return the Prometheus that scrapes for the stack, so with the labels that linkerd-viz reads; None without one."""
+    chosen = settings.section(PrometheusSettings)
+    return chosen.address() if chosen.enabled else None
 
 
 ADDON = VizAddon()
