@@ -266,7 +266,7 @@ def heat(title: str, unit: Unit, expr: str, about: str = "", *, width: int = 12,
     return Panel(_named(panel, title, about).with_target(target), width, height)
 
 
-def note(title: str, content: str, *, width: int = 24, height: int = 3) -> Panel:
+def note(title: str, content: str, *, width: int = 24, height: int = 2) -> Panel:
     """Return a panel of text, in Markdown."""
     panel = text.Panel().mode(TextMode.MARKDOWN).content(content).title(title)
     return Panel(panel, width, height)
@@ -310,7 +310,7 @@ def board(
         variables: Besides the data source.
         annotations: Marks in time: name, colour, query, text.
     """
-    made = build.Dashboard(f"{title} ({mesh})").uid(f"meshup-{mesh}-{name}").description(about)
+    made = build.Dashboard(f"{title} ({mesh.capitalize()})").uid(f"meshup-{mesh}-{name}").description(about)
     made = made.tags(["meshup", mesh]).time("now-1h", "now").refresh("30s").readonly()
     made = made.tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
     current = dashboard.VariableOption(True, "Prometheus", DATA_SOURCE)

@@ -66,7 +66,8 @@ _GOOD = (
     Line("(refused|failed|taken out|given up).*", RED),
     Line("(attempts|retried|received by servers)", BLUE),
     Line("(without, as asked for|all, as .*)", GREY),
-    Line("(no |not ).*", ORANGE),
+    Line("(no healthy|no endpoint|no response|not retried).*", ORANGE),
+    Line("(no connection|the connection ended|idle)", YELLOW),
     Line("delayed.*", YELLOW),
 )
 
