@@ -18,6 +18,7 @@ from rich.text import Text
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors, ordered, render
 from components.meshes import MESHES
+from components.observability.source import MetricsSource
 from components.traffic.evaluate import Request, request_from
 from components.traffic.model import Port, Service
 from operate import access as accessing
@@ -151,6 +152,14 @@ class _Options(NamedTuple):
     port: str
     jwt: str
     host: str
+
+
+def _measured(asked: Compiled, metrics: str) -> MetricsSource:
+    """Return the metrics of a stack's proxies; ends if the mesh has none of that name."""
+    source = measuring.source_of(asked, metrics)
+    if source is None:
+        _fail(f"--metrics is {metrics!r}; allowed: {', '.join(measuring.sources(asked.mesh.name))}.", USAGE)
+    return source
 
 
 def _compiled(stack: str, directory: Path | None, mesh: str, *, cluster: bool) -> tuple[Path, str, Compiled]:
@@ -290,7 +299,7 @@ def rules(
     stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
     directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
     mesh: Annotated[str, typer.Option(help=f"For this mesh instead: {' or '.join(MESHES)}.")] = "",
-    metrics: Annotated[str, typer.Option(help="Metrics that the proxies have, in place of the mesh's own.")] = "",
+    metrics: Annotated[str, typer.Option(help="Metrics that the proxies have, in place of the stack's.")] = "",
     jobs: Annotated[bool, typer.Option("--jobs", help="Print the scrape jobs in place of the rules.")] = False,
 ) -> None:
     """Print recording rules and alerts for a Prometheus of your own.
@@ -301,16 +310,45 @@ def rules(
     _, _, asked = _compiled(stack, directory, mesh, cluster=False)
     if errors(asked.faults):
         _fail(render(asked.faults), REFUSED)
-    known = measuring.sources(asked.mesh.name)
-    source = known.get(metrics or next(iter(known)))
-    if source is None:
-        _fail(f"--metrics is {metrics!r}; allowed: {', '.join(known)}.", USAGE)
+    source = _measured(asked, metrics)
     if jobs:
         sys.stdout.write(measuring.as_yaml(measuring.scrape_file(asked, source)))
         return
     made, diagnostics = measuring.rule_file(asked, source)
     _print_notes(diagnostics)
     sys.stdout.write(measuring.as_yaml(made))
+
+
+@app.command("dashboards")
+def boards(
+    *,
+    stack: Annotated[str, typer.Option(envvar="PULUMI_STACK", help="The stack; needed if there are several.")] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    mesh: Annotated[str, typer.Option(help=f"For this mesh instead: {' or '.join(MESHES)}.")] = "",
+    metrics: Annotated[str, typer.Option(help="Metrics that the proxies have, in place of the stack's.")] = "",
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Write each dashboard to UID.json in this folder, which is made if need be.")
+    ] = None,
+) -> None:
+    """Write the dashboards for a Grafana of your own; without --output-dir, list them.
+
+    They are those that meshup:grafana installs. They read the series of `meshup rules`.
+    """
+    _, _, asked = _compiled(stack, directory, mesh, cluster=False)
+    if errors(asked.faults):
+        _fail(render(asked.faults), REFUSED)
+    made = measuring.boards(asked, _measured(asked, metrics))
+    if output_dir is None:
+        sys.stdout.write("".join(f"{uid:<32}{board['description']}\n" for uid, board in made.items()))
+        return
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for uid, board in made.items():
+            path = output_dir / f"{uid}.json"
+            path.write_text(json.dumps(board, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            sys.stdout.write(f"{path}\n")
+    except OSError as error:
+        _fail(f"{output_dir} can't be written: {error.strerror}.", USAGE)
 
 
 @app.command("top")

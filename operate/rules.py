@@ -1,4 +1,4 @@
-"""`meshup rules`: what a Prometheus of one's own needs of a stack, as plain data."""
+"""`meshup rules`, `meshup dashboards`: what a Prometheus and a Grafana of one's own need of a stack, as plain data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import yaml
 
+from components.addons.prometheus import PrometheusSettings
 from components.diagnostics import Diagnostic
 from components.meshes import MESHES
 from components.observability.alerts import stack_rules
+from components.observability.dashboards import dashboards
 from components.observability.source import MetricsSource
 from operate.traffic import Compiled
 from stacks.plan import own_parts
@@ -18,6 +20,24 @@ from stacks.plan import own_parts
 def sources(mesh: str) -> Mapping[str, MetricsSource]:
     """Return the metrics that the proxies of a mesh may have, by name, the default first."""
     return {source.name: source for source in MESHES[mesh].metrics}
+
+
+def source_of(asked: Compiled, named: str) -> MetricsSource | None:
+    """Return the metrics that the proxies of a stack have; None if the mesh has none of that name.
+
+    Args:
+        asked: The stack.
+        named: Their name; "" for what `meshup:prometheus` says, or else the mesh's own.
+    """
+    known = sources(asked.mesh.name)
+    if named:
+        return known.get(named)
+    return known.get(asked.chosen.section(PrometheusSettings).metrics, next(iter(known.values())))
+
+
+def boards(asked: Compiled, source: MetricsSource) -> Mapping[str, dict[str, Any]]:
+    """Return the dashboards of a stack by uid, as Grafana reads them from files."""
+    return dashboards(source, asked.mesh.name)
 
 
 def rule_file(asked: Compiled, source: MetricsSource) -> tuple[dict[str, Any], list[Diagnostic]]:

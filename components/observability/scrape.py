@@ -22,6 +22,14 @@ _LABELS = {
 }
 
 
+def of_job(pattern: str) -> str:
+    """Return the part of a selector that chooses jobs by a regular expression of their names.
+
+    A PodMonitor's job has its namespace before its name (Prometheus operator, PodMonitor, `jobLabel`).
+    """
+    return f'job=~"(.+/)?{pattern}"'
+
+
 def pod_job(
     name: str,
     *,

@@ -21,7 +21,7 @@ from ...observability.mesh_alerts import (
     without_sidecar,
 )
 from ...observability.promql import AlertingRule, relabelled, share
-from ...observability.scrape import pod_job
+from ...observability.scrape import of_job, pod_job
 from ...observability.source import BOUNDS, FAILED_GRPC, MetricsSource, Query, Signal
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
@@ -289,9 +289,11 @@ def _mesh_signals() -> dict[Signal, Sequence[Query]]:
             for end, legend in (("success", "with a sidecar"), ("skip", "without, as asked for"), ("failure", "failed"))
         ],
         "control_plane_cpu": [
-            Query('sum by (pod) (rate(process_cpu_seconds_total{job="meshup-istiod"}[5m]))', "{{pod}}")
+            Query(f"sum by (pod) (rate(process_cpu_seconds_total{{{of_job('meshup-istiod')}}}[5m]))", "{{pod}}")
         ],
-        "control_plane_memory": [Query('sum by (pod) (process_resident_memory_bytes{job="meshup-istiod"})', "{{pod}}")],
+        "control_plane_memory": [
+            Query(f"sum by (pod) (process_resident_memory_bytes{{{of_job('meshup-istiod')}}})", "{{pod}}")
+        ],
         "proxy_memory": [
             Query("sum by (namespace) (envoy_server_memory_allocated)", "Envoy in {{namespace}}"),
             Query("sum by (namespace) (istio_agent_process_resident_memory_bytes)", "agent in {{namespace}}"),

@@ -18,7 +18,7 @@ from ...observability.mesh_alerts import (
     without_sidecar,
 )
 from ...observability.promql import AlertingRule, relabelled, share
-from ...observability.scrape import pod_job
+from ...observability.scrape import of_job, pod_job
 from ...observability.source import BOUNDS, MetricsSource, Query, Signal
 from ...traffic.manifests import version_service_name
 from ...traffic.model import Destination
@@ -148,7 +148,7 @@ class LinkerdMetrics(MetricsSource):
         clients = f'{{__name__=~"outbound_(http|grpc)_route_request_statuses_total", {_TO}}}'
         inbound = f"{_INBOUND}, {_NO_PROBE}"
         both, every = (f"rate(request_total{{{chosen}}}[5m])" for chosen in (f'{inbound}, tls="true"', inbound))
-        served = 'job="meshup-linkerd-control-plane"'
+        served = of_job("meshup-linkerd-control-plane")
         skipped, injected = "proxy_inject_admission_responses_total", "sum(increase({}[5m])) or vector(0)"
         lag = "sum by (le) (rate(endpointslices_informer_lag_seconds_bucket[5m]))"
         return {
@@ -222,7 +222,7 @@ class LinkerdMetrics(MetricsSource):
             "control_plane_memory": [Query(f"sum by (pod) (process_resident_memory_bytes{{{served}}})", "{{pod}}")],
             "proxy_memory": [
                 Query(
-                    'sum by (namespace) (process_resident_memory_bytes{job="meshup-linkerd-proxies"})',
+                    f"sum by (namespace) (process_resident_memory_bytes{{{of_job('meshup-linkerd-proxies')}}})",
                     "proxies in {{namespace}}",
                 )
             ],

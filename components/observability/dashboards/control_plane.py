@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..scrape import of_job
 from ..source import MetricsSource, Query, Signal
 from .panels import GREEN, RED, lines, number
 from .panels import board as made
@@ -18,7 +19,7 @@ _CONFIGURATION: tuple[Signal, ...] = (
     "injections",
 )
 _COST: tuple[Signal, ...] = ("control_plane_cpu", "control_plane_memory", "proxy_memory")
-_JOBS = 'job=~"meshup-.+"'
+_JOBS = of_job("meshup-.+")
 
 
 def board(source: MetricsSource, mesh: str) -> dict[str, Any]:

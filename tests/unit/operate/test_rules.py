@@ -1,5 +1,6 @@
-"""`meshup rules`: what a Prometheus of one's own loads is what meshup installs."""
+"""`meshup rules`, `meshup dashboards`: what a Prometheus and a Grafana of one's own load is what meshup installs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from components.meshes import MESHES
+from components.observability.dashboards import dashboards
 from operate.cli import app
 from tests import promtool
 from tests.unit.stacks.configs import raw
@@ -23,8 +26,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, *arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["rules", "--directory", str(project), *arguments])
+def run(project: Path, *arguments: str, command: str = "rules") -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [command, "--directory", str(project), *arguments])
     assert not result.exception or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
 
@@ -73,3 +76,34 @@ def test_a_configuration_with_a_fault_is_refused(project: Path) -> None:
     )
     code, out, err = run(project)
     assert (code, out) == (1, "") and "MSH003" in err
+
+
+def test_metrics_of_the_stack_are_those_of_its_configuration(project: Path) -> None:
+    file = project / "Pulumi.dev.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["config"]["meshup:prometheus"] = {"metrics": "envoy"}
+    file.write_text(yaml.safe_dump(config))
+    assert "istio_requests_total" not in run(project)[1]
+    # Those of another mesh are its own.
+    assert "outbound_http_route" in run(project, "--mesh", "linkerd")[1].replace("(http|grpc)", "http")
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_dashboards_are_listed_and_written_as_grafana_reads_them(project: Path, mesh: str) -> None:
+    made = dashboards(MESHES[mesh].metrics[0], mesh)
+    code, out, err = run(project, "--mesh", mesh, command="dashboards")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == list(made)
+    folder = project / "some" / "folder"
+    code, out, err = run(project, "--mesh", mesh, "--output-dir", str(folder), command="dashboards")
+    assert (code, err) == (0, "")
+    assert {path.stem: json.loads(path.read_text()) for path in folder.iterdir()} == made
+    assert out.splitlines() == [str(folder / f"{uid}.json") for uid in made]
+
+
+def test_dashboards_of_unknown_metrics_and_in_a_file_are_refused(project: Path) -> None:
+    code, out, err = run(project, "--metrics", "linkerd", command="dashboards")
+    assert (code, out, err) == (2, "", "--metrics is 'linkerd'; allowed: istio, envoy.\n")
+    there = project / "Pulumi.yaml"
+    code, out, err = run(project, "--output-dir", str(there), command="dashboards")
+    assert (code, out, err) == (2, "", f"{there} can't be written: File exists.\n")
