@@ -1,11 +1,9 @@
 """Linkerd on the real API server: the whole program, with charts of our own in place of Linkerd's (tests/charts)."""
 
 import base64
-import contextlib
 import json
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import pytest
 
 from components.meshes.linkerd.identity import certificates
@@ -23,6 +20,7 @@ from devcluster.stack import Stack
 from devcluster.stackfile import Setting
 from stacks.namespaces import RESTART_ANNOTATION
 from tests import standins
+from tests.cluster.command_lines import Arguments
 from tests.conftest import as_account, grant, prepared_program, program
 
 pytestmark = pytest.mark.cluster
@@ -68,31 +66,6 @@ def must(stack: Stack, *arguments: str, at: datetime | None = None) -> str:
     done = pulumi(stack, *arguments, at=at)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-class Arguments:
-    """The command lines of all processes that this machine starts while something runs."""
-
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
-        self._before = set(psutil.process_iter())
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            # Those that ran before are many where tests run side by side, and reading them takes its time.
-            for process in set(psutil.process_iter()) - self._before:
-                with contextlib.suppress(psutil.Error):
-                    self.seen.add("\n".join(process.cmdline()))
-
-    def __enter__(self) -> "Arguments":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def traces(embedded: Embedded) -> dict[str, set[str]]:
