@@ -401,7 +401,7 @@ def watch(
 
     The interval is that in which the true share is, with 99 % confidence; it narrows with requests.
     Each version is compared with the one of the highest weight: failures, slow requests, in standard
-    deviations (s). Above 3 it is worse, and no accident.
+    deviations (sd). Above 3 it is worse, and no accident.
     The weights are those of the stack file, so that a change that is not deployed yet shows, too.
 
     meshup watch reviews --stack dev                        # live

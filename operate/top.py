@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -367,11 +368,11 @@ def top_rows(sample: Sample, services: Sequence[Service]) -> Iterator[tuple[str,
 
 def top_view(sample: Sample, services: Sequence[Service]) -> RenderableType:
     """Return the table of `meshup top`."""
-    table = _table(sample.title(), ("Service", "version"), _FIGURES)
+    table = _table(("Service", "version"), _FIGURES)
     for row in top_rows(sample, services):
         style = "bold" if row[0] and row[2] != "0.0" else "dim" if row[2] == "0.0" else None
         table.add_row(*row, style=style)
-    return Group(table, *_notes(sample))
+    return Group(Text(sample.title(), style="bold"), table, *_notes(sample))
 
 
 def top_lines(sample: Sample, services: Sequence[Service]) -> Iterator[str]:
@@ -584,23 +585,25 @@ def _version_json(one: Version) -> dict[str, Any]:
 
 
 def watch_view(watch: Watch) -> RenderableType:
-    """Return the tables of `meshup watch`: one for each rule, and one of what no rule measures."""
-    parts: list[RenderableType] = []
-    title = f"{watch.name}  {watch.sample.title()}"
+    """Return the tables of `meshup watch`: one for each rule, and one of what no rule measures. 80 columns suffice."""
+    parts: list[RenderableType] = [Text(f"{watch.name}  {watch.sample.title()}", style="bold")]
     for split in watch.splits:
-        table = _table(f"{title}  rule {split.rule}", ("version",), (*HEADINGS, *_FIGURES, "against the baseline"))
+        table = _table(("version",), (*HEADINGS, *_FIGURES))
         for one in split.versions:
             style = "red" if one.against and one.against.worse else None
-            table.add_row(
-                one.share.backend, *one.share.cells(), *_cells(one.figures), _against_text(one.against), style=style
-            )
-        parts += [table, _verdict(split)]
+            table.add_row(one.share.backend, *one.share.cells(), *_cells(one.figures), style=style)
+        compared = [
+            Text(f"{one.share.backend} is {text}.", style="bold red" if one.against and one.against.worse else "")
+            for one in split.versions
+            if (text := _against_text(one.against))
+        ]
+        parts += [Text(f"\nrule {split.rule}"), table, _verdict(split), *compared]
     others = watch.others()
     if others:
-        table = _table(f"{title}  in no measured split", ("version",), _FIGURES)
+        table = _table(("version",), _FIGURES)
         for name, figures in others.items():
             table.add_row(name or "-", *_cells(figures))
-        parts.append(table)
+        parts += [Text("\nin no measured split"), table]
     return Group(*parts, *_notes(watch.sample))
 
 
@@ -624,9 +627,9 @@ def _against_text(against: Against | None) -> str:
     if against is None:
         return ""
     if against.failures is None and against.slow is None:
-        return f"too few requests (up to {FEWEST_PER_VERSION})"
+        return f"not compared with {against.baseline}: {FEWEST_PER_VERSION} requests of each, or fewer"
     parts = [
-        f"{what} {z:+.1f}s" for what, z in (("failures", against.failures), ("slow", against.slow)) if z is not None
+        f"{what} {z:+.1f} sd" for what, z in (("failures", against.failures), ("slow", against.slow)) if z is not None
     ]
     return f"{'WORSE than' if against.worse else 'like'} {against.baseline}: {', '.join(parts)}"
 
@@ -640,12 +643,12 @@ def _verdict(split: Split) -> Text:
     return Text(text, style="bold red")
 
 
-def _table(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in names:
         table.add_column(name, no_wrap=True)
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -338,6 +338,21 @@ def test_what_is_changed_is_named_by_its_verb_and_a_kind_that_is_not_served_is_a
         )
 
 
+def test_pods_and_services_are_read_through_the_server(api: Api) -> None:
+    cluster = Cluster(api.kubeconfig({"token": SECRET}))
+    pod = "/api/v1/namespaces/bookinfo/pods/a:15090/proxy/stats/prometheus"
+    service = "/api/v1/namespaces/prometheus/services/prometheus:9090/proxy/api/v1/query"
+    asked = f"{service}?query=up%7Ba%3D%22b%22%7D"
+    api.answers |= {pod: (200, b"up 1\n"), asked: (200, {"status": "success"})}
+    assert cluster.pod_text("bookinfo", "a", 15090, "stats/prometheus") == "up 1\n"
+    answer = cluster.service_text("prometheus", "prometheus", 9090, "api/v1/query", {"query": 'up{a="b"}'})
+    assert json.loads(answer) == {"status": "success"}
+    for body, said in (({"error": "bad_data: parse"}, "bad_data: parse"), (b"no endpoints", "400")):
+        api.answers[asked] = (400, body)
+        with pytest.raises(ClusterError, match=said):
+            cluster.service_text("prometheus", "prometheus", 9090, "api/v1/query", {"query": 'up{a="b"}'})
+
+
 def test_a_view_asks_for_each_list_once_and_for_nothing_more_when_the_server_is_gone(api: Api) -> None:
     view = ClusterView(Cluster(api.kubeconfig({"token": SECRET})), "")
     for _ in range(2):
