@@ -118,7 +118,7 @@ def binomial_p_value(count: int, total: int, share: float) -> float:
     return min(2 * tail, 1.0)
 
 
-def p_value(counts: Mapping[str, int], weights: Mapping[str, int]) -> float:
+def p_value(counts: Mapping[str, int], weights: Mapping[str, float]) -> float:
     """Return the p-value of counts under weights: Bonferroni's bound over one exact binomial test per backend.
 
     A backend that was counted without having a weight makes it 0.

@@ -1108,8 +1108,8 @@ MSH650 Pods that log as before
 MSH660 Proxy that can't be read
   `meshup top` or `meshup watch` could not read what a proxy has counted. The requests that its pod sends are missing in
   the figures. It is asked again after a minute.
-  Remedy: Look at the pod. Reading needs the right to get pods/proxy in its namespace. Where a policy of Linkerd denies by
-  default, only Prometheus is let in: enable `meshup:prometheus`.
+  Remedy: Look at the pod. Reading needs the right to get pods/proxy in its namespace. Where a policy of Linkerd denies
+  by default, only Prometheus is let in: enable `meshup:prometheus`.
 MSH661 Prometheus that can't be asked
   `meshup top` or `meshup watch` asks the Prometheus of the stack through the API server, or that at `--prometheus`, and
   it does not answer as one.
