@@ -58,6 +58,44 @@ def test_pods_start_after_the_secret_that_they_read(records: dict[str, Record], 
     assert records[secret].urn in records[release].dependencies
 
 
+def test_what_a_store_of_traces_lets_in_is_there_before_its_pods() -> None:
+    names = ("zipkin", "jaeger", "collector")
+    planned = plan_of({"apps": [], "traffic": {}, **dict.fromkeys(names, ON)})
+
+    def deploy() -> None:
+        program.register(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
+
+    made = by_name(recorded(deploy))
+    for name in names:
+        release = made[f"{name}-release"]
+        assert release.inputs["namespace"] == name
+        assert made[f"{name}-{name}-networkpolicy"].urn in release.dependencies
+
+
+def test_for_the_operator_objects_alone_are_registered_in_their_namespace() -> None:
+    chosen = {**ON, "mode": "operator", "operator": {"labels": {"release": "kps"}}}
+    planned = plan_of({"apps": [], "traffic": {}, "prometheus": chosen})
+
+    def deploy() -> None:
+        program.register(planned, program.provider(settings.ClusterSettings(context="kind-dev")))
+
+    made = by_name(recorded(deploy))
+    assert "prometheus-release" not in made
+    monitors = {name: one for name, one in made.items() if one.type == "kubernetes:monitoring.coreos.com/v1:PodMonitor"}
+    assert "prometheus-meshup-istio-proxies-podmonitor" in monitors
+    rules = [one for one in made.values() if one.type == "kubernetes:monitoring.coreos.com/v1:PrometheusRule"]
+    assert rules
+    for one in (*monitors.values(), *rules):
+        assert one.inputs["metadata"]["labels"]["release"] == "kps"
+        assert behind_namespace(one, made)
+
+
+def behind_namespace(record: Record, made: dict[str, Record]) -> bool:
+    """Return whether an object waits for the namespace of Prometheus, or for the component that makes it."""
+    waited = {made["prometheus-prometheus"].urn, made["prometheus-prometheus-namespace"].urn}
+    return bool(waited & set(record.dependencies))
+
+
 def test_the_dashboards_are_there_before_the_pod_that_mounts_them(records: dict[str, Record]) -> None:
     boards = records["grafana-grafana-dashboards-configmap"]
     assert "meshup-istio-split.json" in cast("dict[str, Any]", boards.inputs["data"])

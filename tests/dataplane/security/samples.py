@@ -34,6 +34,7 @@ WORLD = World(
     tuple(SERVICES),
     read_workloads(MANIFESTS, lambda _: True),
     gateways={town.GATEWAY: Account(town.EDGE, town.GATEWAY)},
+    scrapers=(Account("prometheus", "prometheus"),),
     trust_domain=TRUST_DOMAIN,
     control_plane=ROOT,
 )

@@ -16,16 +16,20 @@ ROOT = Path(__file__).resolve().parents[3]
 Schema = dict[str, Any]
 
 
+def operator_crds() -> list[Path]:
+    """The files of the definitions of the Prometheus operator that objects of meshup are of."""
+    operator = modules.directory("github.com/prometheus-operator/prometheus-operator")
+    folder = operator / "example/prometheus-operator-crd"
+    return [folder / f"monitoring.coreos.com_{plural}.yaml" for plural in ("podmonitors", "prometheusrules")]
+
+
 @cache
 def schemas() -> dict[tuple[str, str], Schema]:
     """OpenAPI schemas by apiVersion and kind."""
     istio = modules.directory("istio.io/istio") / "manifests/charts/base/files/crd-all.gen.yaml"
     gateway = modules.directory("sigs.k8s.io/gateway-api") / "config/crd/standard"
-    operator = modules.directory("github.com/prometheus-operator/prometheus-operator")
-    folder = operator / "example/prometheus-operator-crd"
-    monitoring = [folder / f"monitoring.coreos.com_{plural}.yaml" for plural in ("podmonitors", "prometheusrules")]
     crds = list(linkerd.crds())
-    for file in (istio, *sorted(gateway.glob("*.yaml")), *monitoring):
+    for file in (istio, *sorted(gateway.glob("*.yaml")), *operator_crds()):
         loaded = cast("list[Schema | None]", list(yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)))
         crds += [item for item in loaded if item and item["kind"] == "CustomResourceDefinition"]
     found: dict[tuple[str, str], Schema] = {}
