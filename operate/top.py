@@ -627,7 +627,7 @@ def _against_text(against: Against | None) -> str:
     if against is None:
         return ""
     if against.failures is None and against.slow is None:
-        return f"not compared with {against.baseline}: {FEWEST_PER_VERSION} requests of each, or fewer"
+        return f"not compared with {against.baseline} yet: that takes more than {FEWEST_PER_VERSION} requests of each"
     parts = [
         f"{what} {z:+.1f} sd" for what, z in (("failures", against.failures), ("slow", against.slow)) if z is not None
     ]

@@ -7,9 +7,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,8 @@ from typer.testing import CliRunner
 
 from components.diagnostics import ConfigurationError
 from components.meshes import MESHES
-from components.observability.rules import backends
+from components.observability.promql import RecordingRule
+from components.observability.rules import backends, recording
 from components.observability.source import MetricsSource
 from components.traffic.model import Port, Service
 from operate import sampling, top
@@ -589,6 +593,48 @@ def test_without_an_end_there_is_a_document_on_each_line_until_it_is_interrupted
     documents = [json.loads(line) for line in out.splitlines()]
     assert len(documents) == 3
     assert {one["schemaVersion"] for one in documents} == {top.SCHEMA_VERSION}
+
+
+@pytest.mark.parametrize("command", [("top",), ("watch", "reviews")])
+def test_on_a_terminal_one_table_stays_up_to_date(
+    project: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    written = StringIO()
+    monkeypatch.setattr("operate.cli.Console", partial(Console, file=written, force_terminal=True, width=100))
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("operate.sampling.time.sleep", sleep)
+    code, out, err = run(project, *command)
+    assert (code, out, err) == (0, "", "")
+    # What a terminal shows of it in the end: the last of the tables.
+    shown = pyte.Screen(100, 60)
+    pyte.Stream(shown).feed(written.getvalue().replace("\n", "\r\n"))
+    text = "\n".join(shown.display)
+    assert written.getvalue().count("req/s") >= 3
+    assert text.count("req/s") == 1
+    assert "bookinfo/reviews" in text
+
+
+@pytest.mark.parametrize("mesh", list(MESHES))
+def test_the_rules_compute_every_series_that_a_prometheus_is_asked_for(mesh: str) -> None:
+    asked: list[str] = []
+
+    def ask(expression: str) -> Any:
+        asked.append(expression.partition("{")[0])
+        return {"status": "success", "data": {"resultType": "vector", "result": []}}
+
+    for source in MESHES[mesh].metrics:
+        Prometheus(ask, source, mesh, "here").read()
+        groups, _ = recording(planned(mesh), source, mesh)
+        recorded = {rule.record for group in groups for rule in group.rules if isinstance(rule, RecordingRule)}
+        assert len(asked) == 2
+        assert set(asked) <= recorded
+        asked.clear()
 
 
 @pytest.mark.parametrize(
