@@ -464,7 +464,11 @@ class _Following:
                 if once:
                     return
         except ConfigurationError as error:
-            _fail(str(error), REFUSED)
+            # The configuration is right: what is wrong is what was read.
+            _fail(
+                "\n".join(f"error {one.code} {one.path}: {one.message} {one.remedy}" for one in error.diagnostics),
+                REFUSED,
+            )
         except KeyboardInterrupt:
             return
 
