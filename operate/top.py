@@ -260,8 +260,11 @@ def _place(key: Key) -> Place:
 
 
 def _version(service: str, name: str) -> str:
-    """Return a version; "" where it is none. Linkerd names the Service where a route has no versions."""
-    return "" if name in (*_NO_VERSION, service) else name
+    """Return a version; "" where it is none. Linkerd names the Service where a route has no versions.
+
+    What a proxy or a Prometheus says of itself must not control a terminal.
+    """
+    return "" if name in (*_NO_VERSION, service) else "".join(one if one.isprintable() else "?" for one in name)
 
 
 def all_of(parts: Iterable[Figures], seconds: float) -> Figures:
@@ -371,7 +374,7 @@ def top_view(sample: Sample, services: Sequence[Service]) -> RenderableType:
     table = _table(("Service", "version"), _FIGURES)
     for row in top_rows(sample, services):
         style = "bold" if row[0] and row[2] != "0.0" else "dim" if row[2] == "0.0" else None
-        table.add_row(*row, style=style)
+        table.add_row(*map(Text, row), style=style)
     return Group(Text(sample.title(), style="bold"), table, *_notes(sample))
 
 
@@ -591,7 +594,7 @@ def watch_view(watch: Watch) -> RenderableType:
         table = _table(("version",), (*HEADINGS, *_FIGURES))
         for one in split.versions:
             style = "red" if one.against and one.against.worse else None
-            table.add_row(one.share.backend, *one.share.cells(), *_cells(one.figures), style=style)
+            table.add_row(*map(Text, (one.share.backend, *one.share.cells(), *_cells(one.figures))), style=style)
         compared = [
             Text(f"{one.share.backend} is {text}.", style="bold red" if one.against and one.against.worse else "")
             for one in split.versions
@@ -602,7 +605,7 @@ def watch_view(watch: Watch) -> RenderableType:
     if others:
         table = _table(("version",), _FIGURES)
         for name, figures in others.items():
-            table.add_row(name or "-", *_cells(figures))
+            table.add_row(*map(Text, (name or "-", *_cells(figures))))
         parts += [Text("\nin no measured split"), table]
     return Group(*parts, *_notes(watch.sample))
 

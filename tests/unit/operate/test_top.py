@@ -134,6 +134,16 @@ def test_a_service_without_versions_has_none_whatever_the_mesh_calls_it() -> Non
         assert [place[2] for place in places] == [""]
 
 
+def test_no_version_controls_the_terminal_or_is_read_as_markup() -> None:
+    counts = Counts({key("bookinfo", "reviews", "\x1b[2J[/bold] \n", "2xx"): 5.0})
+    sample = a_sample(top.by_version(counts, 60.0))
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(top.top_view(sample, [REVIEWS]))
+    for text in (captured.get(), "\n".join(top.top_lines(sample, [REVIEWS]))):
+        assert "?[2J[/bold] ?" in text
+
+
 # -- from look to look
 
 
