@@ -99,6 +99,8 @@ class KialiAddon(Addon[KialiArgs]):
             # The chart's own lets everybody in.
             "deployment.network_policy.enabled": False,
             "deployment.pod_annotations": {ROTATION: str(args.rotation)},
+            # It would read the Secrets of its namespace in every render, for clusters that meshup does not know.
+            "clustering.autodetect_secrets.enabled": False,
             "server.port": PORT,
             "server.web_root": "/",
             "server.observability.metrics.enabled": False,

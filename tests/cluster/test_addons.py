@@ -16,7 +16,7 @@ from devcluster.embedded import Embedded
 from devcluster.stack import Stack
 from tests import promtool
 from tests.cluster.command_lines import Arguments
-from tests.conftest import prepared_program
+from tests.conftest import as_account, grant, prepared_program
 
 pytestmark = pytest.mark.cluster
 
@@ -36,9 +36,13 @@ ROUTE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Deployed:
-    """The stack, what its first `up` said, and the command lines of all processes meanwhile."""
+    """The stack, what its first `up` said, and the command lines of all processes meanwhile.
+
+    Pulumi runs with the rights of docs/rbac; what is looked at is looked at by an administrator.
+    """
 
     stack: Stack
+    cluster: Stack
     said: str
     command_lines: str
 
@@ -95,14 +99,17 @@ def deployed(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> It
         "meshup:traffic": {"s": ROUTE},
         **{f"meshup:{name}": {"enabled": True} for name in ADDONS},
         "meshup:prometheus": {"enabled": True, "kubeStateMetrics": False},
+        "meshup:zipkin": {"enabled": True, "spans": 5000},
     }
     subject = prepared_program(embedded, folder, settings)
     subject.file.write_text(subject.file.read_text().replace('meshup:apps: "[]"', "meshup:apps: []"))
+    limited = as_account(embedded, subject, folder, "addons-deployer")
+    grant(embedded, "addons-deployer", "istio")
     with Arguments() as lines:
-        said = run(subject, "pulumi", "--non-interactive", "up", "--yes", "--skip-preview", "--show-full-output=true")
-    yield Deployed(subject, said, "\n".join(lines.seen))
-    subject.recover()
-    subject.run(["destroy", "--yes", "--skip-preview"], quiet=True)
+        said = run(limited, "pulumi", "--non-interactive", "up", "--yes", "--skip-preview", "--show-full-output=true")
+    yield Deployed(limited, subject, said, "\n".join(lines.seen))
+    limited.recover()
+    limited.run(["destroy", "--yes", "--skip-preview"], quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -110,35 +117,42 @@ def stack(deployed: Deployed) -> Stack:
     return deployed.stack
 
 
-def test_the_rules_of_the_routes_reach_prometheus_and_nothing_drifts(stack: Stack, tmp_path: Path) -> None:
-    found = files(stack)
+@pytest.fixture(scope="module")
+def cluster(deployed: Deployed) -> Stack:
+    return deployed.cluster
+
+
+def test_the_rules_of_the_routes_reach_prometheus_and_nothing_drifts(
+    stack: Stack, cluster: Stack, tmp_path: Path
+) -> None:
+    found = files(cluster)
     groups = [*found["recording_rules.yml"]["groups"], *found["alerting_rules.yml"]["groups"]]
     promtool.check(tmp_path, groups)
     names = {rule.get("record") or rule["alert"] for group in groups for rule in group["rules"]}
     assert {"meshup:split:declared_share", "MeshupErrorBudgetBurn"} <= names
     jobs = [job["job_name"] for job in found["prometheus.yml"]["scrape_configs"]]
     assert jobs == ["meshup-istio-agents", "meshup-istio-proxies", "meshup-istiod", "prometheus"]
-    before = passwords(stack)
+    before = passwords(cluster)
     stack.run(["up", "--yes", "--skip-preview", "--expect-no-changes"], quiet=True)
-    assert passwords(stack) == before
+    assert passwords(cluster) == before
 
 
-def test_an_add_on_is_open_to_those_that_read_it(stack: Stack) -> None:
-    assert admitted(stack, "prometheus", "prometheus") == {"prometheus", "grafana", "kiali"}
-    assert {"grafana", "kiali", "collector"} <= admitted(stack, "jaeger", "jaeger")
-    assert {"grafana", "collector"} <= admitted(stack, "zipkin", "zipkin")
-    assert admitted(stack, "grafana", "grafana") == {"grafana"}
-    assert admitted(stack, "kiali", "kiali") == {"kiali"}
+def test_an_add_on_is_open_to_those_that_read_it(cluster: Stack) -> None:
+    assert admitted(cluster, "prometheus", "prometheus") == {"prometheus", "grafana", "kiali"}
+    assert {"grafana", "kiali", "collector"} <= admitted(cluster, "jaeger", "jaeger")
+    assert {"grafana", "collector"} <= admitted(cluster, "zipkin", "zipkin")
+    assert admitted(cluster, "grafana", "grafana") == {"grafana"}
+    assert admitted(cluster, "kiali", "kiali") == {"kiali"}
 
 
 def test_a_password_is_in_its_secret_and_nowhere_else(deployed: Deployed) -> None:
-    stack = deployed.stack
-    found = passwords(stack)
+    stack, cluster = deployed.stack, deployed.cluster
+    found = passwords(cluster)
     assert {len(value) for value in found.values()} == {32}
     assert len(set(found.values())) == len(found)
     state = stack.run(["stack", "export"], quiet=True)
     shown = json.dumps(stack.outputs())
-    releases = [run(stack, "helm", "get", "all", name, "--namespace", where) for name, where in _releases(stack)]
+    releases = [run(cluster, "helm", "get", "all", name, "--namespace", where) for name, where in _releases(cluster)]
     assert "meshup:Password" in state
     assert "grafana-admin" in shown
     assert "port-forward" in shown
@@ -149,40 +163,67 @@ def test_a_password_is_in_its_secret_and_nowhere_else(deployed: Deployed) -> Non
                 assert form not in place
 
 
-def _releases(stack: Stack) -> list[tuple[str, str]]:
-    listed = json.loads(run(stack, "helm", "list", "--all-namespaces", "--output", "json"))
+def _releases(cluster: Stack) -> list[tuple[str, str]]:
+    listed = json.loads(run(cluster, "helm", "list", "--all-namespaces", "--output", "json"))
     found = [(one["name"], one["namespace"]) for one in listed if one["name"] in CHARTS]
     assert len(found) == len(CHARTS)
     return found
 
 
-def test_two_renders_of_a_chart_are_the_same(stack: Stack, tmp_path: Path) -> None:
+def test_two_renders_of_a_chart_are_the_same(cluster: Stack, tmp_path: Path) -> None:
     """The stand-ins of Grafana and Kiali draw passwords as the real charts do, unless the values name a Secret."""
-    for name, namespace in _releases(stack):
+    for name, namespace in _releases(cluster):
         values = tmp_path / f"{name}.yaml"
-        values.write_text(run(stack, "helm", "get", "values", name, "--namespace", namespace, "--output", "yaml"))
+        values.write_text(run(cluster, "helm", "get", "values", name, "--namespace", namespace, "--output", "yaml"))
         command = ["helm", "template", name, str(STAND_INS / name), "--namespace", namespace, "--values", str(values)]
-        assert run(stack, *command) == run(stack, *command), name
+        assert run(cluster, *command) == run(cluster, *command), name
 
 
-def test_the_output_leads_to_the_password(stack: Stack) -> None:
+def test_the_output_leads_to_the_password(stack: Stack, cluster: Stack) -> None:
     dashboards = cast("dict[str, dict[str, str]]", stack.outputs()["dashboards"])
     assert set(dashboards) == {"prometheus", "grafana", "kiali-server", "zipkin", "jaeger"}
-    assert run(stack, "sh", "-c", dashboards["grafana"]["passwordCommand"]) == passwords(stack)["grafana"]
-    assert run(stack, "sh", "-c", dashboards["kiali-server"]["tokenCommand"]).count(".") == 2
+    assert run(cluster, "sh", "-c", dashboards["grafana"]["passwordCommand"]) == passwords(cluster)["grafana"]
+    assert run(cluster, "sh", "-c", dashboards["kiali-server"]["tokenCommand"]).count(".") == 2
 
 
-def test_grafana_has_the_dashboards_that_its_pod_mounts(stack: Stack) -> None:
-    boards = read(stack, "grafana", "configmap", "grafana-dashboards")["data"]
+def test_grafana_has_the_dashboards_that_its_pod_mounts(cluster: Stack) -> None:
+    boards = read(cluster, "grafana", "configmap", "grafana-dashboards")["data"]
     assert "meshup-istio-split.json" in boards
-    pod = read(stack, "grafana", "deployment", "grafana")["spec"]["template"]["spec"]
+    pod = read(cluster, "grafana", "deployment", "grafana")["spec"]["template"]["spec"]
     assert {"name": "dashboards-meshup", "configMap": {"name": "grafana-dashboards", "defaultMode": 420}} in pod[
         "volumes"
     ]
 
 
-def test_another_weight_is_another_declared_share_and_another_rotation_another_password(stack: Stack) -> None:
-    before = passwords(stack)
+def test_stores_of_traces_are_bounded_and_the_collector_sends_to_both(cluster: Stack) -> None:
+    (zipkin,) = read(cluster, "zipkin", "deployment", "zipkin")["spec"]["template"]["spec"]["containers"]
+    options = {one["name"]: one["value"] for one in zipkin["env"]}
+    assert "-Dzipkin.storage.mem.max-spans=5000" in options["JAVA_OPTS"].split()
+    (jaeger,) = read(cluster, "jaeger", "deployment", "jaeger")["spec"]["template"]["spec"]["containers"]
+    assert jaeger["args"] == ["--set=extensions.jaeger_storage.backends.some_storage.memory.max_traces=50000"]
+    config = yaml.safe_load(read(cluster, "collector", "configmap", "collector")["data"]["relay"])
+    assert set(config["receivers"]) == {"otlp", "zipkin"}
+    assert config["service"]["pipelines"]["traces"]["exporters"] == ["otlp_grpc/jaeger", "zipkin"]
+    ports = read(cluster, "collector", "service", "collector")["spec"]["ports"]
+    assert {(port["port"], port.get("appProtocol")) for port in ports} == {
+        (4317, "grpc"),
+        (4318, "http"),
+        (9411, "http"),
+    }
+
+
+@pytest.mark.parametrize("namespace", [name for name in ADDONS if name != "prometheus"])
+def test_the_api_server_takes_pods_of_an_add_on_under_the_restricted_standard(cluster: Stack, namespace: str) -> None:
+    labels = read(cluster, "", "namespace", namespace)["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    listed = run(cluster, "kubectl", "--namespace", namespace, "get", "pods", "--output", "name")
+    assert listed.count("pod/") == 1
+
+
+def test_another_weight_is_another_declared_share_and_another_rotation_another_password(
+    stack: Stack, cluster: Stack
+) -> None:
+    before = passwords(cluster)
     text = stack.file.read_text()
     changed: dict[str, Any] = {
         "meshup:traffic": {"s": {**ROUTE, "split": {"v1": 50, "v2": 50}}},
@@ -190,11 +231,11 @@ def test_another_weight_is_another_declared_share_and_another_rotation_another_p
     }
     stack.file.write_text(stackfile.with_settings(text, changed))
     stack.up()
-    rules = [rule for group in files(stack)["recording_rules.yml"]["groups"] for rule in group["rules"]]
+    rules = [rule for group in files(cluster)["recording_rules.yml"]["groups"] for rule in group["rules"]]
     shares = [rule["expr"] for rule in rules if rule["record"] == "meshup:split:declared_share"]
     assert shares == ["vector(0.5)", "vector(0.5)"]
-    after = passwords(stack)
+    after = passwords(cluster)
     assert after["grafana"] != before["grafana"]
     assert after["kiali"] == before["kiali"]
-    (container,) = read(stack, "grafana", "deployment", "grafana")["spec"]["template"]["spec"]["containers"]
+    (container,) = read(cluster, "grafana", "deployment", "grafana")["spec"]["template"]["spec"]["containers"]
     assert {"name": "MESHUP_ROTATION", "value": "2"} in container["env"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.addons import addresses
 from components.addons.interface import Address, Login
+from components.addons.prometheus import PrometheusSettings
 from components.diagnostics import errors, render
 from stacks import settings
 from tests.unit.stacks.configs import raw
@@ -20,7 +20,8 @@ def load(**prometheus: Any) -> tuple[Address | None, list[tuple[str, str]], str]
     """Return where Prometheus is, the codes and paths of faults, and the report."""
     chosen, diagnostics = settings.load(raw(prometheus=prometheus), "dev")
     faults = errors(diagnostics)
-    return addresses.prometheus(chosen), [(fault.code, fault.path) for fault in faults], render(diagnostics)
+    where = chosen.section(PrometheusSettings).address()
+    return where, [(fault.code, fault.path) for fault in faults], render(diagnostics)
 
 
 def test_an_add_on_is_at_its_service_and_asks_for_no_login() -> None:
