@@ -392,6 +392,7 @@ def _addons(settings: Settings, mesh: MeshPlan, source: ChartSource, traffic: Co
         collector_in_mesh=kind.collector_in_mesh,
         gateways=sorted({one.namespace for one in accounts if one}),
         readers=_readers(settings, known),
+        scrapers=sorted({one.namespace for addon in known for one in addon.scrapers(settings) if one}),
     )
     wanted = [(addon, addon.args(asked)) for addon in known]
     return tuple(addon.plan(args) for addon, args in wanted if args is not None)

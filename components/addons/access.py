@@ -28,8 +28,22 @@ class Opening:
     ports: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """What the sidecars of an add-on's pods take.
+
+    Attributes:
+        inbound_port: The port at which all traffic of the mesh arrives, where ports are not told apart any more; 0 if
+            there is none.
+        metrics: Who scrapes the sidecars, and their ports for that.
+    """
+
+    inbound_port: int
+    metrics: Opening
+
+
 def admitting(
-    name: str, namespace: str, labels: Mapping[str, str], openings: Iterable[Opening], mesh_port: int = 0
+    name: str, namespace: str, labels: Mapping[str, str], openings: Iterable[Opening], proxy: Proxy | None = None
 ) -> Manifest:
     """Return the NetworkPolicy of an add-on. Traffic from a pod's own node is always let in.
 
@@ -38,12 +52,11 @@ def admitting(
         namespace: Its namespace.
         labels: The labels of its pods.
         openings: Who may connect.
-        mesh_port: The port at which all traffic of the mesh arrives at its pods, where ports are not told apart any
-            more; 0 if there is none, or the pods are not in the mesh.
+        proxy: What its sidecars take; None if its pods are not in the mesh.
     """
-    shared = frozenset({mesh_port} - {0})
+    shared = frozenset({proxy.inbound_port} - {0}) if proxy else frozenset[int]()
     peers: dict[frozenset[int], set[str]] = {}
-    for one in openings:
+    for one in (*openings, *((proxy.metrics,) if proxy else ())):
         peers.setdefault(one.ports | shared, set()).update(one.namespaces)
     entries = [
         {

@@ -55,6 +55,10 @@ class CollectorSettings(AddonSettings):
     def check(self, path: str) -> Iterator[Diagnostic]:
         """Check the resources, and that no address has a password."""
         yield from over_limit(f"{path}.resources", self.resources)
+        if "config" in self.values:
+            message = "The chart takes `alternateConfig`, which meshup sets, in the place of `config`."
+            remedy = "Write into `alternateConfig`; what is there is merged."
+            yield Diagnostic("MSH635", f"{path}.values.config", None, message, remedy=remedy)
         for name, url in (("endpoint", self.endpoint), ("logsEndpoint", self.logs_endpoint)):
             if url and "@" in urlsplit(url).netloc:
                 message = "The address holds credentials, which would show in the state of the stack."
@@ -121,13 +125,13 @@ class CollectorAddon(Addon[CollectorArgs]):
         senders = {args.namespace, *request.proxies, *request.readers.get(self.name, ()), *args.readers}
         opening = Opening(frozenset(senders), frozenset({OTLP_GRPC, OTLP_HTTP, ZIPKIN}))
         labels = {"app.kubernetes.io/name": self.name}
-        mesh_port = request.plane.inbound_port if request.collector_in_mesh else 0
-        made = admitting(SERVICE, args.namespace, labels, [opening], mesh_port)
+        proxy = request.proxy if request.collector_in_mesh else None
+        made = admitting(SERVICE, args.namespace, labels, [opening], proxy)
         return [made]
 
     def check(self, args: CollectorArgs) -> Sequence[Diagnostic]:
         """Check that spans have somewhere to go."""
-        if _stores(args) or {"config", "alternateConfig"} & args.values.keys():
+        if _stores(args) or "alternateConfig" in args.values:
             return []
         message = "The collector has nowhere to send spans, so that it drops them."
         allowed = "a URL, or one of meshup:zipkin and meshup:jaeger enabled"

@@ -150,12 +150,12 @@ class GrafanaAddon(Addon[GrafanaArgs]):
         request: AddonRequest = args.request
         names = {args.namespace, *request.readers.get(self.name, ()), *args.readers}
         opening = Opening(frozenset(names), frozenset({PORT}))
-        mesh_port = request.plane.inbound_port if _in_mesh(request) else 0
+        proxy = request.proxy if _in_mesh(request) else None
         encoded = base64.b64encode(USER.encode()).decode()
         return [
             {**plain_object("Secret", SECRET, args.namespace), "type": "Opaque", "data": {USER_KEY: encoded}},
             {**plain_object("ConfigMap", DASHBOARDS, args.namespace), "data": _files(request)},
-            admitting(SERVICE, args.namespace, {"app.kubernetes.io/name": self.name}, [opening], mesh_port),
+            admitting(SERVICE, args.namespace, {"app.kubernetes.io/name": self.name}, [opening], proxy),
         ]
 
     def passwords(self, args: GrafanaArgs) -> Mapping[str, GeneratedPassword]:

@@ -28,6 +28,7 @@ from ..scalars import Name, Repository, SecretName, ServerUrl, Version
 from ..security.model import Account
 from ..security.plane import SecurityPlane
 from ..traffic.targets import Planned
+from .access import Opening, Proxy
 
 
 class AddonSettings(Arguments):
@@ -129,6 +130,7 @@ class AddonRequest:
         plane: The ports of proxies, and how policies are written.
         collector_in_mesh: See `Mesh`.
         readers: For each add-on the namespaces of those that connect to it.
+        scrapers: The namespaces of those that scrape proxies.
         routes: The routes as they were compiled.
         charts: Where charts come from.
     """
@@ -147,6 +149,12 @@ class AddonRequest:
     collector_in_mesh: bool = False
     gateways: Sequence[str] = ()
     readers: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    scrapers: Sequence[str] = ()
+
+    @property
+    def proxy(self) -> Proxy:
+        """What the sidecars of an add-on take."""
+        return Proxy(self.plane.inbound_port, Opening(frozenset(self.scrapers), frozenset(self.plane.mesh_ports)))
 
     def namespace(self, name: str, *, meshed: bool, pod_security: str) -> Mapping[str, Any]:
         """Return the metadata of a namespace of an add-on; what injects its sidecars has privileges."""

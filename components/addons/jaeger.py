@@ -59,6 +59,9 @@ class JaegerSettings(ServerSettings):
         """Check the address and the resources."""
         yield from super().check(path)
         yield from over_limit(f"{path}.resources", self.resources)
+        if "traces" in self.model_fields_set and "userconfig" in self.values:
+            message = "`userconfig` replaces the configuration of Jaeger, this bound with it."
+            yield Diagnostic("MSH635", f"{path}.traces", self.traces, message, remedy="Write the bound there.")
 
 
 class JaegerArgs(JaegerSettings):
@@ -121,8 +124,8 @@ class JaegerAddon(Addon[JaegerArgs]):
             Opening(frozenset(readers), frozenset(takes | shows)),
         ]
         labels = {"app.kubernetes.io/name": self.name}
-        mesh_port = request.plane.inbound_port if request.collector_in_mesh else 0
-        made = admitting(SERVICE, args.namespace, labels, openings, mesh_port)
+        proxy = request.proxy if request.collector_in_mesh else None
+        made = admitting(SERVICE, args.namespace, labels, openings, proxy)
         return [made]
 
 

@@ -43,6 +43,11 @@ _OWN_JOBS = (
     "kubernetes-pods-slow",
 )
 _ACCOUNT = f"{DNS_LABEL.pattern}/{DNS_LABEL.pattern}"
+_OF_CHART = frozenset(
+    {"version", "repository", "retention", "storage", "resources", "kube_state_metrics", "readers", "values"}
+)
+_OF_OPERATOR = frozenset({"operator", "service_account"})
+"""Fields that only one mode reads."""
 _DURATION = r"[1-9][0-9]{0,4}[dwhy]"
 _SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
@@ -92,9 +97,15 @@ class PrometheusSettings(ServerSettings):
         return self.enabled and self.mode == "chart"
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Check the address and the resources."""
+        """Check the address, the resources, and that no setting is one of the other mode."""
         yield from super().check(path)
         yield from over_limit(f"{path}.resources", self.resources)
+        others = {"chart": _OF_OPERATOR, "operator": _OF_CHART}[self.mode] if self.enabled else frozenset[str]()
+        for name in type(self).model_fields:
+            if name in others & self.model_fields_set:
+                key = type(self).model_fields[name].alias or name
+                message = f"It means nothing with `mode: {self.mode}`."
+                yield Diagnostic("MSH635", f"{path}.{key}", None, message, remedy="Remove it, or set the other mode.")
 
 
 class PrometheusArgs(PrometheusSettings):

@@ -1068,6 +1068,10 @@ MSH634 Prometheus that may not scrape
   A namespace denies by default, which on Linkerd closes the metrics of its proxies as well. A Prometheus that meshup
   does not install itself is opened to only if its service account is known.
   Remedy: Set `serviceAccount` of `meshup:prometheus`.
+MSH635 Setting of an add-on without effect
+  What is written beside a setting takes its place, or is of a mode that does not read it, so that it would be dropped
+  in silence.
+  Remedy: Remove one of the two.
 MSH640 Traces without a collector
   Nothing is named that the proxies could send spans to, or only what does not take them as they send them.
   Remedy: Write `collector`, or enable meshup:collector, meshup:zipkin or meshup:jaeger.

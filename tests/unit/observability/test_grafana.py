@@ -228,7 +228,11 @@ def test_only_its_own_namespace_and_named_ones_may_connect_and_it_may_read_the_o
 def test_on_linkerd_it_is_in_the_mesh_whose_metrics_and_traces_it_reads() -> None:
     addon = addon_of(plan_of({"mesh": "linkerd", **ALL}), "grafana")
     assert "linkerd.io/inject" in addon.namespace["annotations"]
-    assert admitted(addon.objects[-1]) == {"grafana": {3000, 4143}}
+    assert admitted(addon.objects[-1]) == {
+        "grafana": {3000, 4143},
+        # It scrapes the proxies of Grafana, too.
+        "prometheus": {4143, 4190, 4191},
+    }
 
 
 def test_without_a_prometheus_it_has_nothing_to_show() -> None:

@@ -136,6 +136,24 @@ def test_an_operator_that_nobody_asked_for_is_mentioned_unless_the_mode_is_writt
     assert checked(*CRDS, prometheus=None) == []
 
 
+@pytest.mark.parametrize(
+    ("chosen", "keys"),
+    [
+        (
+            {**CHOSEN, "retention": "3d", "kubeStateMetrics": False, "values": {}},
+            ["retention", "kubeStateMetrics", "values"],
+        ),
+        ({"enabled": True, "operator": {"labels": {}}, "serviceAccount": "a/b"}, ["operator", "serviceAccount"]),
+        ({**CHOSEN, "serviceAccount": "a/b", "metrics": "auto"}, []),
+        ({"serviceAccount": "a/b", "url": "http://p.monitoring:9090"}, []),
+    ],
+    ids=["of the chart", "of the operator", "of both", "of neither"],
+)
+def test_a_setting_of_the_other_mode_is_refused(chosen: Mapping[str, Any], keys: list[str]) -> None:
+    found = [one.path for one in errors(build(raw(prometheus=dict(chosen)))[1])]
+    assert sorted(found) == sorted(f"meshup:prometheus.{key}" for key in keys)
+
+
 def test_a_label_that_kubernetes_refuses_is_refused() -> None:
     chosen = {**CHOSEN, "operator": {"labels": {"release": "two words"}}}
     assert [one.path for one in errors(build(raw(prometheus=chosen))[1])] == [

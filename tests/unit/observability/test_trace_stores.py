@@ -116,7 +116,11 @@ def test_a_collector_without_a_store_is_reported_once() -> None:
     found = build(raw(collector={"enabled": True}))[1]
     assert [(one.code, one.severity) for one in found if one.code.startswith("MSH63")] == [("MSH630", "warning")]
     for more in ({"zipkin": {"enabled": True}}, {"collector": {"enabled": True, "endpoint": "http://a.example:4318"}}):
-        assert not [one for one in build(raw(**{"collector": {"enabled": True}, **more}))[1] if one.code == "MSH630"]
+        assert not [
+            one
+            for one in build(raw(**dict[str, Any]({"collector": {"enabled": True}, **more})))[1]
+            if one.code == "MSH630"
+        ]
 
 
 def test_an_address_with_a_password_is_refused_and_not_repeated() -> None:
@@ -157,11 +161,33 @@ def test_on_linkerd_what_proxies_send_to_is_in_the_mesh_and_open_at_the_port_of_
         assert all((4143 in ports) is meshed for ports in admitted(policy).values())
 
 
+@pytest.mark.parametrize("name", ["jaeger", "opentelemetry-collector", "grafana"])
+def test_prometheus_scrapes_the_proxies_of_add_ons_that_are_in_the_mesh(name: str) -> None:
+    keys = {**ALL, "prometheus": {"enabled": True}, "grafana": {"enabled": True}}
+    for mesh, ports in (("linkerd", {4143, 4190, 4191}), ("istio", None)):
+        addon = addon_of(plan_of({"mesh": mesh, **keys}), name)
+        policy = next(one for one in addon.objects if one["kind"] == "NetworkPolicy")
+        assert admitted(policy).get("prometheus") == ports
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_request_above_the_limit_is_refused(name: str) -> None:
     chosen = {"enabled": True, "resources": {"requests": {"memory": "9Gi"}, "limits": {"memory": "1Gi"}}}
-    (fault,) = errors(build(raw(**{name: chosen}))[1])
+    (fault,) = errors(build(raw(**dict[str, Any]({name: chosen})))[1])
     assert (fault.code, fault.path) == ("MSH015", f"meshup:{name}.resources")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "path"),
+    [
+        ("jaeger", {"traces": 500, "values": {"userconfig": {"a": 1}}}, "traces"),
+        ("collector", {"endpoint": "http://a.example:4318", "values": {"config": {"a": 1}}}, "values.config"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_another_one_replaces_is_refused(name: str, keys: Mapping[str, Any], path: str) -> None:
+    (fault,) = errors(build(raw(**dict[str, Any]({name: {"enabled": True, **keys}})))[1])
+    assert (fault.code, fault.path) == ("MSH635", f"meshup:{name}.{path}")
 
 
 def test_none_of_them_is_there_without_being_asked_for() -> None:
