@@ -14,13 +14,14 @@ from devcluster import paths, prometheus
 
 
 @cache
-def _promtool() -> Path:
+def commands() -> dict[str, Path]:
+    """Return the commands promtool and prometheus; skip the test where they are not."""
     release = Path("/etc/os-release")
     text = release.read_text() if release.is_file() else ""
     found = prometheus.on_machine(os.environ) or prometheus.kept(paths.cache_dir() / "tools", text)
     if not found:
         pytest.skip("promtool is not here: `make test-tools`")
-    return found["promtool"]
+    return found
 
 
 def check(folder: Path, groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -57,5 +58,7 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
-    done = subprocess.run([str(_promtool()), *command], capture_output=True, text=True, check=False, cwd=folder)
+    done = subprocess.run(
+        [str(commands()["promtool"]), *command], capture_output=True, text=True, check=False, cwd=folder
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,7 +5,7 @@ A canary of `reviews` gets 5 percent, after 30 minutes 25 percent, and fails mor
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 STEP = 15
@@ -25,7 +25,9 @@ ROUTES = {
     },
     "productpage": {"namespace": NAMESPACE, "split": {"v1": 100}, "slo": {"success": 99}},
 }
-_BOUNDS = (25, 50, 100, 250, 500, 1000, 10_000)
+Samples = Iterator[tuple[str, str, float, int]]
+"""Samples: name, labels, value, second. Each series is yielded as a whole, in order of time."""
+BOUNDS = (25, 50, 100, 250, 500, 1000, 10_000)
 _ENVOY = "envoy_cluster_"
 
 
@@ -54,38 +56,42 @@ class Caller:
     encrypted: bool = True
 
 
-def samples() -> Iterator[tuple[str, str, float, int]]:
-    """Yield samples: name, labels, value, second. Each series is yielded as a whole, in order of time."""
+def samples() -> Samples:
+    """Yield all samples of Istio, with those of plain Envoys for `reviews`."""
     chance = random.Random(13)  # noqa: S311
-    for caller in _callers():
+    for caller in callers():
         yield from _calls(caller, chance)
     for name, labels, rate in _counters():
-        yield from _counter(name, labels, rate, chance)
+        yield from counter(name, labels, rate, chance)
     for name, labels, value in _gauges():
-        for second in _seconds():
-            yield name, _text(labels), value(second), second
+        yield from gauge(name, labels, value)
+    yield from weights("istio")
 
 
-def _seconds() -> range:
+def seconds() -> range:
+    """Return the seconds of scrapes."""
     return range(START, END + 1, STEP)
 
 
-def _wave(second: int) -> float:
+def wave(second: int) -> float:
     """Return the load at a time, around 1."""
     return 1 + 0.18 * math.sin((second - START) / 900) + 0.06 * math.sin((second - START) / 170)
 
 
-def _share(version: str, second: int) -> float:
+def share(version: str, second: int) -> float:
+    """Return the weight of a version at a time, 0 to 1."""
     canary = 0.05 if second < CHANGED else 0.25
     return canary if version == "v2" else 1 - canary
 
 
-def _callers() -> list[Caller]:
+def callers() -> list[Caller]:
+    """Return who calls whom."""
+
     def steady(rate: float) -> Callable[[int], float]:
-        return lambda second: rate * _wave(second)
+        return lambda second: rate * wave(second)
 
     def part(version: str) -> Callable[[int], float]:
-        return lambda second: 42 * _wave(second) * _share(version, second)
+        return lambda second: 42 * wave(second) * share(version, second)
 
     def never(_: int) -> float:
         return 0.0
@@ -98,16 +104,48 @@ def _callers() -> list[Caller]:
         Caller("productpage-v1", NAMESPACE, "reviews", "v1", part("v1"), lambda _: 0.0007, 38),
         Caller("productpage-v1", NAMESPACE, "reviews", "v2", part("v2"), canary, 38),
         Caller("productpage-v1", NAMESPACE, "details", "v1", steady(20), never, 9),
-        Caller(
-            "reviews-v2", NAMESPACE, "ratings", "v1", lambda s: 42 * _wave(s) * _share("v2", s), lambda _: 0.0004, 7
-        ),
+        Caller("reviews-v2", NAMESPACE, "ratings", "v1", lambda s: 42 * wave(s) * share("v2", s), lambda _: 0.0004, 7),
         Caller("nightly-report", "batch", "details", "v1", steady(1.4), never, 11, encrypted=False),
         Caller("frontend", "shop", "checkout", "v1", steady(8), lambda _: 0.0041, 130),
         Caller("checkout", "shop", "payment", "v1", steady(3), lambda _: 0.0002, 120),
     ]
 
 
-def _calls(caller: Caller, chance: random.Random) -> Iterator[tuple[str, str, float, int]]:
+def counted(caller: Caller, chance: random.Random) -> Iterator[tuple[int, float, float, float, dict[int, float]]]:
+    """Yield what a client has counted at each second: good ones, failed ones, timeouts; durations by bound (0: all)."""
+    good = failed = late = 0.0
+    counts: dict[int, float] = dict.fromkeys((*BOUNDS, 0), 0.0)
+    for second in seconds():
+        total = max(0, round(chance.gauss(caller.rate(second) * STEP, math.sqrt(caller.rate(second) * STEP))))
+        bad = sum(chance.random() < caller.failing(second) for _ in range(total))
+        slow = bad // 3
+        good, failed, late = good + total - bad, failed + bad - slow, late + slow
+        # Log-normal, as durations are, and longer under load.
+        durations = [chance.lognormvariate(math.log(caller.median * wave(second) ** 0.6), 0.75) for _ in range(total)]
+        for bound in BOUNDS:
+            counts[bound] += sum(duration <= bound for duration in durations)
+        counts[0] += total
+        yield second, good, failed, late, dict(counts)
+
+
+def grouped(rows: Iterable[tuple[str, Mapping[str, str], float, int]]) -> Samples:
+    """Yield samples by series: what a proxy counts of several versions in one series is added."""
+    keyed: dict[tuple[str, str], dict[int, float]] = {}
+    for name, of, value, second in rows:
+        points = keyed.setdefault((name, text(of)), {})
+        points[second] = points.get(second, 0) + value
+    for (name, labels), points in keyed.items():
+        for second, value in points.items():
+            yield name, labels, value, second
+
+
+def gauge(name: str, labels: Mapping[str, str], value: Callable[[int], float]) -> Samples:
+    """Yield a gauge."""
+    for second in seconds():
+        yield name, text(labels), value(second), second
+
+
+def _calls(caller: Caller, chance: random.Random) -> Samples:
     namespace = "shop" if caller.account == "shop" else NAMESPACE
     labels = {
         "source_workload": caller.client,
@@ -118,20 +156,9 @@ def _calls(caller: Caller, chance: random.Random) -> Iterator[tuple[str, str, fl
         "namespace": caller.account,
         "app": caller.client.removesuffix("-v1").removesuffix("-v2"),
     }
-    good = failed = late = 0.0
-    counts = dict.fromkeys((*_BOUNDS, 0), 0.0)
     rows: list[tuple[str, dict[str, str], float, int]] = []
     cluster = f"outbound|9080|{caller.version}|{caller.service}.{namespace}.svc.cluster.local"
-    for second in _seconds():
-        total = max(0, round(chance.gauss(caller.rate(second) * STEP, math.sqrt(caller.rate(second) * STEP))))
-        bad = sum(chance.random() < caller.failing(second) for _ in range(total))
-        slow = bad // 3
-        good, failed, late = good + total - bad, failed + bad - slow, late + slow
-        # Log-normal, as durations are, and longer under load.
-        durations = [chance.lognormvariate(math.log(caller.median * _wave(second) ** 0.6), 0.75) for _ in range(total)]
-        for bound in _BOUNDS:
-            counts[bound] += sum(duration <= bound for duration in durations)
-        counts[0] += total
+    for second, good, failed, late, counts in counted(caller, chance):
         source = {**labels, "reporter": "source", "connection_security_policy": "unknown"}
         for code, flags, value in (("200", "-", good), ("503", "URX", failed), ("504", "UT", late)):
             rows.append(
@@ -163,24 +190,17 @@ def _calls(caller: Caller, chance: random.Random) -> Iterator[tuple[str, str, fl
             both = {**proxy, "response_code_class": "2xx"}
             rows.append((_ENVOY + "upstream_rq", both, good, second))
             rows.append((_ENVOY + "upstream_rq", {**proxy, "response_code_class": "5xx"}, failed + late, second))
-    # By series, since OpenMetrics wants the samples of a series together.
-    keyed: dict[tuple[str, str], list[tuple[float, int]]] = {}
-    for name, of, value, second in rows:
-        keyed.setdefault((name, _text(of)), []).append((value, second))
-    for (name, text), points in keyed.items():
-        for value, second in points:
-            yield name, text, value, second
+    yield from grouped(rows)
 
 
-def _counter(
-    name: str, labels: Mapping[str, str], rate: Callable[[int], float], chance: random.Random
-) -> Iterator[tuple[str, str, float, int]]:
+def counter(name: str, labels: Mapping[str, str], rate: Callable[[int], float], chance: random.Random) -> Samples:
+    """Yield a counter that grows by a rate per second, and by chance."""
     value = 0.0
-    for second in _seconds():
+    for second in seconds():
         # What a bucket holds is in the next one, too, so chance must not tell them apart.
         spread = 0 if "le" in labels else math.sqrt(rate(second) * STEP) * 0.4
         value += max(0.0, chance.gauss(rate(second) * STEP, spread))
-        yield name, _text(labels), value, second
+        yield name, text(labels), value, second
 
 
 def _counters() -> Iterator[tuple[str, dict[str, str], Callable[[int], float]]]:
@@ -228,7 +248,7 @@ def _gauges() -> Iterator[tuple[str, dict[str, str], Callable[[int], float]]]:
         return float(1500 < second - CHANGED < 1900)
 
     def growing(size: float) -> Callable[[int], float]:
-        return lambda second: size * (1 + 0.04 * _wave(second))
+        return lambda second: size * (1 + 0.04 * wave(second))
 
     pods = ("productpage-v1-6cf", "reviews-v1-58d", "reviews-v2-7bb", "ratings-v1-77f", "details-v1-5d7")
     for at, pod in enumerate(pods):
@@ -256,12 +276,17 @@ def _gauges() -> Iterator[tuple[str, dict[str, str], Callable[[int], float]]]:
             yield "up", place, constant(1)
             yield "scrape_samples_post_metric_relabeling", place, growing(series)
             yield "scrape_duration_seconds", place, growing(0.011 + 0.0004 * at)
+
+
+def weights(mesh: str) -> Samples:
+    """Yield the declared shares: the rules say only what they are at the end."""
+    place = {"mesh": mesh, "namespace": NAMESPACE, "rule": "split"}
     for version in ("v1", "v2"):
-        labels = {"mesh": "istio", "namespace": NAMESPACE, "service": "reviews", "version": version, "rule": "split"}
-        yield "meshup:split:declared_share", labels, lambda second, version=version: _share(version, second)
-    page = {"mesh": "istio", "namespace": NAMESPACE, "service": "productpage", "version": "v1", "rule": "split"}
-    yield "meshup:split:declared_share", page, constant(1)
+        labels = {**place, "service": "reviews", "version": version}
+        yield from gauge("meshup:split:declared_share", labels, lambda second, version=version: share(version, second))
+    yield from gauge("meshup:split:declared_share", {**place, "service": "productpage", "version": "v1"}, lambda _: 1)
 
 
-def _text(labels: Mapping[str, str]) -> str:
+def text(labels: Mapping[str, str]) -> str:
+    """Return labels as a page of metrics has them."""
     return ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))

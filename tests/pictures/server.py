@@ -40,13 +40,16 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(tools: dict[str, Path], folder: Path, rules: StackRules) -> Generator[Prometheus]:
+def prometheus(
+    tools: dict[str, Path], folder: Path, rules: StackRules, samples: scenario.Samples
+) -> Generator[Prometheus]:
     """Run Prometheus with all series in it.
 
     Args:
         tools: The commands `prometheus` and `promtool`.
         folder: An empty folder for its data.
         rules: The rules of the stack.
+        samples: What the proxies show.
 
     Raises:
         PrometheusError: With what they said.
@@ -55,7 +58,7 @@ def prometheus(tools: dict[str, Path], folder: Path, rules: StackRules) -> Gener
     page = folder / "samples.txt"
     with page.open("w") as file:
         last = ""
-        for name, labels, value, second in _by_name():
+        for name, labels, value, second in sorted(samples, key=lambda one: (one[0], one[1], one[3])):
             if name != last:
                 file.write(f"# TYPE {name} unknown\n")
                 last = name
@@ -64,19 +67,17 @@ def prometheus(tools: dict[str, Path], folder: Path, rules: StackRules) -> Gener
     _run(tools["promtool"], "tsdb", "create-blocks-from", "openmetrics", str(page), str(data), "--quiet")
     for at, level in enumerate(_levels(rules)):
         path = folder / f"rules-{at}.yml"
+        # Named without its folder: the second at which promtool evaluates a group depends on the name of the file.
         groups = [{"name": "level", "interval": f"{scenario.STEP}s", "rules": level}]
         path.write_text(yaml.safe_dump({"groups": groups}, sort_keys=False))
         with _serving(tools["prometheus"], data, folder):
             _run(
                 *(tools["promtool"], "tsdb", "create-blocks-from", "rules", "--url", URL, "--output-dir", str(data)),
-                *("--start", str(scenario.START), "--end", str(scenario.END), "--eval-interval", "15s", str(path)),
+                *("--start", str(scenario.START), "--end", str(scenario.END), "--eval-interval", "15s", path.name),
+                folder=folder,
             )
     with _serving(tools["prometheus"], data, folder):
         yield Prometheus()
-
-
-def _by_name() -> list[tuple[str, str, float, int]]:
-    return sorted(scenario.samples(), key=lambda one: (one[0], one[1], one[3]))
 
 
 def _levels(rules: StackRules) -> Iterator[list[dict[str, Any]]]:
@@ -143,8 +144,8 @@ def _ask(path: str, **parameters: object) -> list[dict[str, Any]]:
         raise PrometheusError(f"{parameters['query']}: {error.read().decode()}") from error
 
 
-def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+def _run(*command: str | Path, folder: Path | None = None) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         raise PrometheusError(done.stdout + done.stderr)
 

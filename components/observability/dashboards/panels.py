@@ -7,7 +7,7 @@ panels is of Angular, which Grafana 12 no longer loads.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -306,7 +306,8 @@ def board(
         name: The rest of the uid.
         title: For people.
         about: What it is for.
-        sections: Panels under a heading each; "" for none. Panels fill rows from the left.
+        sections: Panels under a heading each; "" for none. Panels fill rows from the left; those of a row that is not
+            full get wider.
         variables: Besides the data source.
         annotations: Marks in time: name, colour, query, text.
     """
@@ -340,16 +341,32 @@ def board(
             place = dashboard.GridPos(h=1, w=_COLUMNS, x=0, y=down)
             number_of, down = number_of + 1, down + 1
             made = made.with_row(build.Row(heading).id(number_of).grid_pos(place))
-        left, deepest = 0, 0
-        for panel in panels:
-            if left + panel.width > _COLUMNS:
-                left, down, deepest = 0, down + deepest, 0
-            number_of += 1
-            place = dashboard.GridPos(h=panel.height, w=panel.width, x=left, y=down)
-            made = made.with_panel(panel.builder.id(number_of).grid_pos(place))
-            left, deepest = left + panel.width, max(deepest, panel.height)
-        down += deepest
+        for row in _rows(panels):
+            left = 0
+            for panel in row:
+                number_of += 1
+                place = dashboard.GridPos(h=panel.height, w=panel.width, x=left, y=down)
+                made = made.with_panel(panel.builder.id(number_of).grid_pos(place))
+                left += panel.width
+            down += max(panel.height for panel in row)
     return _plain(made.build())
+
+
+def _rows(panels: Sequence[Panel]) -> Iterator[list[Panel]]:
+    """Yield the rows of panels. Where a panel is left out, the others take its room."""
+    row: list[Panel] = []
+    for panel in panels:
+        if sum(one.width for one in row) + panel.width > _COLUMNS:
+            yield _stretched(row)
+            row = []
+        row.append(panel)
+    if row:
+        yield _stretched(row)
+
+
+def _stretched(row: Sequence[Panel]) -> list[Panel]:
+    room, rest = divmod(_COLUMNS - sum(panel.width for panel in row), len(row))
+    return [panel._replace(width=panel.width + room + (at < rest)) for at, panel in enumerate(row)]
 
 
 def place(mesh: str, *, service: bool = True, **labels: str) -> str:

@@ -72,10 +72,9 @@ def test_panels_lie_beside_each_other(board: dict[str, Any]) -> None:
     for panel in board["panels"]:
         cells = rectangle(panel)
         assert cells and not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < GRID, panel["title"]
         taken |= cells
-    # No empty rows between them.
-    assert {y for _, y in taken} == set(range(max(y for _, y in taken) + 1))
+    # The grid is full, whatever a mesh has no metric for.
+    assert taken == set(itertools.product(range(GRID), range(max(y for _, y in taken) + 1)))
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -87,6 +86,9 @@ def test_every_query_asks_the_data_source_that_is_chosen(board: dict[str, Any]) 
     for panel in panels(board):
         assert panel["datasource"] == chosen
         assert panel["targets"] and all(target["datasource"] == chosen for target in panel["targets"])
+        # @grafana/schema has no type for these (grafana-prometheus 13, PromQuery).
+        fields = {"expr", "legendFormat", "refId", "datasource", "range", "instant", "format"}
+        assert all(set(target) <= fields for target in panel["targets"])
         letters = [target["refId"] for target in panel["targets"]]
         assert len(set(letters)) == len(letters)
     for one in [*board["templating"]["list"][1:], *board["annotations"].get("list", [])]:

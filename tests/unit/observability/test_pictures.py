@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures.__main__ import FOLDER, digest, shown
+from components.meshes import MESHES
+from components.observability.dashboards import dashboards
+from tests import promtool
+from tests.pictures.__main__ import FOLDER, answering, digest, picture, shown
 
 PAGE = Path(__file__).parents[3] / "docs" / "observability.md"
 
@@ -21,3 +24,15 @@ def test_there_is_no_other_picture_and_the_documentation_shows_each() -> None:
     there = {path.stem for path in FOLDER.iterdir()}
     in_page = set(re.findall(r"!\[[^]]+\]\(observability/([\w-]+)\.svg\)", PAGE.read_text()))
     assert there == in_page == set(shown())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("mesh", MESHES)
+def test_a_real_prometheus_answers_every_query_and_the_pictures_are_of_its_answers(mesh: str) -> None:
+    """An empty panel raises."""
+    with answering(mesh, promtool.commands()) as source:
+        for metrics in MESHES[mesh].metrics:
+            for board in dashboards(metrics, mesh).values():
+                assert picture(board, source)
+        for name, board in shown().items() if mesh == "istio" else ():
+            assert picture(board, source) == (FOLDER / f"{name}.svg").read_text()
