@@ -33,7 +33,27 @@ def planned(settings: Settings, mesh: MeshPlan, meshed: AbstractSet[str]) -> Tel
     made = kind.telemetry.write(wanted, home, sorted(meshed))
     refused = refusals(wanted, kind.telemetry, [one.telemetry for one in MESHES.values()])
     others = {kind.gateway_namespace(settings)} if settings.gateways else set[str]()
-    return replace(made, diagnostics=(*_check(wanted, meshed | others), *refused, *made.diagnostics))
+    found_out = (*_check(wanted, meshed | others), *_out_of_sight(settings, wanted, domain), *refused)
+    return replace(made, diagnostics=(*found_out, *made.diagnostics))
+
+
+def _out_of_sight(settings: Settings, wanted: Asked, domain: str) -> Iterator[Diagnostic]:
+    """Find namespaces whose proxies know too few Services to send anything to a collector.
+
+    istiod adds the Services of providers by itself for gateways only (Istio 1.31, pilot/pkg/model/push_context.go,
+    extraServicesForProxy).
+    """
+    used = {one for one in (wanted.spans_to if wanted.traces else None, wanted.logs_to) if one}
+    for one in sorted(used, key=lambda to: to.path):
+        host = one.host(domain)
+        parents = [f"*.{host.split('.', count)[count]}" for count in range(1, host.count("."))]
+        seen = {f"{where}/{name}" for where in ("*", one.namespace) for name in ("*", host, *parents)}
+        for name, chosen in settings.namespaces.items():
+            listed = {item.replace("./", f"{name}/", 1) for item in chosen.egress_hosts}
+            if listed and not listed & seen:
+                message = "The proxies of this namespace do not know the collector, and refuse to be told of it."
+                path = f"meshup:namespaces.{name}.egressHosts"
+                yield Diagnostic("MSH651", path, None, message, f"{one.namespace}/{host} among them")
 
 
 def _check(wanted: Asked, known: AbstractSet[str]) -> Iterator[Diagnostic]:

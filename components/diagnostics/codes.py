@@ -1109,6 +1109,10 @@ MSH649 Telemetry of two in one namespace
 MSH650 Pods that log as before
   Linkerd's injector tells a proxy about access logs when its pod is made.
   Remedy: Restart the workloads.
+MSH651 Collector out of sight
+  A list of hosts says which Services the proxies of a namespace know, and the collector is none of them. A proxy that
+  is told to send spans to a Service that it does not know refuses its whole configuration.
+  Remedy: Add the collector to the list.
 MSH660 Proxy that can't be read
   `meshup top` or `meshup watch` could not read what a proxy has counted. The requests that its pod sends are missing in
   the figures. It is asked again after a minute.

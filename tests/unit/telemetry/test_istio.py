@@ -183,6 +183,25 @@ def test_tracing_without_a_collector_and_namespaces_that_are_not_there_are_refus
     ]
 
 
+@pytest.mark.parametrize(
+    ("hosts", "refused"),
+    [
+        (["./*", "istio-system/*"], True),
+        (["tracing/*"], False),
+        (["*/zipkin.tracing.svc.cluster.local"], False),
+        (["tracing/*.svc.cluster.local"], False),
+        (["shop/*"], True),
+    ],
+)
+def test_a_namespace_with_a_list_of_hosts_has_to_name_the_collector(hosts: list[str], refused: bool) -> None:
+    namespaces = {"shop": {"create": True, "egressHosts": hosts}}
+    found = faults(tracing={"collector": ZIPKIN}, namespaces=namespaces)
+    assert [(one.code, one.path) for one in found] == (
+        [("MSH651", "meshup:namespaces.shop.egressHosts")] if refused else []
+    )
+    assert faults(namespaces=namespaces) == []
+
+
 def test_a_provider_is_for_a_mesh_of_somebody_else() -> None:
     assert [one.code for one in faults(tracing={"provider": "zipkin"})] == ["MSH642"]
 
