@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from components.diagnostics import ConfigurationError, Diagnostic, errors
+from components.diagnostics.validation import join
 from components.security.grammar import MOST_VALUES
 from components.security.world import Call, World
+from components.telemetry.model import ACCESS_LOGS
+from components.telemetry.settings import AccessLogSettings
 from components.traffic.grammar import path_fault
 from components.traffic.model import Service
 from operate.discover import as_yaml
@@ -37,6 +40,7 @@ from operate.metrics import (
 from operate.prometheus import PrometheusError, at_address
 from operate.traffic import Compiled
 from stacks.cluster import Cluster, ClusterError, ClusterView, connect
+from stacks.settings import Settings
 
 KEY = "meshup:security"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
@@ -228,9 +232,23 @@ def look_up(
     cluster, view, unreachable = connect(asked.chosen.cluster, os.environ)
     if errors(asked.faults) or cluster is None or view is None:
         raise ConfigurationError([*asked.faults, *unreachable])
-    world = asked.secured.world
-    counted, diagnostics = counts(cluster, view, world, prometheus=prometheus, window=window, logs=logs)
-    return propose(counted, world, namespace, depth), diagnostics
+    world, files = asked.secured.world, list(logs)
+    counted, diagnostics = counts(cluster, view, world, prometheus=prometheus, window=window, logs=files)
+    return propose(counted, world, namespace, depth), [*diagnostics, *(incomplete(asked.chosen) if files else [])]
+
+
+def incomplete(settings: Settings) -> list[Diagnostic]:
+    """Warn of access logs that do not have every request: rules that they narrow would deny the others."""
+    chosen = settings.section(AccessLogSettings)
+    places = {ACCESS_LOGS: chosen} | {
+        join(f"{ACCESS_LOGS}.namespaces", name): one for name, one in chosen.namespaces.items()
+    }
+    message = "Only some requests are logged, and paths that the logs do not have are not opened."
+    return [
+        Diagnostic("MSH652", where, None, message, severity="warning")
+        for where, one in places.items()
+        if one.filter is not None or one.sampling not in (None, 100)
+    ]
 
 
 def counts(

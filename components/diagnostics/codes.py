@@ -1113,6 +1113,10 @@ MSH651 Collector out of sight
   A list of hosts says which Services the proxies of a namespace know, and the collector is none of them. A proxy that
   is told to send spans to a Service that it does not know refuses its whole configuration.
   Remedy: Add the collector to the list.
+MSH652 Access logs with a part of the requests
+  `meshup security learn` narrows rules to the paths that access logs have. The stack has its proxies log only some
+  requests, so that the rules would deny the others.
+  Remedy: Take `filter` and `sampling` out while the logs are gathered, or learn from metrics alone.
 MSH660 Proxy that can't be read
   `meshup top` or `meshup watch` could not read what a proxy has counted. The requests that its pod sends are missing in
   the figures. It is asked again after a minute.

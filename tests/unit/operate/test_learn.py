@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from components.apps import bookinfo
 from components.diagnostics import ConfigurationError
+from components.meshes.istio.telemetry import LOG_FIELDS
 from components.security.evaluate import decide
 from components.security.model import Account
 from components.security.parse import parse
@@ -30,8 +31,10 @@ from components.traffic.model import Port, Service
 from operate import learn, metrics
 from operate.cli import app
 from operate.metrics import Caller, Counted, Edge, Pod
+from stacks import settings
 from stacks.cluster import Cluster, ClusterError, ClusterView
 from tests.unit.operate.test_explain import PROJECT, write
+from tests.unit.stacks.configs import raw
 
 BOOKINFO = tuple(bookinfo.services())
 SHOP = Service(
@@ -332,6 +335,24 @@ def test_logs_of_both_meshes_say_method_and_path(line: str) -> None:
 )
 def test_a_line_that_is_refused_or_of_an_unknown_caller_narrows_nothing(line: str) -> None:
     assert logged(line) == set()
+
+
+def test_the_fields_that_are_read_are_those_that_istio_is_told_to_log() -> None:
+    assert json.loads(istio_log("GET", "/")).keys() <= LOG_FIELDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("logs", "paths"),
+    [
+        ({}, []),
+        ({"enabled": True, "sampling": 100}, []),
+        ({"sampling": 10}, ["meshup:accessLogs"]),
+        ({"namespaces": {"bookinfo": {"filter": {"errors": True}}}}, ["meshup:accessLogs.namespaces.bookinfo"]),
+    ],
+)
+def test_logs_that_leave_requests_out_are_said_to_deny_them(logs: dict[str, Any], paths: list[str]) -> None:
+    found = learn.incomplete(settings.load(raw(accessLogs=logs), "dev")[0])
+    assert [(one.code, one.path, one.severity) for one in found] == [("MSH652", path, "warning") for path in paths]
 
 
 def test_logs_narrow_a_rule_to_the_exact_paths_and_a_depth_joins_them() -> None:
