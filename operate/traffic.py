@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from components import clock
 from components.diagnostics import Diagnostic, errors, ordered
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan
@@ -61,7 +62,8 @@ def compiled(
     chosen, found = settings.load(raw, stack)
     settings_faults = errors(found)
     chosen, more = traffic_file.with_file(chosen, directory)
-    found += more
+    now, wrong_clock = clock.read(os.environ)
+    found += [*more, *wrong_clock]
     view, unreachable = None, list[Diagnostic]()
     if with_cluster:
         _, view, unreachable = connect(chosen.cluster, os.environ)
@@ -69,8 +71,8 @@ def compiled(
     # Charts of a directory say their version. What is wrong with them, or with the mesh, is a matter of `pulumi up`.
     installed = target.charts(chosen) if chosen.section(target.settings).install else ()
     source, _ = charts.inspect(chosen.charts, target, installed, target.wanted_version(chosen))
-    planned, _ = target.plan(plan.request(chosen, source, os.environ, view))
-    (secured, of_policy), (compilation, of_routes) = plan.policy_and_routes(chosen, target.name, planned.existing)
+    planned, _ = target.plan(plan.request(chosen, source, now, view))
+    (secured, of_policy), (compilation, of_routes) = plan.policy_and_routes(chosen, now, target.name, planned.existing)
     notes = [note for note in more if note.severity != "error"]
     diagnostics = ordered(located([*notes, *compilation.diagnostics], chosen.origins))
     faults = located([*errors(found), *errors(of_policy), *errors(of_routes)], chosen.origins)

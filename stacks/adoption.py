@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic, errors
@@ -115,9 +116,10 @@ def _to_hand_over(
     """Return the objects of a stack that exist and have no owner, and the faults of its configuration."""
     raw = {key: value for key, value in meshup.items() if key != "trafficFile"}
     chosen, diagnostics = settings.load(RawConfig(meshup=raw), name)
+    now = datetime.now(UTC)
     # Files with certificates are not there yet.
-    planned, _ = MESHES[chosen.mesh].plan(plan.request(chosen, Charts(), {}, view=view))
-    traffic, _ = plan.compiled(chosen, found=planned.existing)
+    planned, _ = MESHES[chosen.mesh].plan(plan.request(chosen, Charts(), now, view=view))
+    traffic, _ = plan.compiled(chosen, now, found=planned.existing)
     namespaces = [ObjectRef("v1", "Namespace", item["name"]) for item in planned.namespaces]
     refs = [*namespaces, *map(object_ref, planned.objects), *map(object_ref, traffic.manifests)]
     live = view.existing(refs)

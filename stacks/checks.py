@@ -62,7 +62,7 @@ def check(settings: Settings, plan: Plan, stack: Stack, view: ClusterView) -> tu
         return [*telemetry.check(settings, plan.mesh, plan.telemetry, view, {stack.owner, *claims.former})]
 
     def of_gateways() -> list[Diagnostic]:
-        return gateways.check(plan.gateways, view, {stack.owner, *claims.former}, stack.environ)
+        return gateways.check(plan.gateways, view, {stack.owner, *claims.former}, plan.now)
 
     def of_namespaces() -> list[Diagnostic]:
         entries = namespaces.entries(settings.namespaces, plan.mesh, stack.owner, plan.annotations)

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 import pulumi
@@ -16,7 +16,6 @@ from components.gateways.gateway_api import API_VERSION as GATEWAY_API
 from components.gateways.model import EVERY_HOST, Gateway, GatewayApi, Listener, Tls, url
 from components.manifests import Manifest
 from components.meshes import MESHES
-from components.meshes.linkerd.identity import clock
 from components.traffic import Compilation
 from stacks.cluster import Cluster, ClusterError, ClusterView
 from stacks.ownership import owner_of
@@ -101,15 +100,13 @@ def plan(settings: Settings, gateways: Iterable[Gateway], traffic: Compilation) 
     return GatewaysPlan(listed, tuple(objects), files, hosts)
 
 
-def check_files(
-    gateways: Iterable[Gateway], read_file: Callable[[str, int], str], environ: Mapping[str, str]
-) -> list[Diagnostic]:
+def check_files(gateways: Iterable[Gateway], read_file: Callable[[str, int], str], now: datetime) -> list[Diagnostic]:
     """Check the files with certificates and keys.
 
     Args:
         gateways: The gateways.
         read_file: Reads a file: its path, and the most bytes that are read. It raises an OSError with the reason.
-        environ: The environment of the program.
+        now: The time by which certificates are judged.
     """
     diagnostics: list[Diagnostic] = []
     for listener in (listener for gateway in gateways for listener in gateway.listeners):
@@ -128,33 +125,24 @@ def check_files(
                 for part, fault in check_pair(texts["certificate"], texts["key"])
             ]
         certificate = texts.get("certificate", b"")
-        diagnostics += check_certificate(certificate, listener.hosts, _now(environ), listener.tls.where)
+        diagnostics += check_certificate(certificate, listener.hosts, now, listener.tls.where)
     return diagnostics
 
 
-def _now(environ: Mapping[str, str]) -> datetime:
-    try:
-        return clock.now(environ)
-    except ValueError:
-        return datetime.now(UTC)
-
-
-def check(
-    planned: GatewaysPlan, view: ClusterView, own: Container[str], environ: Mapping[str, str]
-) -> list[Diagnostic]:
+def check(planned: GatewaysPlan, view: ClusterView, own: Container[str], now: datetime) -> list[Diagnostic]:
     """Compare gateways with the cluster.
 
     Args:
         planned: The gateways.
         view: The cluster.
         own: The names of this stack in annotations of its objects.
-        environ: The environment of the program.
+        now: The time by which certificates are judged.
     """
     diagnostics: list[Diagnostic] = []
     for gateway in planned.gateways:
         for listener in gateway.listeners:
             if listener.tls:
-                diagnostics += _check_secrets(gateway, listener, listener.tls, view, _now(environ))
+                diagnostics += _check_secrets(gateway, listener, listener.tls, view, now)
         diagnostics += _check_class(gateway, view)
         diagnostics += _check_claims(gateway, planned.hosts.get(gateway.name, ()), view, own)
         diagnostics += _check_address(gateway, view)

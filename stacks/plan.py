@@ -1,10 +1,11 @@
 """Build the plan of a stack from settings and cluster: plain data, built once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 
+from components import clock
 from components.addons import ADDONS
 from components.addons.interface import Addon, AddonPlan, AddonRequest
 from components.apps import APPS
@@ -49,6 +50,7 @@ class Plan:
         delivery: The objects of the routes, and how they are delivered.
         patches: Annotations for Services of other owners (stacks/patches.py).
         gateways: The gateways, their objects and the files of their certificates.
+        now: The time by which certificates and exceptions of the policy are judged; nothing is registered by it.
     """
 
     mesh: MeshPlan
@@ -63,6 +65,7 @@ class Plan:
     patches: tuple[Manifest, ...]
     gateway_api: tuple[Manifest, ...]
     gateways: GatewaysPlan
+    now: datetime = field(compare=False, repr=False)
 
     @property
     def releases(self) -> list[HelmRelease]:
@@ -128,13 +131,16 @@ def build(
     source, chart_diagnostics = charts.inspect(
         settings.charts, kind, kind.charts(settings) if installs(settings) else (), kind.wanted_version(settings)
     )
+    now, clock_diagnostics = clock.read(stack.environ)
     listed = gateways.declared(settings)[0]
-    gateway_diagnostics = gateways.check_files(listed, read_file, stack.environ)
-    mesh, mesh_diagnostics = kind.plan(request(settings, source, stack.environ, view))
+    gateway_diagnostics = gateways.check_files(listed, read_file, now)
+    mesh, mesh_diagnostics = kind.plan(request(settings, source, now, view))
     if view is not None and view.diagnostics:
         # What was found in lists that can't be read would be wrong.
         mesh_diagnostics = view.diagnostics
-    (policy, policy_diagnostics), (traffic, traffic_diagnostics) = policy_and_routes(settings, kind.name, mesh.existing)
+    (policy, policy_diagnostics), (traffic, traffic_diagnostics) = policy_and_routes(
+        settings, now, kind.name, mesh.existing
+    )
     telemetered = telemetry.planned(settings, mesh, own_parts(settings).joined)
     addons = _addons(settings, mesh, source.source, traffic)
     chart_diagnostics += [
@@ -150,6 +156,7 @@ def build(
     delivered, delivery_diagnostics = delivery.deliver(traffic, settings.delivery, stack.owner)
     diagnostics = [
         *settings_diagnostics,
+        *clock_diagnostics,
         *chart_diagnostics,
         *mesh_diagnostics,
         *gateway_diagnostics,
@@ -187,6 +194,7 @@ def build(
         patches=patches.plan(traffic.patches, made, stack.owner),
         gateway_api=bundle,
         gateways=planned_gateways,
+        now=now,
     )
     return plan, [*diagnostics, *bundle_diagnostics, *join_diagnostics]
 
@@ -198,35 +206,38 @@ def annotations(policy: Secured, planned: TelemetryPlan) -> dict[str, Mapping[st
 
 
 def compiled(
-    settings: Settings, mesh: str = "", found: ExistingMesh | None = None
+    settings: Settings, now: datetime, mesh: str = "", found: ExistingMesh | None = None
 ) -> tuple[Compilation, list[Diagnostic]]:
     """Read and compile the routes of a stack, without a cluster.
 
     Args:
         settings: The settings of the stack.
+        now: The time; exceptions of the policy that have ended by then are refused.
         mesh: A mesh to compile for in place of the stack's own.
         found: What the cluster says of the mesh, if somebody else has installed it.
 
     Returns:
         The compiled routes, and all diagnostics, those of the policy among them.
     """
-    (_, diagnostics), (traffic, more) = policy_and_routes(settings, mesh, found)
+    (_, diagnostics), (traffic, more) = policy_and_routes(settings, now, mesh, found)
     return traffic, [*diagnostics, *more]
 
 
 def policy_and_routes(
-    settings: Settings, mesh: str = "", found: ExistingMesh | None = None
+    settings: Settings, now: datetime, mesh: str = "", found: ExistingMesh | None = None
 ) -> tuple[tuple[Secured, list[Diagnostic]], tuple[Compilation, list[Diagnostic]]]:
     """Read and compile the policy and the routes of a stack, each with its diagnostics; arguments as for `compiled`."""
     kind = mesh or settings.mesh
     parsed = _parsed(settings, kind, found)
-    policy, diagnostics = _secured(settings, kind, parsed, found)
+    policy, diagnostics = _secured(settings, now, kind, parsed, found)
     return (policy, diagnostics), _compiled(settings, kind, parsed, policy, found)
 
 
-def secured(settings: Settings, mesh: str = "", found: ExistingMesh | None = None) -> tuple[Secured, list[Diagnostic]]:
+def secured(
+    settings: Settings, now: datetime, mesh: str = "", found: ExistingMesh | None = None
+) -> tuple[Secured, list[Diagnostic]]:
     """Read and compile the policy of a stack, without a cluster; arguments as for `compiled`."""
-    return _secured(settings, mesh or settings.mesh, _parsed(settings, mesh or settings.mesh, found), found)
+    return _secured(settings, now, mesh or settings.mesh, _parsed(settings, mesh or settings.mesh, found), found)
 
 
 class _Parsed(NamedTuple):
@@ -258,7 +269,7 @@ def _parsed(settings: Settings, mesh: str, found: ExistingMesh | None) -> _Parse
 
 
 def _secured(
-    settings: Settings, mesh: str, parsed: _Parsed, found: ExistingMesh | None
+    settings: Settings, now: datetime, mesh: str, parsed: _Parsed, found: ExistingMesh | None
 ) -> tuple[Secured, list[Diagnostic]]:
     world = security.known(settings, mesh, parsed.apps, parsed.routes, parsed.gateways, found=found)
     presets = {app.name: app.calls for app in parsed.apps}
@@ -266,8 +277,7 @@ def _secured(
     for route in parsed.routes:
         if route.exposure:
             exposures.setdefault(route.service.host, []).append(route.exposure.gateway.name)
-    today = datetime.now(UTC).date()
-    return security.secured(settings, world, mesh, presets=presets, exposures=exposures, found=found, today=today)
+    return security.secured(settings, world, mesh, presets=presets, exposures=exposures, found=found, today=now.date())
 
 
 def _compiled(
@@ -342,9 +352,7 @@ def installs(settings: Settings) -> bool:
     return settings.section(MESHES[settings.mesh].settings).install
 
 
-def request(
-    settings: Settings, source: Charts, environ: Mapping[str, str], view: ClusterView | None = None
-) -> MeshRequest:
+def request(settings: Settings, source: Charts, now: datetime, view: ClusterView | None = None) -> MeshRequest:
     """Return the input of `Mesh.plan`."""
     return MeshRequest(
         settings=settings,
@@ -353,7 +361,7 @@ def request(
         charts=source.source,
         charts_version=source.version,
         secret=settings.secret,
-        environ=environ,
+        now=now,
         read_file=read_file,
         mtls_is_set="mtls" in settings.model_fields_set,
         view=view,

@@ -22,6 +22,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import pulumi
@@ -171,7 +172,7 @@ class MeshRequest:
         charts: Where charts come from.
         charts_version: The version of the charts in a directory, "" otherwise.
         secret: Keys of the configuration that are secrets, without `meshup:`.
-        environ: The environment of the program.
+        now: The time by which certificates are judged.
         read_file: Reads a file that the configuration names: its path, and the most bytes that are read. It raises an
             OSError whose text is the reason.
         mtls_is_set: Whether the configuration says it itself.
@@ -184,7 +185,7 @@ class MeshRequest:
     charts: ChartSource
     charts_version: str
     secret: frozenset[str]
-    environ: Mapping[str, str]
+    now: datetime
     read_file: Callable[[str, int], str]
     mtls_is_set: bool = False
     view: ClusterView | None = None

@@ -37,7 +37,6 @@ from ..interface import (
 from . import adoption, existing, viz
 from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, gateway_namespace, namespaces, releases
 from .http_route import APP_PROTOCOLS, LINKERD_ROUTE
-from .identity import clock
 from .identity.component import CONTROL_PLANE_WEBHOOKS, VIZ_WEBHOOKS, Identity, IdentityPlan
 from .identity.decide import decide
 from .identity.settings import IdentitySettings
@@ -64,7 +63,7 @@ _OPAQUE = "config.linkerd.io/opaque-ports"
 
 @dataclass(frozen=True, kw_only=True)
 class LinkerdPlan(MeshPlan):
-    """What Linkerd will have on the cluster; `identity` is None only if the clock is wrong."""
+    """What Linkerd will have on the cluster; `identity` is None if somebody else has installed it."""
 
     args: LinkerdArgs
     identity: IdentityPlan | None
@@ -165,14 +164,10 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             external_ca=identity.external_ca,
             tracing=chosen.tracing or tracing(asked(request.settings, self.telemetry.refusals), chosen.cluster_domain),
         )
-        decided, diagnostics = None, list[Diagnostic]()
-        try:
-            now = clock.now(request.environ)
-        except ValueError as error:
-            diagnostics.append(Diagnostic("MSH221", clock.VARIABLE, None, f"{error}."))
-        else:
-            is_secret = "identity" in request.secret
-            decided, diagnostics = decide(identity, args.identity_domain, now, request.read_file, is_secret=is_secret)
+        is_secret = "identity" in request.secret
+        decided, diagnostics = decide(
+            identity, args.identity_domain, request.now, request.read_file, is_secret=is_secret
+        )
         if chosen.tracing and tracing(asked(request.settings, self.telemetry.refusals), args.cluster_domain):
             message = "meshup:tracing says where spans go, so it can't be said here too."
             diagnostics.append(Diagnostic("MSH007", "meshup:linkerd.tracing", None, message, "one of both"))
@@ -354,7 +349,7 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     def register(self, plan: LinkerdPlan, options: Callable[..., pulumi.ResourceOptions]) -> Registered:
         """Register the certificates and Linkerd."""
         if plan.identity is None:
-            raise ValueError("A plan with a wrong clock is not registered.")
+            raise ValueError("Linkerd of somebody else is not registered.")
         webhooks = {key: (service, plan.args.namespace) for key, service in CONTROL_PLANE_WEBHOOKS.items()}
         if plan.args.viz.enabled:
             webhooks |= {key: (service, plan.args.viz.namespace) for key, service in VIZ_WEBHOOKS.items()}

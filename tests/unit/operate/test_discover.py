@@ -22,12 +22,12 @@ from operate.cli import app
 from stacks import charts, files, plan, settings
 from stacks.cluster import ClusterView
 from stacks.services import OwnParts
-from tests.unit.stacks.configs import raw
+from tests.unit.stacks.configs import NOW, raw
 from tests.unit.stacks.fake_view import compare, item, view_of
 from tests.unit.stacks.test_services import namespace, pod, service
 
 PLANS = {
-    name: mesh.plan(plan.request(chosen, charts.Charts(chosen.charts), {}))[0]
+    name: mesh.plan(plan.request(chosen, charts.Charts(chosen.charts), NOW))[0]
     for name, mesh in MESHES.items()
     for chosen in (settings.load(raw(mesh=name), "dev")[0],)
 }

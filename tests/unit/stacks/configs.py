@@ -1,8 +1,12 @@
 """Configurations for the tests, as Pulumi hands them over."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from stacks.settings import RawConfig
+
+NOW = datetime(2027, 3, 1, tzinfo=UTC)
+"""When tests compile that do not ask about time."""
 
 
 def raw(*, secret: tuple[str, ...] = (), kubernetes: dict[str, str] | None = None, **meshup: Any) -> RawConfig:

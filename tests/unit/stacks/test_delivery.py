@@ -12,7 +12,7 @@ from stacks.delivery import Delivery
 from stacks.ownership import ANNOTATION, Claims
 from stacks.plan import compiled
 from tests.dataplane.traffic.examples import MESHES, cells
-from tests.unit.stacks.configs import raw
+from tests.unit.stacks.configs import NOW, raw
 
 OWNER = "organization/meshup/dev"
 NO_CLAIMS = Claims({}, frozenset(), ())
@@ -31,7 +31,7 @@ def routes(count: int, namespaces: int = 1) -> dict[str, Any]:
 
 
 def compilation(count: int = 2, namespaces: int = 1) -> Compilation:
-    found, diagnostics = compiled(settings.load(raw(apps=[], traffic=routes(count, namespaces)), "dev")[0])
+    found, diagnostics = compiled(settings.load(raw(apps=[], traffic=routes(count, namespaces)), "dev")[0], NOW)
     assert diagnostics == []
     return found
 

@@ -136,7 +136,7 @@ ENTRIES = (
 def _traffic(path: Path) -> list[Diagnostic]:
     chosen = settings.load(raw(), "dev")[0].model_copy(update={"traffic_file": str(path)})
     chosen, found = traffic_file.with_file(chosen, Path())
-    return [*found, *compiled(chosen)[1]]
+    return [*found, *compiled(chosen, NOW)[1]]
 
 
 def _kubeconfig(path: Path) -> list[Diagnostic]:

@@ -16,7 +16,7 @@ from stacks import overrides, plan, settings, traffic_file
 from stacks.outputs import overridden
 from stacks.overrides import Origins
 from stacks.settings import Settings
-from tests.unit.stacks.configs import raw
+from tests.unit.stacks.configs import NOW, raw
 
 SHARED = """\
 reviews:
@@ -34,7 +34,7 @@ def merged(changes: dict[str, Any], folder: Path, shared: str = SHARED) -> tuple
     config = raw(traffic={}, trafficFile="routes.yaml", trafficOverrides=changes)
     chosen, found = settings.load(config, "dev")
     chosen, more = traffic_file.with_file(chosen, folder)
-    diagnostics = [*found, *more, *plan.compiled(chosen)[1]]
+    diagnostics = [*found, *more, *plan.compiled(chosen, NOW)[1]]
     return chosen, overrides.located(diagnostics, chosen.origins)
 
 

@@ -174,3 +174,17 @@ def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
 
 def test_every_pinned_mesh_is_one_that_is_supported() -> None:
     assert [mesh.versions.unsupported(mesh.versions.pinned) for mesh in MESHES.values()] == ["", ""]
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd"])
+def test_a_clock_that_is_set_wrong_is_reported_on_every_mesh(mesh: str) -> None:
+    diagnostics = build(raw(mesh=mesh), stack_of(environ={"MESHUP_NOW": "tomorrow"}))[1]
+    assert [(fault.code, fault.path) for fault in errors(diagnostics)] == [("MSH221", "MESHUP_NOW")]
+
+
+@pytest.mark.parametrize(("at", "codes"), [("2027-02-28", []), ("2027-03-02", ["MSH509"])])
+def test_an_exception_of_the_policy_ends_by_the_clock_that_is_set(at: str, codes: list[str]) -> None:
+    exception = {"namespace": "bookinfo", "service": "reviews", "mode": "permissive", "until": "2027-03-01"}
+    config = raw(security={"mtls": {"exceptions": [exception]}})
+    diagnostics = build(config, stack_of(environ={"MESHUP_NOW": f"{at}T12:00:00Z"}))[1]
+    assert [fault.code for fault in errors(diagnostics)] == codes

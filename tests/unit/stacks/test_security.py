@@ -14,7 +14,7 @@ from stacks.outputs import outputs
 from stacks.ownership import with_owner
 from stacks.plan import Plan
 from stacks.settings import RawConfig
-from tests.unit.stacks.configs import raw
+from tests.unit.stacks.configs import NOW, raw
 from tests.unit.stacks.fake_view import OWNER, build, compare, item, view_of
 
 BOOKINFO: dict[str, Any] = {"namespaces": {"bookinfo": {"default": "deny"}}, "preset": "bookinfo"}
@@ -127,7 +127,7 @@ def test_services_of_routes_and_of_the_policy_itself_can_be_named_in_rules() -> 
 def test_with_a_mesh_of_somebody_else_the_policy_has_its_mode_trust_domain_and_root_namespace() -> None:
     found = ExistingMesh(version="1.30.3", namespace="mesh", trust_domain="corp", mtls="disable")
     chosen = settings.load(raw(istio={"install": False}, security=BOOKINFO), "dev")[0]
-    made, _ = plan.secured(chosen, found=found)
+    made, _ = plan.secured(chosen, NOW, found=found)
     assert (made.policy.mode, made.world.trust_domain, made.world.control_plane) == ("disable", "corp", "mesh")
 
 
@@ -163,7 +163,7 @@ def test_a_namespace_of_the_configuration_gets_the_annotation_where_its_metadata
 
 
 def world_of(config: RawConfig) -> Any:
-    return plan.secured(settings.load(config, "dev")[0])[0].world
+    return plan.secured(settings.load(config, "dev")[0], NOW)[0].world
 
 
 def test_the_world_has_what_the_configuration_says() -> None:

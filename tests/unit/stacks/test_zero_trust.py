@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from components.security.model import Account
 from components.security.plane import AccessRequest
 from stacks import plan, settings
 from stacks.security import Secured
-from tests.unit.stacks.configs import raw
+from tests.unit.stacks.configs import NOW, raw
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "walkthrough" / "zero-trust.md"
 ISTIO_ONLY = "# Istio only\n"
@@ -41,7 +41,7 @@ class Step:
 
     def config(self, mesh: str) -> dict[str, Any]:
         # The page has a day that will have passed.
-        later = (date.today() + timedelta(days=30)).isoformat()
+        later = (NOW.date() + timedelta(days=30)).isoformat()
         found = yaml.safe_load(re.sub(r"until: '\S+'", f"until: '{later}'", self.text))
         own = {key.removeprefix("meshup:"): value for key, value in found.items()}
         return {"mesh": mesh, "traffic": None, **own}
@@ -82,8 +82,8 @@ class Stack:
 
 def stack(step: Step, mesh: str) -> Stack:
     chosen, found = settings.load(raw(**step.config(mesh)), "dev")
-    secured, of_policy = plan.secured(chosen, mesh)
-    compilation, of_routes = plan.compiled(chosen, mesh)
+    secured, of_policy = plan.secured(chosen, NOW, mesh)
+    compilation, of_routes = plan.compiled(chosen, NOW, mesh)
     found += [*of_policy, *of_routes]
     assert not errors(found), render(found)
     return Stack(mesh, secured, secured.deciding(compilation.manifests))
@@ -130,7 +130,7 @@ def test_each_step_closes_what_the_page_says(step: Step, mesh: str) -> None:
 @pytest.mark.parametrize("step", [step for step in STEPS if step.istio_only], ids=ids)
 def test_what_the_page_calls_istios_alone_is_refused_on_linkerd(step: Step) -> None:
     chosen, found = settings.load(raw(**step.config("linkerd")), "dev")
-    assert errors([*found, *plan.secured(chosen, "linkerd")[1], *plan.compiled(chosen, "linkerd")[1]])
+    assert errors([*found, *plan.secured(chosen, NOW, "linkerd")[1], *plan.compiled(chosen, NOW, "linkerd")[1]])
 
 
 @pytest.mark.parametrize(("number", "kinds"), [(8, {"Sidecar", "ServiceEntry"}), (9, {"NetworkPolicy"})])

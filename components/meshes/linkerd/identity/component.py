@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import pulumi
 
-from . import certificates, clock
+from .... import clock
+from . import certificates
 from .resource import Certificate
 
 Source = Literal["managed", "provided", "external"]

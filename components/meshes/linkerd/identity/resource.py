@@ -15,8 +15,9 @@ import pulumi
 from pulumi import dynamic
 from pulumi.runtime.rpc import UNKNOWN
 
+from .... import clock
 from ....diagnostics import Diagnostic
-from . import certificates, clock
+from . import certificates
 from .certificates import Issued, Profile, Role
 
 Properties = dict[str, Any]

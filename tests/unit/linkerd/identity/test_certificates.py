@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.meshes.linkerd.identity import certificates, clock
+from components import clock
+from components.meshes.linkerd.identity import certificates
 from components.meshes.linkerd.identity.certificates import Issued
 from components.meshes.linkerd.identity.checks import Provided, check_provided
 from components.meshes.linkerd.identity.resource import CertificateProvider, next_material, outputs, rotation_fault
