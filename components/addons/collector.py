@@ -7,7 +7,6 @@ The distribution is contrib, which has an exporter for Zipkin.
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -15,7 +14,7 @@ from ..arguments import HelmValue, Names, Replicas, Resources, helm_values, over
 from ..diagnostics import Diagnostic
 from ..helm import ChartSource, HelmRelease, merged, nested
 from ..manifests import Manifest
-from ..scalars import HttpUrl, Name
+from ..scalars import Name, ServerUrl
 from . import jaeger, zipkin
 from .access import CONFINED, POD_CONFINED, Opening, admitting
 from .interface import Addon, AddonRequest, AddonSettings, addon_release
@@ -38,10 +37,10 @@ class CollectorSettings(AddonSettings):
 
     namespace: Name = "collector"
     """Its namespace. meshup makes it."""
-    endpoint: HttpUrl | None = None
+    endpoint: ServerUrl | None = None
     """Where spans are sent to beside the stack's own `meshup:zipkin` and `meshup:jaeger`: a URL that takes OTLP over
     HTTP, such as `https://tempo.example.com:4318`."""
-    logs_endpoint: HttpUrl | None = None
+    logs_endpoint: ServerUrl | None = None
     """Where access logs are sent to, likewise; not set, the collector writes them into its own log."""
     replicas: Annotated[Replicas, HelmValue("replicaCount")] = 1
     """How many collectors there are."""
@@ -53,17 +52,12 @@ class CollectorSettings(AddonSettings):
     """Raw chart values, merged last. Credentials belong into a Secret, which `extraEnvsFrom` reads."""
 
     def check(self, path: str) -> Iterator[Diagnostic]:
-        """Check the resources, and that no address has a password."""
+        """Check the resources, and what the values replace."""
         yield from over_limit(f"{path}.resources", self.resources)
         if "config" in self.values:
             message = "The chart takes `alternateConfig`, which meshup sets, in the place of `config`."
             remedy = "Write into `alternateConfig`; what is there is merged."
             yield Diagnostic("MSH635", f"{path}.values.config", None, message, remedy=remedy)
-        for name, url in (("endpoint", self.endpoint), ("logsEndpoint", self.logs_endpoint)):
-            if url and "@" in urlsplit(url).netloc:
-                message = "The address holds credentials, which would show in the state of the stack."
-                remedy = "Put them into a Secret, and read it by `values.extraEnvsFrom`."
-                yield Diagnostic("MSH017", f"{path}.{name}", None, message, "https://HOST:PORT", remedy)
 
 
 class CollectorArgs(CollectorSettings):

@@ -126,7 +126,7 @@ def test_a_collector_without_a_store_is_reported_once() -> None:
 def test_an_address_with_a_password_is_refused_and_not_repeated() -> None:
     chosen = {"enabled": True, "endpoint": "https://me:hunter2@a.example:4318"}
     (fault,) = errors(build(raw(collector=chosen))[1])
-    assert (fault.code, fault.path) == ("MSH017", "meshup:collector.endpoint")
+    assert (fault.code, fault.path) == ("MSH621", "meshup:collector.endpoint")
     assert "hunter2" not in repr(fault)
 
 
