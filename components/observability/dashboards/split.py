@@ -24,7 +24,8 @@ def board(source: MetricsSource, mesh: str) -> dict[str, Any]:
     """Return the dashboard."""
     del source
     rule, chosen = place(mesh, rule="$rule"), place(mesh)
-    one = rule[:-1] + ', version="$version"}'
+    # Grafana writes the values of a variable that may have several as a regular expression, also where there is one.
+    one = rule[:-1] + ', version=~"$version"}'
     by = "by (version)"
     table = [
         Column("declared", "percentunit", Query(f"sum {by} (meshup:split:declared_share{rule})")),

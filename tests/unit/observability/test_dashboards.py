@@ -105,6 +105,15 @@ def test_a_query_names_only_variables_that_the_dashboard_has(board: dict[str, An
         assert panel.get("repeat") in {None, *known}
 
 
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_variable_that_may_have_several_values_is_compared_as_an_expression(board: dict[str, Any]) -> None:
+    """Grafana escapes its values for a regular expression, and joins them by `|`."""
+    several = [one["name"] for one in board["templating"]["list"] if one.get("multi")]
+    for title, expression in expressions(board):
+        for name in several:
+            assert f'="${name}' not in expression, title
+
+
 @pytest.mark.parametrize(("source", "mesh"), SOURCES, ids=[source.name for source, _ in SOURCES])
 def test_each_signal_is_shown_or_said_to_be_missing(source: MetricsSource, mesh: str) -> None:
     boards = dashboards(source, mesh).values()
