@@ -1,12 +1,13 @@
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import gateway_api
-from components.addons import prometheus
+from components.addons import ADDONS
 from components.apps import bookinfo, emojivoto
 from components.diagnostics import errors
 from components.helm import ChartSource
@@ -168,7 +169,8 @@ def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
     found = {match["currentValue"] for text in texts for match in pattern.finditer(text)}
     pinned = {mesh.versions.pinned for mesh in MESHES.values()}
     samples = {bookinfo.BOOKINFO, emojivoto.EMOJIVOTO}
-    assert found == pinned | samples | {gateway_api.GATEWAY_API, prometheus.CHART}
+    charts = {sys.modules[type(addon).__module__].CHART for addon in ADDONS.values()}
+    assert found == pinned | samples | charts | {gateway_api.GATEWAY_API}
     assert sum(text.count("# renovate:") for text in texts) == len(found)
 
 
