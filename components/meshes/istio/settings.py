@@ -113,9 +113,9 @@ class IstioSettings(MeshSettings):
         HelmValue("meshConfig.accessLogFile", convert={"off": "", "text": "/dev/stdout", "json": "/dev/stdout"}.get),
         HelmValue("meshConfig.accessLogEncoding", convert={"text": "TEXT", "json": "JSON"}.get),
     ] = "off"
-    """The access log of every proxy, to its standard output."""
+    """The access log of every proxy, to its standard output, unless `meshup:accessLogs` says more."""
     trace_sampling: Annotated[Percent | None, HelmValue("traceSampling")] = None
-    """Percent of the requests that are traced."""
+    """Percent of the requests that are traced, unless `sampling` of `meshup:tracing` says it."""
     egress: Annotated[
         Literal["allow-any", "registry-only"],
         HelmValue(

@@ -117,7 +117,7 @@ class LinkerdSettings(MeshSettings):
     cluster_networks: Annotated[Networks | None, HelmValue("clusterNetworks")] = None
     """Networks of nodes, pods and Services, as CIDRs, comma-separated."""
     tracing: TracingSettings | None = None
-    """Where the proxies send their spans; nowhere if not set."""
+    """Where the proxies send their spans. `meshup:tracing` says it for every mesh, and excludes this."""
     registry: Annotated[
         Registry | None,
         HelmValue("controllerImage", convert="{}/controller".format),
