@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components.diagnostics import Diagnostic
+from components.diagnostics import Diagnostic, ordered
 from components.manifests import ObjectRef
 from operate.findings import Checked, Report
 from stacks import charts, checks, plan, preflight, settings, traffic_file
 from stacks.cluster import ClusterError, ClusterView, connect
 from stacks.overrides import located
 from stacks.ownership import owner_of
+from stacks.preflight.images import by_registry, images
 from stacks.state import Stack
 
 CONFIGURATION = ("configuration", "The configuration is accepted, and goes with the cluster")
@@ -70,11 +71,20 @@ def run(raw: settings.RawConfig, stack: str, directory: Path) -> Report:
         diagnostics += error.diagnostics
         return Report("preflight", subject, [_configuration(diagnostics, chosen)], reachable=error.answered)
     found = [Checked(one.name, one.title, faults) for one, faults in preflight.check(probed)]
-    return Report("preflight", subject, [_configuration(diagnostics, chosen), *found])
+    # The checks have read further lists.
+    diagnostics += view.diagnostics
+    named = images(probed)
+    notes = [
+        "Images that the nodes have to pull:",
+        *(f"  {host}: {', '.join(listed)}" for host, listed in by_registry(list(named)).items()),
+    ]
+    more = {"images": [{"image": image, "usedBy": used} for image, used in named.items()]}
+    checked = [_configuration(diagnostics, chosen), *found]
+    return Report("preflight", subject, checked, more=more, notes=notes if named else ())
 
 
 def _configuration(diagnostics: Sequence[Diagnostic], chosen: settings.Settings) -> Checked:
-    found = located(list(diagnostics), chosen.origins)
+    found = ordered(located(list(diagnostics), chosen.origins))
     name, title = CONFIGURATION
     return Checked(name, title, found)
 

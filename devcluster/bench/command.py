@@ -24,7 +24,7 @@ from devcluster.progress import Progress
 from devcluster.stack import StackError
 
 CLUSTER = "bench"
-PARTS = ("compile", "install", "scale")
+PARTS = ("compile", "preflight", "install", "scale")
 SERVICES = (1, 10, 100)
 FULL = 1000
 MOST_OBJECTS = 200
@@ -73,6 +73,7 @@ def measure(options: argparse.Namespace, found: list[figures.Figure], failures: 
     with Progress() as progress, tempfile.TemporaryDirectory(prefix="meshup-bench-") as folder:
         bench = Bench(embedded, progress, Path(folder), lambda: _start(embedded, progress), found, failures)
         parts = {
+            "preflight": lambda: runs.preflight(bench),
             "install": lambda: runs.install(bench),
             "scale": lambda: runs.scale(bench, {count: ways(options.ways, count) for count in services}),
         }

@@ -182,6 +182,23 @@ def install(bench: Bench) -> None:
             bench.renew()
 
 
+def preflight(bench: Bench) -> None:
+    """`meshup preflight` before the first `up`, and with everything there.
+
+    Raises:
+        BenchError: It finds an error on this cluster, or fails.
+    """
+    group, stack = Group(bench, "preflight", ""), bench.embedded.stack
+    command = [sys.executable, "-m", "operate", "preflight", "--stack", stack.name, "--directory", str(stack.project)]
+    check = partial(timed, stack.wrap(command), stack.project, stack.env())
+    group.note("before the first up", PROGRAM, check)
+    bench.pulumi(stack, *_UP)
+    group.note("with Bookinfo there", PROGRAM, check)
+    kept = bench.clear_kept(stack)
+    bench.pulumi(stack, *_DESTROY)
+    _clear(bench, kept)
+
+
 def _clear(bench: Bench, kept: Sequence[Sequence[str]]) -> None:
     for command in kept:
         bench.tool(*command)

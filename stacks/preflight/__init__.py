@@ -48,7 +48,7 @@ def probe(settings: Settings, plan: Plan, owner: str, cluster: Cluster, view: Cl
     Raises:
         ClusterError: The API server can't be reached, or refuses to say what is allowed.
     """
-    addons = [addon.release for addon in plan.addons]
+    addons = [addon.release for addon in plan.addons if addon.release]
     releases = [*MESHES[plan.mesh.name].renderable(plan.mesh), *addons]
     rendered = render(releases, view.version, os.environ)
     kinds, served = _kinds(plan, rendered, cluster)
@@ -84,11 +84,13 @@ def check(subject: Subject) -> list[tuple[Check, list[Diagnostic]]]:
 
 def findings(settings: Settings, plan: Plan, owner: str, cluster: Cluster, view: ClusterView) -> list[Diagnostic]:
     """Probe the cluster and return what all checks find, before an `up`; arguments as for `probe`."""
+    read = len(view.diagnostics)
     try:
         subject = probe(settings, plan, owner, cluster, view)
     except ClusterError as error:
         return list(error.diagnostics)
-    return [fault for _, faults in check(subject) for fault in faults]
+    found = [fault for _, faults in check(subject) for fault in faults]
+    return [*found, *view.diagnostics[read:]]
 
 
 def _bound(one: Check, subject: Subject) -> Callable[[], Sequence[Diagnostic]]:

@@ -96,12 +96,15 @@ class Subject:
         of_apps = [app.namespace for app in self.plan.apps]
         return list(dict.fromkeys([*of_apps, *(item.name for item in self.plan.joined if item.inject)]))
 
-    @cached_property
-    def missing(self) -> Sequence[Manifest]:
-        """The objects that are not on the cluster yet, of kinds that it serves."""
-        served = [item for item in self.objects if self.probes.kinds.get(kind_of(item))]
-        live = self.view.existing(map(object_ref, served))
-        return [item for item in served if object_ref(item) not in live]
+    def missing(self, *kinds: str) -> list[Manifest]:
+        """Return the objects of some kinds, all in namespaces, that are not on the cluster yet."""
+        made: list[Manifest] = []
+        for item in self.objects:
+            ref = object_ref(item)
+            if ref.kind in kinds:
+                live = self.view.objects(ref.api_version, ref.kind, ref.namespace)
+                made += [] if any(one["metadata"]["name"] == ref.name for one in live) else [item]
+        return made
 
 
 class Check(NamedTuple):

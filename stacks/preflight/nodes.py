@@ -221,8 +221,8 @@ def _room(subject: Subject) -> list[Diagnostic]:
         return []
     sidecar = subject.mesh.injected(subject.plan.mesh)
     wanted: list[tuple[str, Mapping[str, Decimal]]] = []
-    for item in subject.missing:
-        for template, count in templates(item) if item["kind"] in ("Deployment", "StatefulSet") else ():
+    for item in subject.missing("Deployment", "StatefulSet"):
+        for template, count in templates(item):
             ref = object_ref(item)
             asked = requests(pods_of(template))
             if ref.namespace in subject.meshed:

@@ -26,10 +26,11 @@ SLICES = ("discovery.k8s.io/v1", "EndpointSlice")
 
 def _webhooks(subject: Subject) -> list[Diagnostic]:
     """Report webhooks of others that fail closed, take pods of the plan, and have nobody who answers."""
-    return [fault for kind in WEBHOOKS for config in subject.view.objects(*kind) for fault in _dead(subject, config)]
+    listed = [(kind, config) for version, kind in WEBHOOKS for config in subject.view.objects(version, kind)]
+    return [fault for kind, config in listed for fault in _dead(subject, kind, config)]
 
 
-def _dead(subject: Subject, config: Manifest) -> Iterator[Diagnostic]:
+def _dead(subject: Subject, kind: str, config: Manifest) -> Iterator[Diagnostic]:
     own = (*subject.mesh.signature.injectors, *subject.mesh.signature.validators)
     for hook in cast("list[Mapping[str, Any]]", config.get("webhooks") or []):
         service = part(hook, "clientConfig", "service")
@@ -40,7 +41,6 @@ def _dead(subject: Subject, config: Manifest) -> Iterator[Diagnostic]:
         taken = [namespace for namespace in _namespaces(subject) if _selects(subject, hook, namespace)]
         where = (str(service.get("namespace")), str(service.get("name")))
         if taken and (why := _asleep(subject, *where)):
-            kind = str(config.get("kind") or "webhook configuration")
             message = (
                 f"Its webhook {name} takes the pods of {', '.join(taken)}, and {why}: the API server then refuses them."
             )
@@ -76,19 +76,18 @@ def _selects(subject: Subject, hook: Mapping[str, Any], namespace: str) -> bool:
 
 def _asleep(subject: Subject, namespace: str, name: str) -> str:
     """Return why nobody answers at a Service, "" if somebody may."""
-    services = {item["metadata"]["name"] for item in subject.view.if_allowed("v1", "Service", namespace)}
-    if services and name not in services:
-        return f"there is no Service {namespace}/{name}"
     if namespace not in subject.existing:
         return f"there is no namespace {namespace}"
+    if name not in {item["metadata"]["name"] for item in subject.view.objects("v1", "Service", namespace)}:
+        return f"there is no Service {namespace}/{name}"
     slices = [
         item
-        for item in subject.view.if_allowed(*SLICES, namespace)
+        for item in subject.view.objects(*SLICES, namespace)
         if labels_of(item["metadata"]).get("kubernetes.io/service-name") == name
     ]
     ends = [end for item in slices for end in cast("list[Mapping[str, Any]]", item.get("endpoints") or [])]
     ready = [end for end in ends if part(end, "conditions").get("ready", True) is not False]
-    return "" if ready or not (slices or services) else f"the Service {namespace}/{name} has no ready endpoint"
+    return "" if ready else f"the Service {namespace}/{name} has no ready endpoint"
 
 
 def _installations(subject: Subject) -> list[Diagnostic]:
@@ -196,9 +195,7 @@ def _services(subject: Subject) -> list[Diagnostic]:
 def _balancers(subject: Subject) -> Iterator[Diagnostic]:
     """Warn of Services of type LoadBalancer where no other one has an address, and some wait for one."""
     wanted = [
-        str(object_ref(item))
-        for item in subject.missing
-        if item["kind"] == "Service" and part(item, "spec").get("type") == "LoadBalancer"
+        str(object_ref(item)) for item in subject.missing("Service") if part(item, "spec").get("type") == "LoadBalancer"
     ]
     live = [one for one in subject.view.if_allowed("v1", "Service") if part(one, "spec").get("type") == "LoadBalancer"]
     served = [one for one in live if part(one, "status", "loadBalancer").get("ingress")]

@@ -32,6 +32,7 @@ SERVICE = item("Service", {"name": "judge", "namespace": "tools"}, spec={})
 DEAD = [("MSH740", "ValidatingWebhookConfiguration/judge")]
 ANSWERS: dict[str, tuple[list[Manifest], bool]] = {
     "no Service": ([item("Service", {"name": "other", "namespace": "tools"}, spec={})], False),
+    "nothing at all": ([], False),
     "no slice": ([SERVICE], False),
     "none ready": ([SERVICE, slices(False)], False),
     "one ready": ([SERVICE, slices(False, True)], True),
