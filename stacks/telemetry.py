@@ -7,6 +7,7 @@ from typing import Any
 
 from components.diagnostics import Diagnostic, nearest, one_of
 from components.manifests import Manifest
+from components.mesh_namespace import MeshNamespaceArgs
 from components.meshes import MESHES
 from components.meshes.interface import MeshPlan, is_running
 from components.telemetry.capability import refusals
@@ -97,7 +98,11 @@ def check(
         yield from _rivals(item, view, owners)
     for namespace, annotations in sorted(planned.annotations.items()):
         pods = [one for one in view.objects("v1", "Pod", namespace) if is_running(one) and kind.sidecar(one)]
-        old = [one for one in pods if not kind.telemetry.is_current(one, annotations)]
+        # What a namespace says of its own proxies is more exact.
+        chosen = settings.namespaces.get(namespace)
+        args = chosen and MeshNamespaceArgs(name=namespace, mesh=mesh.name, proxy=chosen.proxy)
+        effective = {**annotations, **(kind.join(args).annotations if args else {})}
+        old = [one for one in pods if not kind.telemetry.is_current(one, effective)]
         if old:
             message = f"{len(old)} of {len(pods)} pods with a proxy have started before, and do not log so."
             command = f"kubectl --namespace {namespace} rollout restart deployment"

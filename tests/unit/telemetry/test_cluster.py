@@ -85,6 +85,16 @@ def test_pods_that_log_as_before_are_named_with_the_command_that_restarts_them()
     assert found({"mesh": "linkerd", "accessLogs": {"enabled": True}}, pod("new", "json")) == []
 
 
+def test_what_a_namespace_says_of_its_own_proxies_is_what_its_pods_are_compared_with() -> None:
+    config: dict[str, Any] = {
+        "mesh": "linkerd",
+        "accessLogs": {"enabled": True},
+        "namespaces": {"bookinfo": {"create": True, "proxy": {"accessLog": "apache"}}},
+    }
+    assert found(config, pod("own", "apache")) == []
+    assert [one.code for one in found(config, pod("old", "json"))] == ["MSH650"]
+
+
 def mesh_config(*providers: str) -> Manifest:
     config = {"extensionProviders": [{"name": name} for name in providers]}
     return config_map("istio", "istio-system", mesh=yaml.safe_dump(config))
