@@ -41,7 +41,7 @@ tests: .venv ## all four levels of tests, without lint
 	PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} .venv/bin/pytest $(WORKERS) $(SELECT) --durations=25 $(ARGS)
 
 test-tools: .venv ## build every tool that some test needs into the cache, fetch the modules that tests read
-	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl promtool && .venv/bin/python -m tests.modules
+	$(DEVCLUSTER) tools && $(DEVCLUSTER) tools istioctl promtool zipkin && .venv/bin/python -m tests.modules
 
 test-unit: .venv ## the tests that need no tools: seconds
 	.venv/bin/pytest -q tests/unit tests/components $(ARGS)

@@ -16,7 +16,8 @@ FILES = ("istio-charts", "gateway-api-crds")
 EVERYTHING = (*CLUSTER_TOOLS, *PULUMI_TOOLS, *MESH_TOOLS, *FILES)
 """What `up` needs."""
 PROMETHEUS_TOOLS = ("prometheus", "promtool")
-ON_DEMAND = ("istioctl", *PROMETHEUS_TOOLS)
+ZIPKIN_TOOLS = ("zipkin",)
+ON_DEMAND = ("istioctl", *PROMETHEUS_TOOLS, *ZIPKIN_TOOLS)
 """What is had only when someone asks for it: nothing that `up` makes depends on it."""
 
 _ISTIO_CHARTS = {

@@ -19,6 +19,8 @@ from devcluster.bench import command as bench
 from devcluster.catalogue import ON_DEMAND
 from devcluster.cluster import ClusterError, Status
 from devcluster.embedded import Embedded
+from devcluster.observability import command as observing
+from devcluster.observability.servers import PROMETHEUS_PORT, ZIPKIN_PORT
 from devcluster.progress import Progress
 from devcluster.stack import StackError, attended
 from devcluster.toolchain import Toolbox
@@ -160,6 +162,20 @@ def measure(options: argparse.Namespace) -> int:
     )
 
 
+def observe(options: argparse.Namespace) -> int:
+    """Run Prometheus and Zipkin beside the cluster until Ctrl-C."""
+    try:
+        observing.run(
+            Embedded(options.name),
+            prometheus=options.prometheus,
+            zipkin=options.zipkin,
+            console=Console(highlight=False),
+        )
+    except OSError as error:
+        raise ClusterError(str(error)) from error
+    return 0
+
+
 def tools(options: argparse.Namespace) -> int:
     """Find or build the tools; all that `up` needs, or those that are named."""
     toolbox = Toolbox()
@@ -263,6 +279,9 @@ def _parser() -> argparse.ArgumentParser:
             default=traffic.REQUESTS,
             help=f"how many, at most {_MOST_REQUESTS} (default: %(default)s)",
         )
+    observer = named("observe", observe, "Prometheus with the rules of the stack, and Zipkin, until Ctrl-C")
+    for name, port in (("prometheus", PROMETHEUS_PORT), ("zipkin", ZIPKIN_PORT)):
+        observer.add_argument(f"--{name}", type=int, default=port, metavar="PORT", help="where (default: %(default)s)")
     builder = command("tools", tools, "find or build every tool of the embedded cluster")
     builder.add_argument("tool", nargs="*", help="only these, for example istioctl")
     bencher = command("bench", bench.run, "measure `up` and `preview`, as ratios")

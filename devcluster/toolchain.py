@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from devcluster import artefacts, golang, iptables, paths, prometheus
+from devcluster import artefacts, golang, iptables, paths, prometheus, zipkin
 from devcluster.artefacts import ToolError
-from devcluster.catalogue import EVERYTHING, PROMETHEUS_TOOLS, Entry, Piece, Version, catalogue
+from devcluster.catalogue import EVERYTHING, PROMETHEUS_TOOLS, ZIPKIN_TOOLS, Entry, Piece, Version, catalogue
 from devcluster.golang import Program, Workshop, module_version, version_tuple
 from devcluster.progress import Progress
 
@@ -100,7 +100,8 @@ class Toolbox:
             ToolError: A tool can't be had; the message says what to do.
         """
         wanted = [name for name in names if name not in self._paths]
-        known = {tool for entry in self._entries for tool in entry.provides} | {"iptables", PLUGIN, *PROMETHEUS_TOOLS}
+        built = {tool for entry in self._entries for tool in entry.provides}
+        known = built | {"iptables", PLUGIN, *PROMETHEUS_TOOLS, *ZIPKIN_TOOLS}
         unknown = set(wanted) - known
         if unknown:
             raise ToolError(f"No such tool: {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}.")
@@ -113,6 +114,8 @@ class Toolbox:
         if set(wanted) & set(PROMETHEUS_TOOLS):
             found = prometheus.on_machine(self._environ) or prometheus.kept(self.cache / "tools", _os_release())
             self._paths |= found or self._fetch_prometheus(progress or Progress())
+        if set(wanted) & set(ZIPKIN_TOOLS):
+            self._paths |= zipkin.kept(self.cache / "tools") or self._fetch_zipkin(progress or Progress())
         if missing:
             with progress or Progress() as shown:
                 self._make(missing, shown)
@@ -249,6 +252,10 @@ class Toolbox:
     def _fetch_prometheus(self, progress: Progress) -> dict[str, Path]:
         with progress as shown, shown.step("fetch prometheus") as step:
             return prometheus.fetched(self.cache / "tools", _os_release(), step)
+
+    def _fetch_zipkin(self, progress: Progress) -> dict[str, Path]:
+        with progress as shown, shown.step("fetch zipkin") as step:
+            return zipkin.fetched(self.cache / "tools", self._environ, step)
 
     def _add_plugin(self) -> None:
         own = shutil.which(PLUGIN, path=self._environ.get("PATH", ""))

@@ -21,13 +21,16 @@ the other Service's |
 | `DELETE /requests` | count from zero again |
 | `PUT /behaviour` with `{"status": 503, "delay": 0.5, "share": 0.3}` | this is done to that share of all requests |
 | `DELETE /behaviour` | answer normally again |
+| `PUT /metrics` with any text | this is the page of metrics from now on |
+| `DELETE /metrics` | the page counts requests again |
 
 On SIGTERM it ends as an application does that was written for rolling updates: for two seconds it still takes
 connections, since proxies learn of the pod's end a moment later, and asks its clients to open no further request on
 those that they have; then it takes no more, and ends with the last request that is under way. A pod's grace period, and
 `preStop` before it, hold as on any node.
 
-A kubelet's probes are answered with 200 whatever the behaviour, and are not counted.
+A kubelet's probes are answered with 200 whatever the behaviour, and are not counted. Who scrapes `/metrics`, which is
+known by the header `accept`, gets a page of metrics and is not counted either.
 
 Bookinfo's services call each other as the originals do (istio.io/istio, samples/bookinfo/src): the answer has what
 the others said in `upstreams`.
@@ -56,6 +59,8 @@ READY_FOLDER = Path("/run/meshup")
 _RECENT = 200
 _KNOWN_REQUESTS = 10_000
 _PROBE_AGENT = "kube-probe/"
+# Every scraper takes this format (Prometheus, "Content negotiation"); Istio's agent passes the header on.
+_METRICS, _SCRAPED = "/metrics", "version=0.0.4"
 _HEAD_LIMIT = 65536
 _DRAIN_SECONDS = 2.0
 _POLL_SECONDS = 0.05
@@ -187,12 +192,12 @@ def upstreams(image: str, path: str) -> Sequence[str]:
     return next((urls for part, prefix, urls in _UPSTREAMS if part in image and path.startswith(prefix)), ())
 
 
-def response(status: int, body: Mapping[str, Any], extra: Mapping[str, str], *, keep: bool, head: bool) -> bytes:
-    """Return the bytes of a JSON response."""
-    content = json.dumps(body).encode()
+def response(status: int, body: Mapping[str, Any] | str, extra: Mapping[str, str], *, keep: bool, head: bool) -> bytes:
+    """Return the bytes of a response: a mapping as JSON, a text as a page of metrics."""
+    content = (body if isinstance(body, str) else json.dumps(body)).encode()
     lines = [
         f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}",
-        "content-type: application/json",
+        f"content-type: {'text/plain; version=0.0.4' if isinstance(body, str) else 'application/json'}",
         f"content-length: {len(content)}",
         *(f"{name}: {value}" for name, value in extra.items()),
         *([] if keep else ["connection: close"]),
@@ -284,6 +289,8 @@ class Workload:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.behaviour = Behaviour()
+        self.metrics: str | None = None
+        """The page of metrics that it was told to have."""
         self.seen = Seen()
         self.draining = False
         self.busy: set[asyncio.StreamReader] = set()
@@ -297,8 +304,11 @@ class Workload:
                     await self.serve_http2(reader, writer)
                     break
                 self.busy.add(reader)
+                body: Mapping[str, Any] | str
                 if admin:
                     status, body, extra = 200, self.administer(request), dict[str, str]()
+                elif request.path == _METRICS and _SCRAPED in request.headers.get("accept", ""):
+                    status, body, extra = 200, self.page(), dict[str, str]()
                 else:
                     status, body, extra = await self.answer(request, writer.get_extra_info("sockname")[1])
                 keep = not self.draining and request.headers.get("connection", "").lower() != "close"
@@ -336,6 +346,12 @@ class Workload:
                 if self.draining:
                     writer.write(frame(_GOAWAY, 0, 0, stream.to_bytes(4) + bytes(4)))
             await writer.drain()
+
+    def page(self) -> str:
+        """Return the page of metrics."""
+        if self.metrics is not None:
+            return self.metrics
+        return f"# TYPE workload_requests_total counter\nworkload_requests_total {self.seen.total}\n"
 
     def identity(self, port: int) -> dict[str, Any]:
         """Return who answers."""
@@ -391,6 +407,10 @@ class Workload:
                 )
             case "DELETE", "/behaviour":
                 self.behaviour = Behaviour()
+            case "PUT", "/metrics":
+                self.metrics = request.body.decode()
+            case "DELETE", "/metrics":
+                self.metrics = None
             case _:
                 return {"error": f"{request.method} {request.path} is not known; see GET /requests, PUT /behaviour"}
         return {"done": True}

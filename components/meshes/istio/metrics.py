@@ -398,6 +398,7 @@ KEPT_STATISTICS = (
     # Without the same again under `external.` and `internal.`.
     r"cluster\.outbound\|[^;]*;\.upstream_rq_"
     r"(\d\d\d|\dxx|completed|total|time|timeout|per_try_timeout|retry|retry_.*|pending_overflow)",
+    r"cluster\.outbound\|[^;]*;\.upstream_cx_(none_healthy|connect_fail)",
     r"cluster\.outbound\|[^;]*;\.outlier_detection\.ejections_(active|enforced_total)",
     r"cluster\.outbound\|[^;]*;\.upstream_cx_(none_healthy|connect_fail)",
     r"cluster\.outbound\|[^;]*;\.membership_(healthy|total)",

@@ -116,6 +116,14 @@ def test_a_served_connection_stays_open_and_the_admin_port_changes_the_answers()
         assert tally.failed == 3
         status, body = await workload.fetch(f"http://127.0.0.1:{control}/requests", {})
         assert (status, json.loads(body)["total"]) == (200, 6)
+        scraper = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4"}
+        _, body = await workload.fetch(f"http://127.0.0.1:{port}/metrics", scraper)
+        assert "workload_requests_total 6\n" in body.decode()
+        process.metrics = "other 1\n"
+        assert await workload.fetch(f"http://127.0.0.1:{port}/metrics", scraper) == (200, b"other 1\n")
+        assert process.seen.total == 6
+        status, body = await workload.fetch(f"http://127.0.0.1:{port}/metrics", {})
+        assert (status, json.loads(body)["path"]) == (503, "/metrics")
         public.close()
         admin.close()
 
