@@ -103,8 +103,15 @@ def _described(annotation: Any, bounds: Mapping[str, Any]) -> str:
         return _described(arguments[0], bounds)
     if origin is Literal:
         return ", ".join(f"`{word}`" for word in arguments)
-    if bounds:
-        return f"{bounds['ge']} to {bounds['le']}"
+    match bounds:
+        case {"ge": least, "le": most}:
+            return f"{least} to {most}"
+        case {"ge": least}:
+            return f"{least} or more"
+        case {"le": most}:
+            return f"{most} or less"
+        case _:
+            pass
     return _TYPES.get(origin or annotation, "mapping")
 
 
