@@ -1,4 +1,4 @@
-"""Things that are made once and kept in the cache: made in a private folder, then renamed into place in one step.
+"""The cache of tools: each is made once, in a private folder that is then renamed into place.
 
 A folder in the cache is complete or not there at all, whatever was interrupted; two runs that need the same thing at
 the same time make it once, because each thing has a file lock.

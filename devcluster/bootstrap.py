@@ -49,7 +49,7 @@ def enter(arguments: list[str]) -> None:
 
 
 def ensure(repository: Path) -> bool:
-    """Have `.venv` as the lock file wants it. Returns whether anything was installed.
+    """Install the packages of the lock file into `.venv`, unless they are. Return whether anything was installed.
 
     One that was made by other means is filled if it has a pip, and never removed.
 

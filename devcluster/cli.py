@@ -22,7 +22,7 @@ from devcluster.embedded import Embedded
 from devcluster.observability import command as observing
 from devcluster.observability.servers import PROMETHEUS_PORT, ZIPKIN_PORT
 from devcluster.progress import Progress
-from devcluster.stack import StackError, attended
+from devcluster.stack import StackError, run_in_foreground
 from devcluster.toolchain import Toolbox
 from devcluster.traffic import TrafficError
 
@@ -189,7 +189,7 @@ def tools(options: argparse.Namespace) -> int:
 
 
 def venv(_: argparse.Namespace) -> int:
-    """Do nothing more: the environment was made on the way here."""
+    """Do nothing: the bootstrap has made the environment (devcluster/bootstrap.py)."""
     return 0
 
 
@@ -206,7 +206,7 @@ def _run_inside(embedded: Embedded, command: Sequence[str], *, interactive: bool
         return _NOT_FOUND
     if interactive:
         print("kubectl, helm and pulumi work on this cluster here; `exit` leaves.", flush=True)
-    return attended(argv, Path.cwd(), environment)
+    return run_in_foreground(argv, Path.cwd(), environment)
 
 
 def _show(found: Status, console: Console) -> None:
@@ -263,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     named("status", status, "what runs").add_argument("--json", action="store_true", help="for programs")
     executor = named("exec", execute, "run a command where the cluster can be reached")
     executor.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
-    named("shell", shell, "a shell with the cluster, the tools and the stack at hand")
+    named("shell", shell, "a shell with the tools, the kubeconfig and the stack of the cluster")
     measurer = named("traffic", measure, "count requests through a sidecar, against the declared split")
     measurer.add_argument("--json", action="store_true", help="for pipelines")
     for added in (upper, measurer):

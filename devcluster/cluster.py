@@ -250,7 +250,7 @@ class Cluster:
             stuck = processes.end(components_first, grace_seconds=1.0)
             holder = recorded.get(NAMESPACE)
             keep = {holder} if holder else set[ProcessId]()
-            stuck += processes.end([p for p in processes.marked(state.marker) if p not in keep], grace_seconds=2.0)
+            stuck += processes.end([p for p in processes.with_marker(state.marker) if p not in keep], grace_seconds=2.0)
             if stuck:
                 raise ClusterError(f"these processes can't be ended: {', '.join(str(p.pid) for p in stuck)}")
             if holder and holder.alive:
@@ -259,7 +259,7 @@ class Cluster:
             files.remove(self.directory)
 
     def status(self) -> Status:
-        """Return how the cluster is, without waiting for a command that is at work on it."""
+        """Return the status of the cluster, without waiting for a command that changes it."""
         state = self._load()
         if state is None:
             return Status(name=self.name, directory=self.directory, exists=False, ready=False)
@@ -282,7 +282,7 @@ class Cluster:
             return replace(status, fault=f"its first start was cut short; `{start}` completes it")
         try:
             asked = subprocess.run(
-                self._ask(state, "summary", Question(**self._whom(state))),
+                self._ask(state, "summary", Question(**self._credentials(state))),
                 cwd=paths.repository(),
                 capture_output=True,
                 text=True,
@@ -332,7 +332,7 @@ class Cluster:
             lock.acquire(timeout=0)
         except Timeout:
             if progress:
-                progress.say(f"Another command is at work on the cluster {self.name!r}; waiting for it.")
+                progress.say(f"Another command works on the cluster {self.name!r}; waiting for it.")
             lock.acquire()
         try:
             yield
@@ -373,7 +373,7 @@ class Cluster:
         """End what a killed `up` started and did not record. Descendants of recorded processes are theirs."""
         recorded = [process for process in state.processes.values() if process.alive]
         ours = {process.pid for process in recorded}
-        strays = [p for p in processes.marked(state.marker) if not ours & set(processes.ancestry(p.pid))]
+        strays = [p for p in processes.with_marker(state.marker) if not ours & set(processes.ancestry(p.pid))]
         processes.end(strays, grace_seconds=1.0)
 
     def _placed(self, state: State, wanted: Mode | None, tools: Tools, progress: Progress) -> State:
@@ -441,7 +441,7 @@ class Cluster:
         with progress.step("Kubernetes API"):
             for role in CONTROL_PLANE[:2]:
                 state = self._start(state, role, [str(tools.path(role)), *arguments[role]], self._detached(state))
-            self._wait(state, Question(**self._whom(state)))
+            self._wait(state, Question(**self._credentials(state)))
         with progress.step("controllers and nodes"):
             for role in _AFTER_API:
                 state = self._start(state, role, [str(tools.path(role)), *arguments[role]], self._detached(state))
@@ -451,7 +451,7 @@ class Cluster:
                 environment = self._detached(state, tools.env()) | {"KUBECONFIG": str(self.kubeconfig)}
                 state = self._start(state, KUBELET, argv, environment)
             nodes = components.node_names(state.nodes)
-            self._wait(state, Question(**self._whom(state), health=layout.health, nodes=nodes))
+            self._wait(state, Question(**self._credentials(state), health=layout.health, nodes=nodes))
             if state.mode == "full":
                 self._wait_for_kubelet(state)
         return state
@@ -525,7 +525,7 @@ class Cluster:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _whom(self, state: State) -> dict[str, Any]:
+    def _credentials(self, state: State) -> dict[str, Any]:
         layout = self._layout(state)
         return {
             "server": layout.server,

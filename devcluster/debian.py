@@ -38,7 +38,7 @@ def fetch(packages: Sequence[str], folder: Path, step: Step) -> Path:
     Args:
         packages: The names of the packages; nothing that they depend on is fetched.
         folder: An empty folder; the packages are unpacked in `root` in it.
-        step: Shows what is at hand.
+        step: Shows what apt does now.
 
     Returns:
         The folder `root`.

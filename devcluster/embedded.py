@@ -21,7 +21,7 @@ class Embedded:
     """One embedded cluster. Making the object starts nothing."""
 
     def __init__(self, name: str) -> None:
-        """Name it.
+        """Name a cluster; nothing is started.
 
         Raises:
             ValueError: The name is not a valid one.
@@ -135,7 +135,7 @@ def settings(
 
 
 def users_settings(text: str) -> Mapping[str, object]:
-    """Return the configuration in a stack file; empty for a file that can't be read, which is said later."""
+    """Return the configuration in a stack file; empty for a file that can't be read, which `Stack.prepare` reports."""
     try:
         return stackfile.configuration(text)
     except ValueError:

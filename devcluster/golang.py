@@ -84,14 +84,14 @@ class ModuleFiles:
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What a piece of work with Go needs besides its description.
+class BuildContext:
+    """How a program is built or a module fetched: the toolchain, the log, and how it is stopped.
 
     Attributes:
         go: The toolchain.
         log: The file that gets everything Go says.
-        step: Shows what is at hand.
-        stop: Ends the work when it is set.
+        step: Shows the package that is compiled or fetched.
+        stop: Ends the build when it is set.
     """
 
     go: Go
@@ -208,28 +208,28 @@ def find_go(required: tuple[int, ...], cache: Path, lock_file: Path, step: Step,
     return Go(path, version)
 
 
-def build(program: Program, folder: Path, shop: Workshop) -> None:
+def build(program: Program, folder: Path, context: BuildContext) -> None:
     """Build a program's binaries into a folder.
 
     Raises:
         ToolError: The build failed or was stopped; the message names the cause, the log and the way out.
     """
-    argv = [str(shop.go.path), "build", "-v", "-trimpath", "-buildvcs=false", f"-ldflags={program.ldflags}"]
+    argv = [str(context.go.path), "build", "-v", "-trimpath", "-buildvcs=false", f"-ldflags={program.ldflags}"]
     argv.append(_NO_DEBUG_INFORMATION)
-    _run([*argv, "-o", f"{folder}/", *program.packages.values()], program.folder, program.name, shop)
+    _run([*argv, "-o", f"{folder}/", *program.packages.values()], program.folder, program.name, context)
     for name, package in program.packages.items():
         (folder / default_binary(package)).rename(folder / name)
 
 
-def extract(files: ModuleFiles, folder: Path, shop: Workshop) -> None:
+def extract(files: ModuleFiles, folder: Path, context: BuildContext) -> None:
     """Copy files out of a module into a folder.
 
     Raises:
         ToolError: The module can't be had, or lacks a file.
     """
-    output = shop.log.with_suffix(".json")
-    argv = [str(shop.go.path), "mod", "download", "-json", files.module]
-    _run(argv, files.folder, files.name, shop, stdout=output)
+    output = context.log.with_suffix(".json")
+    argv = [str(context.go.path), "mod", "download", "-json", files.module]
+    _run(argv, files.folder, files.name, context, stdout=output)
     source = Path(json.loads(output.read_text())["Dir"])
     output.unlink()
     for destination, origin in files.files.items():
@@ -306,9 +306,9 @@ def _install_go(folder: Path, lock_file: Path, environ: Mapping[str, str]) -> No
         raise ToolError("pip said:\n" + _tail(done.stderr, 5))
 
 
-def _run(argv: list[str], cwd: Path, name: str, shop: Workshop, *, stdout: Path | None = None) -> None:
-    environ = go_environment({**shop.go.variables, **os.environ})
-    log = shop.log
+def _run(argv: list[str], cwd: Path, name: str, context: BuildContext, *, stdout: Path | None = None) -> None:
+    environ = go_environment({**context.go.variables, **os.environ})
+    log = context.log
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors, (stdout or Path(os.devnull)).open("wb") as output:
         process = subprocess.Popen(argv, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
@@ -318,8 +318,8 @@ def _run(argv: list[str], cwd: Path, name: str, shop: Workshop, *, stdout: Path 
                     try:
                         process.wait(_POLL_SECONDS)
                     except subprocess.TimeoutExpired:
-                        _show_last(reader.read(), shop.step)
-                        if shop.stop.is_set():
+                        _show_last(reader.read(), context.step)
+                        if context.stop.is_set():
                             raise ToolError(f"{name}: stopped.") from None
                     else:
                         break

@@ -49,7 +49,7 @@ def fetched(cache: Path, os_release: str, step: Step) -> dict[str, Path]:
     Args:
         cache: The folder that keeps it.
         os_release: The text of /etc/os-release: packages differ from release to release.
-        step: Shows what is at hand.
+        step: Shows what apt does now.
 
     Raises:
         ToolError: There is no apt, or the packages can't be had.

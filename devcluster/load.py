@@ -110,7 +110,7 @@ class Client:
         self._used = False
 
     def send(self, method: str, path: str, headers: Mapping[str, str], tally: Tally) -> None:
-        """Send a request and count what comes of it."""
+        """Send a request and count its answer, or that it had none."""
         try:
             self._connection.request(method, path, headers=dict(headers))
             response = self._connection.getresponse()

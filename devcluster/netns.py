@@ -82,7 +82,7 @@ def ways(effective_user: int) -> list[Way]:
 
 @functools.cache
 def supported() -> Support:
-    """Try whether namespaces can be had, by making what the cluster and a pod of it need, and report why not."""
+    """Make the namespaces that the cluster and a pod need, to see whether this machine allows them; say why not."""
     try:
         namespace = Namespace.create(dict(os.environ))
     except NamespaceError as error:

@@ -84,7 +84,7 @@ def end(processes: Iterable[ProcessId], grace_seconds: float) -> list[ProcessId]
     return remaining
 
 
-def marked(marker: str) -> list[ProcessId]:
+def with_marker(marker: str) -> list[ProcessId]:
     """Return every process, of those this user may look into, that carries a cluster's marker in its environment."""
     entry = f"{MARKER_VARIABLE}={marker}".encode()
     found: list[ProcessId] = []
@@ -131,4 +131,4 @@ def _stat(pid: int) -> tuple[str, int] | None:
 
 if __name__ == "__main__":
     # In a user namespace some processes belong to other users, whom only a process inside may look into and signal.
-    end(marked(sys.argv[1]), grace_seconds=float(sys.argv[2]))
+    end(with_marker(sys.argv[1]), grace_seconds=float(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""What a person or a CI log sees while the embedded cluster works: named steps, how long each has taken, how it ended.
+"""Progress on a terminal or in a CI log: named steps, how long each has taken, how it ended.
 
 On a terminal every running step has a line with a spinner and its elapsed time. Elsewhere there is one plain line per
 start and end, and a heartbeat while something long runs, so that a CI system does not take silence for a hang.
@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 
 
 class Step:
-    """One running step. A step may say what it is at, and end with a remark."""
+    """One running step. It may show what it does now, and end with a remark."""
 
     def __init__(
         self, label: str, changed: Callable[["Step"], None], clock: Callable[[], float] = time.monotonic
@@ -48,7 +48,7 @@ class Step:
         return self._clock() - self.started
 
     def update(self, at: str) -> None:
-        """Say what the step is at now, for example the module it downloads."""
+        """Show what the step does now, for example the module that it downloads."""
         self.at = at
         self._changed(self)
 
@@ -110,7 +110,7 @@ class Progress:
 
     @contextmanager
     def step(self, label: str) -> Generator[Step]:
-        """Show a step from its start to its end. An exception shows it as failed and goes on its way."""
+        """Show a step from its start to its end. An exception shows it as failed and is raised again."""
         step = Step(label, self._show, self._clock)
         with self._lock:
             self._running[step] = self._bars.add_task(escape(label)) if self._live else None

@@ -42,7 +42,7 @@ def fetched(cache: Path, os_release: str, step: Step) -> dict[str, Path]:
     Args:
         cache: The folder that keeps them.
         os_release: The text of /etc/os-release: packages differ from release to release.
-        step: Shows what is at hand.
+        step: Shows what apt does now.
 
     Raises:
         ToolError: There is no apt, or the package can't be had.

@@ -1,4 +1,4 @@
-"""Asks the embedded cluster how it is, from inside its network namespace; `cluster.py` starts it there.
+"""Asks the components of the embedded cluster whether they are ready. `cluster.py` runs it in its network namespace.
 
 Standard library only, since a namespace can only be joined by a new process and that should start fast.
 """
@@ -25,7 +25,7 @@ _NOT_READY_TAINT = "node.kubernetes.io/not-ready"
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask, and of whom."""
+    """What is waited for, and how the API server is reached."""
 
     server: str
     """The API server's address."""
@@ -34,7 +34,7 @@ class Question:
     certificate: str
     key: str
     timeout: float = 60.0
-    """Seconds to wait for all to be well."""
+    """Seconds to wait for everything to be ready."""
     health: Mapping[str, str] = field(default_factory=dict[str, str])
     """The components that answer for themselves: name to URL."""
     nodes: Sequence[str] = ()
@@ -90,7 +90,7 @@ class Asker:
             return text.decode(errors="replace")
 
     def faults(self) -> list[str]:
-        """Return what is not well yet, or an empty list. Creates missing nodes on the way."""
+        """Return what is not ready yet, or an empty list. Create the nodes that are missing."""
         try:
             self.request("/readyz")
         except OSError as error:
@@ -135,7 +135,7 @@ class Asker:
         return found
 
     def wait(self) -> list[str]:
-        """Wait until all is well and return what is not at the end of the time."""
+        """Wait until everything is ready, and return what is not when the time is up."""
         deadline = time.monotonic() + self._question.timeout
         while True:
             try:

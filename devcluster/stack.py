@@ -104,7 +104,7 @@ class Stack:
         return {key: value for key, value in self.env().items() if key != "PULUMI_STACK"}
 
     def prepare(self, settings: Mapping[str, Setting], template: str | None = None) -> None:
-        """Make the configuration file, the passphrase and the stack, as far as they are not there.
+        """Make the configuration file, the passphrase and the stack, those that do not exist.
 
         Args:
             settings: The cluster's own configuration keys. Only these are set in a file that exists.
@@ -171,7 +171,7 @@ class Stack:
     def recover(self) -> None:
         """Clear away what a killed run left on this machine: its lock and its orphaned plugins.
 
-        What it left in the cluster is the program's affair, on every cluster (docs/decisions/0001-recovery.md).
+        What it left in the cluster is recovered by the program, on every cluster (docs/decisions/0001-recovery.md).
 
         Raises:
             StackError: A live run holds the stack.
@@ -196,7 +196,7 @@ class Stack:
         """
         argv = self.wrap(["pulumi", "--non-interactive", *arguments])
         if not quiet:
-            if attended(argv, self.project, self.env()) != 0:
+            if run_in_foreground(argv, self.project, self.env()) != 0:
                 raise StackError(f"`pulumi {arguments[0]}` failed; its report is above.")
             return ""
         done = subprocess.run(
@@ -245,17 +245,17 @@ _PLUGIN_MODULES = {"devcluster.provider", "pulumi.dynamic"}
 _FOREIGN = ("PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_CONFIG")
 
 
-def attended(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> int:
-    """Run a command in the foreground and return its exit code: 128 + N if signal N has ended it. Ctrl-C is the
-    command's affair: it ends in order.
+def run_in_foreground(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> int:
+    """Run a command in the foreground and return its exit code: 128 + N if signal N has ended it. Ctrl-C
+    is left to the command, which ends in order.
     """
-    with _interrupts_left_to_the_child(), subprocess.Popen(list(argv), cwd=cwd, env=dict(environment)) as process:
+    with _interrupts_to_child(), subprocess.Popen(list(argv), cwd=cwd, env=dict(environment)) as process:
         return exit_code(process.wait())
 
 
 @contextlib.contextmanager
-def _interrupts_left_to_the_child() -> Generator[None]:
-    """Take no notice of SIGINT, from before the child starts: it may come at any moment. By a handler and not by
+def _interrupts_to_child() -> Generator[None]:
+    """Ignore SIGINT, from before the child starts: it may come at any moment. By a handler and not by
     SIG_IGN, which a child would inherit.
     """
     before = signal.getsignal(signal.SIGINT)
@@ -263,14 +263,14 @@ def _interrupts_left_to_the_child() -> Generator[None]:
     if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _take_no_notice)
+    signal.signal(signal.SIGINT, _ignore)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _take_no_notice(_number: int, _frame: FrameType | None) -> None:
+def _ignore(_number: int, _frame: FrameType | None) -> None:
     return
 
 

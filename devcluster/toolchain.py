@@ -19,7 +19,7 @@ import psutil
 from devcluster import artefacts, golang, iptables, paths, prometheus, zipkin
 from devcluster.artefacts import ToolError
 from devcluster.catalogue import EVERYTHING, PROMETHEUS_TOOLS, ZIPKIN_TOOLS, Entry, Piece, Version, catalogue
-from devcluster.golang import Program, Workshop, module_version, version_tuple
+from devcluster.golang import BuildContext, Program, module_version, version_tuple
 from devcluster.progress import Progress
 
 PLUGIN = "pulumi-resource-kubernetes"
@@ -92,7 +92,7 @@ class Toolbox:
         return self.repository / ".venv" / "bin"
 
     def ensure(self, names: Iterable[str] = EVERYTHING, progress: Progress | None = None) -> None:
-        """Have every one of these tools, making what is neither on PATH nor in the cache.
+        """Find these tools on PATH or in the cache, and build or fetch the others.
 
         iptables may be had nowhere: then `reason("iptables")` says why, and nothing is raised.
 
@@ -123,7 +123,7 @@ class Toolbox:
         self._add_plugin()
 
     def find(self, names: Iterable[str]) -> None:
-        """Have those of these tools that are there already; make none."""
+        """Find those of these tools that exist already; build none."""
         self._resolve(list(names))
 
     def path(self, tool: str) -> Path:
@@ -220,13 +220,13 @@ class Toolbox:
         verb = "build" if isinstance(piece, Program) else "fetch"
         log = self.cache / "logs" / f"{piece.name}.log"
         with progress.step(f"{verb} {piece.name} ({tools})" if tools != piece.name else f"{verb} {tools}") as step:
-            shop = Workshop(go, log, step, stop)
+            context = BuildContext(go, log, step, stop)
 
             def make(folder: Path) -> None:
                 if isinstance(piece, Program):
-                    golang.build(piece, folder, shop)
+                    golang.build(piece, folder, context)
                 else:
-                    golang.extract(piece, folder, shop)
+                    golang.extract(piece, folder, context)
 
             if not artefacts.ensure(target_folder(self.cache, piece), make, step=step, stop=stop):
                 step.remark = "made by another run"
@@ -277,7 +277,7 @@ class Toolbox:
         self._paths[PLUGIN] = target / PLUGIN
 
     def _links(self) -> Path:
-        """Return a folder of links to all commands at hand. Each set has its own, so it never changes under a run."""
+        """Return a folder of links to all known commands. Each set has its own, so it never changes during a run."""
         commands = {name: path for name, path in self._paths.items() if path.is_file() and os.access(path, os.X_OK)}
         key = artefacts.digest("hard", *(f"{name}={path}" for name, path in sorted(commands.items())))
         target = self.cache / "bin" / key

@@ -113,8 +113,8 @@ class Request:
         """The path without the query."""
         return urlsplit(self.target).path
 
-    def wish(self, name: str) -> str | None:
-        """Return what the request asks for under this name, the header before the query parameter."""
+    def instruction(self, name: str) -> str | None:
+        """Return what a request tells this process to do: by the header `x-workload-<name>`, else a query parameter."""
         query = parse_qs(urlsplit(self.target).query)
         return self.headers.get(f"x-workload-{name}") or next(iter(query.get(name, [])), None)
 
@@ -173,12 +173,12 @@ def decide(request: Request, behaviour: Behaviour, chance: float, attempt: int =
     """
     status, delay = (behaviour.status, behaviour.delay) if chance < behaviour.share else (200, 0.0)
     with contextlib.suppress(TypeError, ValueError):
-        delay = float(request.wish("delay") or delay)
+        delay = float(request.instruction("delay") or delay)
     with contextlib.suppress(TypeError, ValueError):
-        if attempt <= int(request.wish("fail-attempts") or 0):
+        if attempt <= int(request.instruction("fail-attempts") or 0):
             status = 503
     with contextlib.suppress(TypeError, ValueError):
-        status = int(request.wish("status") or status)
+        status = int(request.instruction("status") or status)
     return status if 200 <= status <= 599 else 400, _bounded(delay)  # noqa: PLR2004
 
 

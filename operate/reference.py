@@ -103,16 +103,15 @@ def _described(annotation: Any, bounds: Mapping[str, Any]) -> str:
         return _described(arguments[0], bounds)
     if origin is Literal:
         return ", ".join(f"`{word}`" for word in arguments)
-    match bounds:
-        case {"ge": least, "le": most}:
-            return f"{least} to {most}"
-        case {"ge": least}:
-            return f"{least} or more"
-        case {"le": most}:
-            return f"{most} or less"
-        case _:
-            pass
+    if bounds:
+        return _range(bounds.get("ge"), bounds.get("le"))
     return _TYPES.get(origin or annotation, "mapping")
+
+
+def _range(least: Any, most: Any) -> str:
+    if most is None:
+        return f"at least {least}"
+    return f"at most {most}" if least is None else f"{least} to {most}"
 
 
 def _bounds(metadata: Iterable[Any]) -> dict[str, Any]:

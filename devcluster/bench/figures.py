@@ -30,7 +30,7 @@ class Figure:
     Attributes:
         group: What belongs into one table, such as `install` or `scale 100`.
         work: What was done, such as `up from nothing`.
-        way: By what it was done, such as `meshup` or `kubectl`.
+        way: The tool or the delivery that did it, such as `meshup` or `kubectl`.
         runs: Each run. Their median is quoted.
         baseline: The way that the others are compared with.
     """
@@ -75,7 +75,7 @@ class Failure:
     Attributes:
         group: As of a figure.
         work: What was done when it failed, "" where that is not known.
-        way: By what.
+        way: The tool or the delivery.
         message: Why, in words; may have several lines.
     """
 

@@ -36,7 +36,7 @@ _BARE_PROJECT = "name: bare\nruntime:\n  name: python\n  options:\n    virtualen
 
 @dataclass
 class Bench:
-    """One cluster, what is said meanwhile, and what was measured so far."""
+    """One cluster, the progress that is shown, and the figures so far."""
 
     embedded: Embedded
     progress: Progress
@@ -52,7 +52,7 @@ class Bench:
 
         Args:
             group: As of a figure.
-            way: By what it is done.
+            way: The tool or the delivery that does it.
             run: Does it.
         """
         try:
@@ -101,7 +101,7 @@ class WorkError(BenchError):
 
 @dataclass(frozen=True)
 class Group:
-    """Where figures are noted that belong together."""
+    """Figures of one table."""
 
     bench: Bench
     name: str

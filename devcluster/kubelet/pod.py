@@ -48,7 +48,7 @@ class Host:
 
 
 class Names(Protocol):
-    """What the node knows and a pod asks for."""
+    """What a pod asks the node for."""
 
     def hosts(self, namespace: str, pod: str, address: str) -> str:
         """Return the pod's /etc/hosts."""
@@ -86,23 +86,23 @@ class PodWorker:
         return f"{self.pod['metadata']['namespace']}/{self.pod['metadata']['name']}"
 
     def update(self, pod: Object) -> None:
-        """Take in what the API now says of the pod."""
+        """Use a newer version of the Pod."""
         self.pod = pod
         if pod["metadata"].get("deletionTimestamp"):
             self._deleted.set()
         self._changed.set()
 
     def forget(self) -> None:
-        """The API has the pod no more: end it at once."""
+        """End the pod at once: the API has removed it."""
         self._gone.set()
         self._deleted.set()
 
     def refresh(self) -> None:
-        """A ConfigMap or a Service has changed: look whether the pod's files do."""
+        """Write the pod's files again if a changed ConfigMap or Service changes them."""
         self._refresh.set()
 
     async def run(self) -> None:
-        """Live: from the first file to the last process, starting over if the shim is lost."""
+        """Run the pod from its first file to its last process; start again if the shim is lost."""
         for container in [*self._listed("initContainers"), *self._listed("containers")]:
             self._states[container["name"]] = ContainerState()
         for container in self._listed("initContainers"):
@@ -131,7 +131,7 @@ class PodWorker:
         return spec.listed(self.pod["spec"], name)
 
     def _planned_names(self) -> list[Container]:
-        """The init containers that run, told without their environment, which may not be known yet."""
+        """Return the init containers that run, without their environment, which may not be known yet."""
         bare: dict[str, Any] = {**self.pod, "spec": {**self.pod["spec"]}}
         for group in ("initContainers", "containers"):
             bare["spec"][group] = [{**c, "env": [], "envFrom": []} for c in self._listed(group)]

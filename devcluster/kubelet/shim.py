@@ -156,7 +156,7 @@ class _Init:
 
 
 def _woken(number: int, frame: Any) -> None:
-    """Have SIGCHLD write to the wake-up pipe, which a default disposition would not."""
+    """Do nothing: only with a handler does SIGCHLD write to the wake-up pipe."""
 
 
 def _start(command: dict[str, Any], logs: int) -> int:

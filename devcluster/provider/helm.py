@@ -30,10 +30,10 @@ class HelmError(Exception):
 
 
 class Helm:
-    """Runs helm against one cluster; at most as often at once as the engine asks."""
+    """Runs helm against one cluster, as many at a time as the engine asks for operations."""
 
     def __init__(self, environment: Mapping[str, str | MemoryFile], cancelled: threading.Event) -> None:
-        """Make it.
+        """Configure it.
 
         Args:
             environment: of the children; KUBECONFIG names the cluster. A file in memory stands for its path.
@@ -107,7 +107,7 @@ class ReleaseResources:
     """Check, Diff, Create, Read, Update and Delete of Helm releases."""
 
     def __init__(self, helm: Helm, namespace: str, unreachable: str) -> None:
-        """Make it.
+        """Configure it.
 
         Args:
             helm: the command.
@@ -152,7 +152,7 @@ class ReleaseResources:
         return Checked(properties.mark_secrets(full, given), failures)
 
     def _chart(self, inputs: JsonObject) -> JsonObject:
-        """Return the chart's Chart.yaml; raises HelmError where the chart is not to be had."""
+        """Return the chart's Chart.yaml; raises HelmError if the chart is not found."""
         name = str(inputs.get("chart") or "").strip()
         options = objects.child(inputs, "repositoryOpts")
         if not options.get("repo") and not name.startswith("oci://"):

@@ -22,7 +22,7 @@ _CONFLICT_TRIES = 5
 
 
 class PartialError(Exception):
-    """The object is there, but the operation did not come to its end.
+    """The object exists, but the operation failed or was interrupted.
 
     Attributes:
         obj: the object as last seen.
@@ -176,7 +176,7 @@ class Operations:
     def wait(
         self, inputs: JsonObject, live: JsonObject, last: JsonObject | None, log: Log, timeout: float
     ) -> JsonObject:
-        """Wait until an object is ready; returns it as last seen; raises PartialError where it does not come to be."""
+        """Wait until an object is ready; returns it as last seen; raises PartialError if it does not become ready."""
         kind = objects.kind_of(live)
         rule = awaiting.rule_for(inputs, kind)
         if rule is None:

@@ -28,7 +28,7 @@ class ResourceError(Exception):
 
 
 class IncompleteError(Exception):
-    """The object is there and state must record it, but the operation did not come to its end.
+    """The object exists and must be recorded in the state, but the operation failed or was interrupted.
 
     Attributes:
         id: the resource's id.

@@ -89,7 +89,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @property
     def busy(self) -> bool:
-        """Whether helm is at work."""
+        """Whether helm is running."""
         return self._helm is not None and self._helm.busy
 
     def abandon(self) -> None:
@@ -103,7 +103,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._helm.cancel()
 
     def close(self) -> None:
-        """Give up what is in memory for helm."""
+        """Close the files in memory that helm reads."""
         self._cleanup.close()
 
     def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
@@ -351,7 +351,7 @@ def _flattened(documents: list[Any]) -> list[JsonObject]:
 def _watch_engine(provider: Provider, stop: Callable[[], None]) -> None:
     """End the plugin when the engine is gone: it can't be asked for anything any more.
 
-    Waits end at once. helm's work is let come to its end, within a limit, as the official plugin does: a release that
+    Waits end at once. helm may finish, within a limit, as with the official plugin: a release that
     is half installed is worse than one that nobody recorded.
     """
     parent = os.getppid()

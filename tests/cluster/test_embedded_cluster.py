@@ -268,7 +268,7 @@ def killed(victims: Iterable[processes.ProcessId]) -> None:
 @pytest.mark.parametrize("role", ["etcd", "kube-apiserver", "kwok"])
 def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: Toolbox, role: str) -> None:
     before = {process.role: process.pid for process in cluster.status().processes}
-    killed(process for process in processes.marked(marker(cluster)) if process.pid == before[role])
+    killed(process for process in processes.with_marker(marker(cluster)) if process.pid == before[role])
     with Progress() as progress:
         cluster.up(tools, progress)
     status = cluster.status()
@@ -281,7 +281,7 @@ def test_up_starts_what_has_died_and_leaves_the_rest(cluster: Cluster, tools: To
 
 def test_after_a_power_cut_up_brings_the_same_cluster_back(cluster: Cluster, tools: Toolbox, inside: Run) -> None:
     uid = inside('answer = core.create_namespaced_config_map("default", {"metadata": {"name": "kept"}}).metadata.uid')
-    killed(processes.marked(marker(cluster)))
+    killed(processes.with_marker(marker(cluster)))
     assert not cluster.status().ready
     with Progress() as progress:
         cluster.up(tools, progress)
@@ -310,7 +310,7 @@ def test_up_converges_after_a_kill_at_any_moment(other: Cluster, seconds: float)
     status = other.status()
     assert status.ready, status
     recorded = {process.pid for process in status.processes}
-    strays = [p for p in processes.marked(marker(other)) if not recorded & set(processes.ancestry(p.pid))]
+    strays = [p for p in processes.with_marker(marker(other)) if not recorded & set(processes.ancestry(p.pid))]
     assert strays == []
 
 
@@ -335,7 +335,7 @@ def test_two_ups_at_once_make_one_cluster_and_down_leaves_what_others_keep_in_it
 
     def every_process_is_recorded() -> bool:
         recorded = {process.pid for process in other.status().processes}
-        return {process.pid for process in processes.marked(marker(other))} == recorded
+        return {process.pid for process in processes.with_marker(marker(other))} == recorded
 
     assert every_process_is_recorded()
     # As a killed `up` leaves one that it could not record any more.
@@ -350,7 +350,7 @@ def test_two_ups_at_once_make_one_cluster_and_down_leaves_what_others_keep_in_it
     kept.write_text("kept")
     other.down()
     assert not lost.alive
-    assert processes.marked(theirs) == []
+    assert processes.with_marker(theirs) == []
     assert list(other.directory.iterdir()) == [kept]
     kept.unlink()
     assert not other.status().exists

@@ -10,7 +10,7 @@ import pytest
 
 from devcluster import artefacts, catalogue, golang, paths
 from devcluster.artefacts import ToolError
-from devcluster.golang import Go, Program, Workshop
+from devcluster.golang import BuildContext, Go, Program
 from devcluster.progress import Step
 
 GO_MOD = """\
@@ -48,10 +48,10 @@ def hello(folder: Path, body: str = 'println("hello", version)') -> Program:
     return Program("hello", folder, {"greet": "./cmd/hello"}, "-X main.version=v9", 1, 0.1)
 
 
-def workshop(tmp_path: Path, stop: threading.Event | None = None) -> Workshop:
+def build_context(tmp_path: Path, stop: threading.Event | None = None) -> BuildContext:
     found = shutil.which("go")
     assert found is not None
-    return Workshop(Go(Path(found), ()), tmp_path / "logs" / "hello.log", quiet_step(), stop or threading.Event())
+    return BuildContext(Go(Path(found), ()), tmp_path / "logs" / "hello.log", quiet_step(), stop or threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_users_flags_do_not_change_what_is_built_but_the_users_registry_is_u
 def test_a_program_is_built_with_its_name_and_its_version(tmp_path: Path) -> None:
     program = hello(tmp_path / "module")
     target = tmp_path / "cache" / "hello-1"
-    artefacts.ensure(target, lambda folder: golang.build(program, folder, workshop(tmp_path)))
+    artefacts.ensure(target, lambda folder: golang.build(program, folder, build_context(tmp_path)))
     done = subprocess.run([target / "greet"], capture_output=True, text=True, check=True)
     assert done.stderr == "hello v9\n"
     assert [path.name for path in target.iterdir()] == ["greet"]
@@ -130,7 +130,7 @@ def test_a_program_that_does_not_compile_names_the_log_and_shows_the_compilers_w
     program = hello(tmp_path / "module", body="undefinedThing()")
     target = tmp_path / "cache" / "hello-1"
     with pytest.raises(ToolError, match="undefined: undefinedThing") as caught:
-        artefacts.ensure(target, lambda folder: golang.build(program, folder, workshop(tmp_path)))
+        artefacts.ensure(target, lambda folder: golang.build(program, folder, build_context(tmp_path)))
     assert str(tmp_path / "logs" / "hello.log") in str(caught.value)
     assert not target.exists()
 
@@ -143,10 +143,10 @@ def test_a_build_that_is_stopped_ends_its_compiler_and_leaves_nothing(tmp_path: 
     slow = tmp_path / "go"
     slow.write_text('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 60\n')
     slow.chmod(0o755)
-    shop = dataclasses.replace(workshop(tmp_path, stop), go=Go(slow, ()))
+    context = dataclasses.replace(build_context(tmp_path, stop), go=Go(slow, ()))
     target = tmp_path / "cache" / "hello-1"
     with pytest.raises(ToolError, match="stopped"):
-        artefacts.ensure(target, lambda folder: golang.build(program, folder, shop))
+        artefacts.ensure(target, lambda folder: golang.build(program, folder, context))
     assert not target.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "go.pid").read_text()), 0)
@@ -163,16 +163,16 @@ def test_files_taken_out_of_a_module_are_writable_and_scripts_run(tmp_path: Path
     folder = tmp_path / "tools" / "istio"
     folder.mkdir(parents=True)
     (folder / "go.mod").write_text(GO_MOD)
-    shop = Workshop(Go(go, ()), tmp_path / "log", quiet_step(), threading.Event())
+    context = BuildContext(Go(go, ()), tmp_path / "log", quiet_step(), threading.Event())
     files = golang.ModuleFiles("charts", folder, "istio.io/istio", {"base": "charts/base"}, executable=True)
-    golang.extract(files, tmp_path / "out", shop)
+    golang.extract(files, tmp_path / "out", context)
     copied = tmp_path / "out" / "base" / "Chart.yaml"
     assert copied.read_text() == "name: base\n"
     assert stat.S_IMODE(copied.stat().st_mode) == 0o755
 
     lacking = dataclasses.replace(files, files={"ztunnel": "charts/ztunnel"})
     with pytest.raises(ToolError, match="has no charts/ztunnel"):
-        golang.extract(lacking, tmp_path / "out2", shop)
+        golang.extract(lacking, tmp_path / "out2", context)
 
 
 def test_charts_have_the_version_of_the_release_line_and_not_the_placeholder_of_the_module() -> None:

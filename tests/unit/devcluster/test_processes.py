@@ -64,8 +64,8 @@ def test_a_recycled_number_is_never_signalled(sleeper: "subprocess.Popen[bytes]"
 
 def test_processes_of_a_cluster_are_found_by_its_marker(sleeper: "subprocess.Popen[bytes]") -> None:
     settled(sleeper)
-    assert [process.pid for process in processes.marked(MARKER)] == [sleeper.pid]
-    assert processes.marked(MARKER[:-1]) == []
+    assert [process.pid for process in processes.with_marker(MARKER)] == [sleeper.pid]
+    assert processes.with_marker(MARKER[:-1]) == []
 
 
 def test_one_that_ignores_the_polite_signal_is_ended_after_its_grace_period() -> None:

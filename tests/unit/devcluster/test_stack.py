@@ -124,14 +124,14 @@ def test_the_state_of_a_cluster_that_is_gone_is_forgotten_when_another_takes_its
     assert not (subject.backend / "kept").exists()
 
 
-def attended(child: str, before: str = "") -> "subprocess.Popen[str]":
-    """Run a shell script by `attended` in a session of its own, with SIGINT as in a foreground shell: whoever runs the
-    tests may ignore it (`nohup`, `&`), which children inherit.
+def run_in_foreground(child: str, before: str = "") -> "subprocess.Popen[str]":
+    """Run a shell script by `run_in_foreground` in a session of its own, with SIGINT as in a foreground shell: whoever
+    runs the tests may ignore it (`nohup`, `&`), which children inherit.
     """
     code = (
-        "import os, signal, sys; from pathlib import Path; from devcluster.stack import attended\n"
+        "import os, signal, sys; from pathlib import Path; from devcluster.stack import run_in_foreground\n"
         f"signal.signal(signal.SIGINT, signal.default_int_handler)\n{before}\n"
-        f"sys.exit(attended(['sh', '-c', {child!r}], Path('/'), os.environ))"
+        f"sys.exit(run_in_foreground(['sh', '-c', {child!r}], Path('/'), os.environ))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -144,7 +144,7 @@ def attended(child: str, before: str = "") -> "subprocess.Popen[str]":
 
 
 def test_ctrl_c_lets_pulumi_end_in_order_and_keeps_its_exit_code() -> None:
-    with attended("trap 'echo ended; exit 3' INT; echo ready; while :; do sleep 0.05; done") as run:
+    with run_in_foreground("trap 'echo ended; exit 3' INT; echo ready; while :; do sleep 0.05; done") as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         os.killpg(run.pid, signal.SIGINT)
@@ -157,13 +157,13 @@ def test_ctrl_c_while_the_command_starts_is_its_own_affair_too() -> None:
     before = "import subprocess as s; e = s.Popen._execute_child\n"
     before += "def late(*a, **k): e(*a, **k); signal.raise_signal(signal.SIGINT)\n"
     before += "s.Popen._execute_child = late"
-    with attended("echo done; exit 3", before) as run:
+    with run_in_foreground("echo done; exit 3", before) as run:
         out, err = run.communicate()
     assert (out, err, run.returncode) == ("done\n", "", 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_command_that_a_signal_ends_has_the_exit_code_that_a_shell_gives_it(number: signal.Signals) -> None:
-    with attended(f"ulimit -c 0; kill -{int(number)} $$") as run:
+    with run_in_foreground(f"ulimit -c 0; kill -{int(number)} $$") as run:
         run.communicate()
     assert run.returncode == 128 + number
