@@ -332,7 +332,7 @@ class Cluster:
             lock.acquire(timeout=0)
         except Timeout:
             if progress:
-                progress.say(f"Another command works on the cluster {self.name!r}; waiting for it.")
+                progress.say(f"Another command is at work on the cluster {self.name!r}; waiting for it.")
             lock.acquire()
         try:
             yield
