@@ -44,9 +44,11 @@ def tried(subject: Subject) -> list[Manifest]:
             continue
         if resource.namespaced and ref.namespace not in subject.existing:
             continue
-        key = (*kind_of(item), ref.namespace)
+        # A definition is up to a megabyte of schema; those of one group meet the same admission.
+        of_group = ref.name.partition(".")[2] if ref.kind == "CustomResourceDefinition" else ""
+        key = (*kind_of(item), ref.namespace or of_group)
         counted[key] = counted.get(key, 0) + 1
-        if counted[key] <= MOST_TRIED:
+        if counted[key] <= (1 if of_group else MOST_TRIED):
             chosen.append(item)
     return chosen
 

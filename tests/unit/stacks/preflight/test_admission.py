@@ -64,6 +64,33 @@ def test_only_objects_are_tried_that_the_api_server_can_judge_now() -> None:
     }
 
 
+def test_of_many_alike_some_are_tried_and_of_definitions_one_of_each_group() -> None:
+    kinds = {
+        ("v1", "ConfigMap"): Resource("configmaps", True),
+        ("x.example/v1", "CustomResourceDefinition"): Resource("customresourcedefinitions", False),
+    }
+    names = [f"{plural}.{group}" for group in ("a.example", "b.example") for plural in ("cats", "dogs")]
+    crds = [
+        {"apiVersion": "x.example/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name}, "spec": SCHEMA}
+        for name in names
+    ]
+    maps = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"m{number}", "namespace": "shop"}}
+        for number in range(admission.MOST_TRIED + 5)
+    ]
+    namespace = item("Namespace", {"name": "shop"})
+    probes = Probes(kinds=kinds, served=frozenset(kinds))
+    tried = admission.tried(subject(namespace, rendered=[*crds, *maps], probes=probes))
+    assert [one["metadata"]["name"] for one in tried if one["kind"] != "ConfigMap"] == [
+        "cats.a.example",
+        "cats.b.example",
+    ]
+    assert sum(one["kind"] == "ConfigMap" for one in tried) == admission.MOST_TRIED
+
+
+SCHEMA: dict[str, Any] = {"group": "a.example", "names": {"kind": "Cat", "plural": "cats"}, "versions": []}
+
+
 def shop(*live: Manifest, labels: dict[str, str] | None = None, **probes: Any) -> Subject:
     """A stack that has the namespace `shop` join, on a cluster that has it."""
     namespace = item("Namespace", {"name": "shop", "labels": labels or {}})
