@@ -16,6 +16,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - xdist has none
+from xdist.workermanage import WorkerController  # pyright: ignore[reportMissingTypeStubs] - xdist has none
 
 from devcluster import netns, paths
 from devcluster.cluster import Mode
@@ -35,18 +36,22 @@ ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "1"}
 """Has Pulumi write the state once, in the end, and not twice for every resource, which is most of the work of an `up`
 (docs/decisions/0002-scale.md). For tests in which nobody kills Pulumi: to them it makes no difference."""
 
-# What takes longest begins first; what is not here needs no cluster and fills the time in which the others wait.
+# The longest chains begin first, by their seconds in a run of all tests on two cores; what is not here needs no cluster
+# and fills the time in which the others wait. A long file that begins last leaves the other workers idle until it ends.
 _LONGEST_FIRST = (
     "dataplane/traffic",
     "cluster/test_linkerd_mesh.py",
-    "cluster/test_pages.py",
-    "cluster/test_embedded_cluster.py",
-    "cluster/test_provider_features.py",
-    "dataplane",
-    "cluster/test_delivery.py",
+    "cluster/test_security.py",
+    "dataplane/test_make_up.py",
     "cluster/test_provider_parity.py",
+    "cluster/test_provider_features.py",
+    "cluster/test_pages.py",
+    "cluster/test_delivery.py",
+    "cluster/test_existing_mesh.py",
+    "cluster/test_embedded_cluster.py",
     "cluster/test_linkerd_walkthrough.py",
     "cluster",
+    "dataplane",
 )
 
 # It destroys its mesh, so it has one of its own.
@@ -82,6 +87,14 @@ class Groups(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.split("::", maxsplit=1)[0])
         return "mesh" if "dataplane" in path.parts and path.name not in _OWN_MESH else str(path)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give a worker its next file when it needs it to begin its last test, which has to know the next one.
+
+        xdist does so while two tests are left: then a file waits behind both, each of which may take minutes.
+        """
+        if self._pending_of(self.assigned_work[node]) <= 1:
+            super()._reschedule(node)
 
 
 @pytest.hookimpl(tryfirst=True)
