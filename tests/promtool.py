@@ -39,7 +39,10 @@ def check(folder: Path, groups: Sequence[Mapping[str, Any]], tests: Sequence[Map
     rules.write_text(yaml.safe_dump({"groups": list(groups)}, sort_keys=False, width=1000))
     commands = [["check", "rules", str(rules)]]
     if tests:
-        written = {"rule_files": [rules.name], "evaluation_interval": "15s", "tests": list(tests)}
+        # Without an order, promtool takes the groups as they come, in another order each time.
+        order = [group["name"] for group in groups]
+        written = {"rule_files": [rules.name], "evaluation_interval": "15s", "group_eval_order": order}
+        written["tests"] = list(tests)
         cases.write_text(yaml.safe_dump(written, sort_keys=False, width=1000))
         commands.append(["test", "rules", str(cases)])
     for command in commands:
