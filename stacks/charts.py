@@ -3,6 +3,7 @@
 A directory is read here. A repository or registry must only answer a request: Helm reads the charts.
 """
 
+import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -81,14 +82,25 @@ def inspect(
     return Charts(source, next(iter(versions.values()), "")), diagnostics
 
 
-def check_addon(settings: ChartSource, source: ChartSource, release: HelmRelease) -> list[Diagnostic]:
-    """Check the chart of an add-on in a directory of charts."""
+def check_addon(settings: ChartSource, source: ChartSource, release: HelmRelease, repository: str) -> list[Diagnostic]:
+    """Check the chart of an add-on in a directory of charts.
+
+    Args:
+        settings: `meshup:charts`.
+        source: The directory as it was found.
+        release: The release of the add-on.
+        repository: The chart repository of its project, for the command that fetches the chart.
+
+    Returns:
+        The diagnostics.
+    """
     written, directory = settings.directory, source.directory
     diagnostics: list[Diagnostic] = []
     if written is None or directory is None or not release["chart"].startswith(f"{directory}/"):
         return diagnostics
     name, wanted = release["chart"].rpartition("/")[2], release["version"]
-    version = _version(Path(directory), name, written, diagnostics)
+    remedy = f"Put the chart there:\n{_pull(name, repository, wanted, directory)}"
+    version = _version(Path(directory), name, written, diagnostics, remedy)
     if version not in (None, wanted):
         message = f"The chart {name} has version {version}, and {wanted} is wanted."
         diagnostics.append(Diagnostic("MSH304", _PATH, written, message, wanted))
@@ -132,14 +144,21 @@ def _registry_answers(place: str, error: Exception) -> bool:
     return place.startswith(_OCI) and isinstance(error, urllib.error.HTTPError) and error.code in refused
 
 
-def _version(directory: Path, name: str, written: str, diagnostics: list[Diagnostic]) -> str | None:
+def _pull(name: str, repository: str, version: str, directory: str) -> str:
+    """Return the command that puts a chart into a directory of charts."""
+    return shlex.join(
+        ["helm", "pull", name, "--repo", repository, "--version", version, "--untar", "--untardir", directory]
+    )
+
+
+def _version(directory: Path, name: str, written: str, diagnostics: list[Diagnostic], remedy: str = "") -> str | None:
     file = directory / name / "Chart.yaml"
     if not files.is_directory(directory / name):
         available = _charts_in(directory)
         near = nearest(name, available)
         message = f"The directory has no chart {name}." + (f" Rename {near} to {name} if it is that." if near else "")
         allowed = f"a sub-directory {name}; there are: {', '.join(available[:20]) or 'none'}"
-        diagnostics.append(Diagnostic("MSH302", _PATH, written, message, allowed))
+        diagnostics.append(Diagnostic("MSH302", _PATH, written, message, allowed, remedy))
         return None
     try:
         chart = files.document(files.text(file))

@@ -143,10 +143,12 @@ def build(
     )
     telemetered = telemetry.planned(settings, mesh, own_parts(settings).joined)
     addons = _addons(settings, mesh, source.source, traffic)
+    repositories = {addon.name: addon.repository for addon in (*kind.addons, *ADDONS.values())}
     chart_diagnostics += [
         fault
-        for release in (addon.release for addon in addons if addon.release)
-        for fault in charts.check_addon(settings.charts, source.source, release)
+        for addon in addons
+        if addon.release
+        for fault in charts.check_addon(settings.charts, source.source, addon.release, repositories[addon.name])
     ]
     if not errors(policy_diagnostics):
         # Without a look at the cluster; what that adds is found when the plan is compared with it.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components import gateway_api
-from components.addons import ADDONS
+from components.addons import ADDONS, zipkin
 from components.apps import bookinfo, emojivoto
 from components.diagnostics import errors
 from components.helm import ChartSource
@@ -155,6 +155,17 @@ def test_the_chart_of_an_add_on_has_a_version_of_its_own(
     keys: dict[str, Any] = {"mesh": "linkerd", "linkerd": {"viz": {"enabled": True, **viz}}}
     found = build(raw(charts={"directory": str(tmp_path)}, **keys))[1]
     assert [fault.code for fault in errors(found)] == codes
+
+
+def test_a_missing_chart_of_an_add_on_is_reported_with_the_command_that_fetches_it(tmp_path: Path) -> None:
+    chart(tmp_path, "base")
+    chart(tmp_path, "istiod")
+    found = build(raw(charts={"directory": str(tmp_path)}, zipkin={"enabled": True}))[1]
+    (fault,) = errors(found)
+    assert fault.code == "MSH302"
+    assert fault.remedy.splitlines()[1:] == [
+        f"helm pull zipkin --repo https://zipkin.io/zipkin-helm --version {zipkin.CHART} --untar --untardir {tmp_path}"
+    ]
 
 
 def test_every_pinned_version_has_a_marker_that_renovate_reads() -> None:
