@@ -117,7 +117,7 @@ def explain(
         found += compared(asked, words)
         compilation = replace(compilation, diagnostics=ordered([*compilation.diagnostics, *found]))
     if errors(found):
-        _fail(render(found), REFUSED)
+        _report(found)
     try:
         explanation = explaining.explain(compilation, words, None if host else request, asked.proxy)
         if host and request:
@@ -128,7 +128,7 @@ def explain(
                 "notes": entrances.split_by(listed, mesh or asked.chosen.mesh),
             }
     except ConfigurationError as error:
-        _fail(str(error), REFUSED)
+        _report(error.diagnostics)
     if cluster:
         explanation["cluster"] = asked.chosen.cluster.context
     if as_json:
@@ -174,7 +174,7 @@ def _deciding(asked: Compiled) -> tuple[accessing.Security, list[Diagnostic]]:
     """Return what decides on requests. End the command if the configuration is refused, or its cluster not there."""
     faults = [*asked.faults, *asked.unreachable]
     if errors(faults):
-        _fail(render(faults), REFUSED)
+        _report(faults)
     return deciding(asked)
 
 
@@ -198,7 +198,7 @@ def _explain_access(asked: Compiled, options: _Options, *, as_json: bool) -> Non
         found += [*faults, *unknown]
         requests += [(caller, service, ports)] if caller else []
     if errors(found):
-        _fail(render(found), REFUSED)
+        _report(found)
     sent = options.request
     request = accessing.Asked(
         method=sent.method,
@@ -216,7 +216,7 @@ def _explain_access(asked: Compiled, options: _Options, *, as_json: bool) -> Non
         entries = [entry for listed, _ in asks for entry in listed]
         entrance = _entrance(asked, security, options, requests[0][0])
     except ConfigurationError as error:
-        _fail(str(error), REFUSED)
+        _report(error.diagnostics)
     found += accessing.diagnostics([answer for _, answers in asks for answer in answers])
     if as_json:
         notes = [note.as_dict() for note in ordered(found)]
@@ -237,7 +237,7 @@ def _entrance(
         return None
     own = [one for one in gateways.declared(asked.chosen, asked.mesh.name)[0] if one.name == caller.gateway]
     if faults := entrances.unknown_host(own, options.host):
-        _fail(render(faults), REFUSED)
+        _report(faults)
     decided = entrances.decide(asked.compilation, own, options.host, options.request, security.proxy)
     notes = entrances.split_by(own, asked.mesh.name)
     return {"host": options.host, "path": options.request.path, "listeners": decided, "notes": notes}
@@ -280,7 +280,7 @@ def access(
         found += faults
         chosen += [service] if service else []
     if errors(found):
-        _fail(render(found), REFUSED)
+        _report(found)
     made = matrix.build(security, chosen)
     found += accessing.diagnostics(made.answers)
     if output == "json":
@@ -309,7 +309,7 @@ def rules(
     """
     _, _, asked = _compiled(stack, directory, mesh, cluster=False)
     if errors(asked.faults):
-        _fail(render(asked.faults), REFUSED)
+        _report(asked.faults)
     source = _measured(asked, metrics)
     if jobs:
         sys.stdout.write(measuring.as_yaml(measuring.scrape_file(asked, source)))
@@ -336,7 +336,7 @@ def boards(
     """
     _, _, asked = _compiled(stack, directory, mesh, cluster=False)
     if errors(asked.faults):
-        _fail(render(asked.faults), REFUSED)
+        _report(asked.faults)
     made = measuring.boards(asked, _measured(asked, metrics))
     if output_dir is None:
         sys.stdout.write("".join(f"{uid:<32}{board['description']}\n" for uid, board in made.items()))
@@ -412,7 +412,7 @@ def watch(
     known = callers.Known(asked.secured.policy, asked.secured.world, complete=False)
     service, faults = callers.service_of(name, known, watched.planned)
     if service is None:
-        _fail(render(faults), REFUSED)
+        _report(faults)
 
     following.run(
         lambda sample: top.watch_json(watched.split(sample, service)),
@@ -485,7 +485,7 @@ def _following(stack: str, directory: Path | None, reading: _Reading) -> _Follow
     try:
         watched = sampling.watched(asked, reading.metrics, reading.prometheus, proxies=reading.proxies)
     except ConfigurationError as error:
-        _fail(str(error), REFUSED)
+        _report(error.diagnostics)
     return _Following(asked, watched, reading)
 
 
@@ -567,7 +567,7 @@ def discover(
             file = discovering.write(asked, folder, routes)
             print(f"{file}: {', '.join(routes) or 'nothing'} added.", file=sys.stderr)
     except ConfigurationError as error:
-        _fail(str(error), REFUSED)
+        _report(error.diagnostics)
     text = discovering.as_yaml(routes) if output == "yaml" else json.dumps(routes, indent=2) + "\n"
     sys.stdout.write(text if routes or output == "json" else "")
 
@@ -598,7 +598,7 @@ def adopt(
             adopting.write(made)
             print(f"{', '.join(map(str, made))} written.", file=sys.stderr)
     except ConfigurationError as error:
-        _fail(str(error), REFUSED)
+        _report(error.diagnostics)
     for path, text in made.items() if not write else ():
         sys.stdout.write(f"# {path.name}\n{text}\n")
     sys.stdout.write("".join(f"{command}\n" for command in adoption.commands))
@@ -635,7 +635,7 @@ def learn(
             asked, namespace, prometheus=prometheus, window=window, logs=log or [], depth=prefix
         )
     except ConfigurationError as error:
-        _fail(str(error), REFUSED)
+        _report(error.diagnostics)
     _print_notes(diagnostics)
     if output == "json":
         found = {"meshup:security": proposal.security, "notes": list(proposal.notes)}
@@ -666,7 +666,7 @@ def _request(
     labels = tuple(_pairs(source, "=", "--source"))
     request = Request(plain.path, plain.method, plain.headers, plain.query, labels, source_namespace)
     if faults := explaining.request_faults(request):
-        _fail(render(faults), USAGE)
+        _report(faults, USAGE)
     return request
 
 
@@ -708,6 +708,11 @@ def _pairs(values: list[str] | None, sign: str, option: str) -> list[tuple[str, 
             raise typer.BadParameter(f"{value!r} is not NAME{sign}VALUE", param_hint=option)
         pairs.append((name.strip(), text.strip()))
     return pairs
+
+
+def _report(diagnostics: Iterable[Diagnostic], code: int = REFUSED) -> NoReturn:
+    """End a command with a report: nothing would have been deployed by it, whatever is wrong."""
+    _fail(render(diagnostics, "Nothing was changed."), code)
 
 
 def _fail(message: str, code: int) -> NoReturn:

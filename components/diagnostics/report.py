@@ -50,6 +50,7 @@ _TEXT_WIDTH = 110
 _LONGEST_INDEX = 9
 _MOST_SHOWN = 500
 _LONGEST_ROW = 4000
+_REFUSED = "The configuration is refused; nothing was deployed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,13 @@ def ordered(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     )
 
 
-def render(diagnostics: Iterable[Diagnostic]) -> str:
-    """Return the report of all diagnostics as plain text, in a stable order. Empty for no diagnostics."""
+def render(diagnostics: Iterable[Diagnostic], refused: str = _REFUSED) -> str:
+    """Return the report of all diagnostics as plain text, in a stable order. Empty for no diagnostics.
+
+    Args:
+        diagnostics: The diagnostics.
+        refused: What errors among them come to, a sentence.
+    """
     listed = ordered(diagnostics)
     if not listed:
         return ""
@@ -136,15 +142,15 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
         count = sum(1 for diagnostic in listed if diagnostic.severity == severity)
         if count:
             counts.append(f"{count} {singular if count == 1 else plural}")
-    refused = bool(errors(listed))
-    outcome = "The configuration is refused; nothing was deployed." if refused else "The configuration is accepted."
+    failed = bool(errors(listed))
+    outcome = refused if failed else "The configuration is accepted."
     blocks = [f"meshup found {' and '.join(counts)}. {outcome}"]
     blocks.extend(_block(diagnostic) for diagnostic in listed[:_MOST_SHOWN])
     if len(listed) > _MOST_SHOWN:
         blocks.append(
             f"The first {_MOST_SHOWN} are shown. {len(listed) - _MOST_SHOWN} more follow once these are gone."
         )
-    if refused:
+    if failed:
         blocks.append("`meshup explain CODE` and docs/diagnostics.md say more about each code.")
     return "\n\n".join(blocks) + "\n"
 

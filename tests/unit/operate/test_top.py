@@ -587,6 +587,12 @@ def test_once_prints_one_document_or_one_set_of_lines(project: Path) -> None:
     assert "bookinfo/reviews v1 rule" in out and "weight 90% share -" in out
 
 
+def test_a_service_that_is_not_there_is_no_fault_of_the_configuration(project: Path) -> None:
+    code, out, err = run(project, "watch", "reviewz", "--once")
+    assert (code, out) == (1, "")
+    assert err.startswith("meshup found 1 fault. Nothing was changed.\n\nerror MSH581")
+
+
 def test_without_an_end_there_is_a_document_on_each_line_until_it_is_interrupted(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
