@@ -27,6 +27,8 @@ def at_address(address: str) -> Ask:
     pool = urllib3.PoolManager(retries=False, timeout=SECONDS)
 
     def ask(expression: str) -> Any:
+        if not address.startswith(("http://", "https://")):
+            raise PrometheusError(f"its address {address!r} has to start with http:// or https://")
         where = f"{address.rstrip('/')}/{_QUERY}?{urlencode({'query': expression})}"
         try:
             answer = pool.request("GET", where, headers={"Accept": "application/json"})

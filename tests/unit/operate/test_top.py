@@ -593,6 +593,12 @@ def test_a_service_that_is_not_there_is_no_fault_of_the_configuration(project: P
     assert err.startswith("meshup found 1 fault. Nothing was changed.\n\nerror MSH581")
 
 
+@pytest.mark.parametrize("address", ["prometheus:9090", "ftp://prometheus", "/prometheus"])
+def test_an_address_without_a_scheme_is_named_and_not_asked(project: Path, address: str) -> None:
+    code, _, err = run(project, "top", "--once", "--prometheus", address)
+    assert (code, f"its address '{address}' has to start with http:// or https://" in err) == (1, True)
+
+
 def test_without_an_end_there_is_a_document_on_each_line_until_it_is_interrupted(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
