@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic, errors
-from components.manifests import Manifest, ObjectRef, object_ref
+from components.manifests import Manifest, ObjectRef, object_ref, part
 from components.meshes import MESHES, TARGETS
 from components.meshes.adoption import Adopted, HelmRecord, records
 from components.traffic import compile_routes, parse
-from components.traffic.adoption import Form, Home, Reading, differences, entries, mapping, plain
+from components.traffic.adoption import Form, Home, Reading, differences, entries, plain
 from components.traffic.manifests import filled
 from components.traffic.model import Api
 from stacks import ownership, plan, settings
@@ -260,7 +260,7 @@ def _failed(
 
 def _named(live: Manifest, made: Manifest) -> Manifest:
     """Return an object with the names that meshup gives to rules without one: they decide nothing."""
-    rules, ours = entries(mapping(live, "spec"), "http"), entries(mapping(made, "spec"), "http")
+    rules, ours = entries(part(live, "spec"), "http"), entries(part(made, "spec"), "http")
     if not rules:
         return live
     named = [{"name": other.get("name"), **one} for one, other in zip(rules, ours, strict=False)]

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from ..diagnostics import Diagnostic
-from ..manifests import Manifest
+from ..manifests import Manifest, part
 from .interface import ClusterView, ExistingMesh, Mesh, MeshRequest, minor
 
 WEBHOOKS = ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
@@ -91,15 +91,7 @@ def labelled(view: ClusterView, namespaces: Sequence[str], label: str, value: st
 
 def label_of(item: Manifest, label: str) -> str:
     """Return a label of an object, "" for none."""
-    return str(mapping(item, "metadata", "labels").get(label, ""))
-
-
-def mapping(item: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    """Return the mapping at a path, empty if there is none."""
-    for key in keys:
-        value: Any = item.get(key)
-        item = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-    return item
+    return str(part(item, "metadata", "labels").get(label, ""))
 
 
 def document(view: ClusterView, namespace: str, name: str, key: str) -> Mapping[str, Any]:
@@ -107,23 +99,23 @@ def document(view: ClusterView, namespace: str, name: str, key: str) -> Mapping[
     for item in view.objects(*CONFIG_MAPS, namespace):
         if item["metadata"]["name"] == name:
             try:
-                loaded: Any = yaml.safe_load(str(mapping(item, "data").get(key, "")))
+                loaded: Any = yaml.safe_load(str(part(item, "data").get(key, "")))
             except yaml.YAMLError:
                 return {}
-            return mapping({key: loaded}, key)
+            return part({key: loaded}, key)
     return {}
 
 
 def inside(values: Mapping[str, Any], path: str) -> str:
     """Return the text at a dotted path, "" if there is none."""
     *keys, last = path.split(".")
-    text: Any = mapping(values, *keys).get(last)
+    text: Any = part(values, *keys).get(last)
     return text if isinstance(text, str) else ""
 
 
 def version_of(deployment: Manifest, container: str) -> str:
     """Return the version of a control plane: of its image, else of the labels that charts set."""
-    containers: list[Manifest] = mapping(deployment, "spec", "template", "spec").get("containers") or []
+    containers: list[Manifest] = part(deployment, "spec", "template", "spec").get("containers") or []
     images = [str(item.get("image", "")) for item in containers if item.get("name") == container]
     tags = [image.partition("@")[0].rpartition(":")[2] for image in images]
     for text in (*tags, *(label_of(deployment, label) for label in ("app.kubernetes.io/version", "helm.sh/chart"))):

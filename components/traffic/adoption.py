@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..manifests import Manifest
+from ..manifests import Manifest, part
 from .durations import duration_text
 from .grammar import FULL_WEIGHT, TOKEN
 from .manifests import filled, quote
@@ -86,11 +86,6 @@ def duration(text: object) -> str:
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         return str(text)
     return duration_text(round(sum(float(number) * _MS[unit] for number, unit in _PART.findall(text))))
-
-
-def mapping(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return the mapping at a key, empty if there is none."""
-    return cast("Mapping[str, Any]", item.get(key) or {})
 
 
 def entries(item: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -199,7 +194,7 @@ def plain(item: Manifest) -> Manifest:
     """Return the part of an object that a route decides: its spec, and annotations of the mesh."""
     kept = {
         key: value
-        for key, value in mapping(item["metadata"], "annotations").items()
+        for key, value in part(item["metadata"], "annotations").items()
         if key.startswith(("timeout.linkerd.io/", "retry.linkerd.io/"))
     }
     return {"spec": item.get("spec") or {}, **({"annotations": kept} if kept else {})}

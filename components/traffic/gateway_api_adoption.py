@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..manifests import Manifest
+from ..manifests import Manifest, part
 from .adoption import (
     Form,
     Home,
@@ -15,7 +15,6 @@ from .adoption import (
     cookies_of,
     duration,
     entries,
-    mapping,
     pattern_form,
     percents,
     port_of,
@@ -43,10 +42,10 @@ def read(objects: Sequence[Manifest], home: Home, *, rust: bool) -> Reading:
     for item in sorted(objects, key=lambda item: item["metadata"]["name"] in names):
         if item["kind"] not in ("HTTPRoute", "GRPCRoute"):
             continue
-        spec = mapping(item, "spec")
+        spec = part(item, "spec")
         port = port_of(entries(spec, "parentRefs"), home)
         base = f"{home.name}-{port}" if len(home.ports) > 1 else home.name
-        policies = _annotated(mapping(item["metadata"], "annotations"))
+        policies = _annotated(part(item["metadata"], "annotations"))
         rules = [_rule(rule, home, port, reading, rust=rust) | policies for rule in entries(spec, "rules")]
         name = item["metadata"]["name"].removeprefix(f"{base}-")
         if rules and name != item["metadata"]["name"]:
@@ -89,7 +88,7 @@ def normal(item: Manifest) -> Manifest:
     """Return a route without what the API server adds, and with weights in percent."""
     if item["kind"] not in ("HTTPRoute", "GRPCRoute"):
         return item
-    rules = [_normal_rule(rule) for rule in entries(mapping(item, "spec"), "rules")]
+    rules = [_normal_rule(rule) for rule in entries(part(item, "spec"), "rules")]
     return {**item, "spec": {**item["spec"], "rules": rules}}
 
 
@@ -107,7 +106,7 @@ def _normal_rule(rule: Mapping[str, Any]) -> Form:
 
 
 def _normal_filter(entry: Mapping[str, Any]) -> Form:
-    mirror = mapping(entry, "requestMirror")
+    mirror = part(entry, "requestMirror")
     return {**entry, "requestMirror": {**mirror, "backendRef": _plain(mirror["backendRef"])}} if mirror else dict(entry)
 
 
@@ -135,25 +134,26 @@ def _annotated(annotations: Mapping[str, str]) -> Form:
 def _rule(rule: Mapping[str, Any], home: Home, port: int, reading: Reading, *, rust: bool) -> Form:
     matches = [filled(_match(match, rust=rust)) for match in entries(rule, "matches")]
     shares = [
-        (_destination(part, home, port, reading), int(part.get("weight", 1))) for part in entries(rule, "backendRefs")
+        (_destination(entry, home, port, reading), int(entry.get("weight", 1)))
+        for entry in entries(rule, "backendRefs")
     ]
     form: Form = {"match": [] if {} in matches else matches, **(backends(shares, home, port) if shares else {})}
-    timeout = mapping(rule, "timeouts").get("request")
+    timeout = part(rule, "timeouts").get("request")
     form["timeout"] = {"request": duration(timeout)} if timeout else None
     headers: Form = {}
     mirrors: list[Form] = []
     for entry in entries(rule, "filters"):
         match entry["type"]:
             case "RequestHeaderModifier":
-                headers["request"] = _change(mapping(entry, "requestHeaderModifier"))
+                headers["request"] = _change(part(entry, "requestHeaderModifier"))
             case "ResponseHeaderModifier":
-                headers["response"] = _change(mapping(entry, "responseHeaderModifier"))
+                headers["response"] = _change(part(entry, "responseHeaderModifier"))
             case "URLRewrite":
-                form["rewrite"] = _rewrite(mapping(entry, "urlRewrite"))
+                form["rewrite"] = _rewrite(part(entry, "urlRewrite"))
             case "RequestRedirect":
-                form["redirect"] = _redirect(mapping(entry, "requestRedirect"))
+                form["redirect"] = _redirect(part(entry, "requestRedirect"))
             case "RequestMirror":
-                mirrors.append(_mirror(mapping(entry, "requestMirror"), home, port, reading))
+                mirrors.append(_mirror(part(entry, "requestMirror"), home, port, reading))
             case _:
                 pass
     return filled(form | {"headers": headers, "mirror": mirrors})
@@ -162,11 +162,11 @@ def _rule(rule: Mapping[str, Any], home: Home, port: int, reading: Reading, *, r
 def _match(match: Mapping[str, Any], *, rust: bool) -> Form:
     form: Form = {}
     if isinstance(match.get("method"), Mapping):
-        call = mapping(match, "method")
+        call = part(match, "method")
         form["grpc"] = filled({"service": call.get("service"), "method": call.get("method")})
     else:
         form["method"] = match.get("method")
-    path = dict(mapping(match, "path"))
+    path = dict(part(match, "path"))
     if path and path not in _EVERY_PATH:
         kinds = {word: kind for kind, word in PATH_TYPES.items()}
         kind = kinds.get(str(path.get("type")), "")
@@ -219,7 +219,7 @@ def _change(change: Mapping[str, Any]) -> Form:
 
 
 def _rewrite(rewrite: Mapping[str, Any]) -> Form:
-    path = mapping(rewrite, "path")
+    path = part(rewrite, "path")
     return filled(
         {
             "host": rewrite.get("hostname"),
@@ -236,14 +236,14 @@ def _redirect(redirect: Mapping[str, Any]) -> Form:
             "port": redirect.get("port"),
             "scheme": redirect.get("scheme"),
             "host": redirect.get("hostname"),
-            "path": mapping(redirect, "path").get("replaceFullPath"),
+            "path": part(redirect, "path").get("replaceFullPath"),
         }
     )
 
 
 def _mirror(mirror: Mapping[str, Any], home: Home, called: int, reading: Reading) -> Form:
-    form = _destination(mapping(mirror, "backendRef"), home, called, reading)
-    fraction = mapping(mirror, "fraction")
+    form = _destination(part(mirror, "backendRef"), home, called, reading)
+    fraction = part(mirror, "fraction")
     percent = mirror.get("percent", 100)
     if fraction:
         percent = fraction["numerator"] * 100 / fraction.get("denominator", 100)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...manifests import Manifest
+from ...manifests import Manifest, part
 from ...traffic.adoption import (
     Form,
     Home,
@@ -20,7 +20,6 @@ from ...traffic.adoption import (
     cookies_of,
     duration,
     entries,
-    mapping,
     pattern_form,
     percents,
     port_of,
@@ -43,11 +42,11 @@ def read(objects: Sequence[Manifest], home: Home) -> Reading:
     reading = Reading()
     for item in objects:
         if item["kind"] == "DestinationRule":
-            for subset in entries(mapping(item, "spec"), "subsets"):
-                reading.versions[subset["name"]] = dict(mapping(subset, "labels"))
-            reading.policies |= _policies(mapping(mapping(item, "spec"), "trafficPolicy"))
+            for subset in entries(part(item, "spec"), "subsets"):
+                reading.versions[subset["name"]] = dict(part(subset, "labels"))
+            reading.policies |= _policies(part(part(item, "spec"), "trafficPolicy"))
         elif item["kind"] == "VirtualService":
-            for http in entries(mapping(item, "spec"), "http"):
+            for http in entries(part(item, "spec"), "http"):
                 port = port_of(entries(http, "match"), home)
                 if http != _pass_through(home, port):
                     reading.rules.setdefault(port, []).append(_rule(http, home, port))
@@ -56,7 +55,7 @@ def read(objects: Sequence[Manifest], home: Home) -> Reading:
 
 def normal(item: Manifest, domain: str) -> Manifest:
     """Return an object with what istiod adds to fields that are not written."""
-    spec: dict[str, Any] = dict(mapping(item, "spec"))
+    spec: dict[str, Any] = dict(part(item, "spec"))
     namespace = item["metadata"]["namespace"]
     if item["kind"] == "DestinationRule":
         spec["host"] = full_host(spec["host"], namespace, domain)
@@ -75,24 +74,24 @@ def _normal_rule(http: Mapping[str, Any], namespace: str, domain: str) -> Form:
         rule["mirrors"] = [{"destination": rule.pop("mirror"), "percentage": percent}]
     for key in ("route", "mirrors"):
         if key in rule:
-            rule[key] = [_normal_part(part, namespace, domain) for part in rule[key]]
+            rule[key] = [_normal_part(entry, namespace, domain) for entry in rule[key]]
     parts = entries(rule, "route")
     if parts:
-        given = [int(part.get("weight") or 0) for part in parts]
+        given = [int(entry.get("weight") or 0) for entry in parts]
         weights = [100] if len(parts) == 1 else percents(given)
-        rule["route"] = [{**part, "weight": weight} for part, weight in zip(parts, weights, strict=True)]
+        rule["route"] = [{**entry, "weight": weight} for entry, weight in zip(parts, weights, strict=True)]
     matches = [_normal_match(match) for match in entries(rule, "match")]
     return {**rule, **({"match": matches} if matches else {})}
 
 
-def _normal_part(part: Mapping[str, Any], namespace: str, domain: str) -> Form:
-    destination = mapping(part, "destination")
-    return {**part, "destination": {**destination, "host": full_host(destination["host"], namespace, domain)}}
+def _normal_part(entry: Mapping[str, Any], namespace: str, domain: str) -> Form:
+    destination = part(entry, "destination")
+    return {**entry, "destination": {**destination, "host": full_host(destination["host"], namespace, domain)}}
 
 
 def _normal_match(match: Mapping[str, Any]) -> Form:
     """A prefix of characters as the pattern that means the same."""
-    prefix = mapping(match, "uri").get("prefix")
+    prefix = part(match, "uri").get("prefix")
     if prefix is None or prefix.endswith("/"):
         return dict(match)
     return {**match, "uri": {"regex": f"{quote(prefix)}.*"}}
@@ -105,14 +104,14 @@ def _pass_through(home: Home, port: int) -> Form:
 
 def _rule(http: Mapping[str, Any], home: Home, port: int) -> Form:
     matches = [filled(form) for form in _matches(entries(http, "match"))]
-    retries, fault, redirect = mapping(http, "retries"), mapping(http, "fault"), mapping(http, "redirect")
+    retries, fault, redirect = part(http, "retries"), part(http, "fault"), part(http, "redirect")
     timeout = filled(
         {
             "request": duration(http["timeout"]) if "timeout" in http else None,
             "perTry": duration(retries["perTryTimeout"]) if "perTryTimeout" in retries else None,
         }
     )
-    shares = [(_destination(part, home, port), int(part.get("weight", 100))) for part in entries(http, "route")]
+    shares = [(_destination(entry, home, port), int(entry.get("weight", 100))) for entry in entries(http, "route")]
     return filled(
         {
             "name": http.get("name"),
@@ -122,16 +121,16 @@ def _rule(http: Mapping[str, Any], home: Home, port: int) -> Form:
             "retries": _retries(retries) if retries else None,
             "fault": _fault(fault),
             "mirror": [
-                {**_destination(part, home, port), "percent": mapping(part, "percentage").get("value", 100.0)}
-                for part in entries(http, "mirrors")
+                {**_destination(entry, home, port), "percent": part(entry, "percentage").get("value", 100.0)}
+                for entry in entries(http, "mirrors")
             ],
             "headers": filled(
                 {
                     side: filled({key: change.get(key) for key in ("set", "add", "remove")})
-                    for side, change in mapping(http, "headers").items()
+                    for side, change in part(http, "headers").items()
                 }
             ),
-            "rewrite": _rewrite(mapping(http, "rewrite"), matches),
+            "rewrite": _rewrite(part(http, "rewrite"), matches),
             "redirect": filled(
                 {
                     "path": redirect.get("uri"),
@@ -151,7 +150,7 @@ def _matches(matches: Sequence[Mapping[str, Any]]) -> list[Form]:
     rest = [dict(match) for match in matches]
     while rest:
         match = rest.pop(0)
-        uri = mapping(match, "uri")
+        uri = part(match, "uri")
         below = {**match, "uri": {"prefix": f"{uri.get('exact')}/"}}
         if "exact" in uri and rest and rest[0] == below:
             rest.pop(0)
@@ -163,21 +162,21 @@ def _matches(matches: Sequence[Mapping[str, Any]]) -> list[Form]:
 
 def _match(match: Mapping[str, Any]) -> Form:
     form: Form = {
-        "method": mapping(match, "method").get("exact"),
-        "headers": {name: _text(value) for name, value in mapping(match, "headers").items()},
+        "method": part(match, "method").get("exact"),
+        "headers": {name: _text(value) for name, value in part(match, "headers").items()},
         "query": {
             name: pattern_form(value["regex"]) if "regex" in value else _text(value)
-            for name, value in mapping(match, "queryParams").items()
+            for name, value in part(match, "queryParams").items()
         },
-        "source": dict(mapping(match, "sourceLabels")),
+        "source": dict(part(match, "sourceLabels")),
         "sourceNamespace": match.get("sourceNamespace"),
     }
-    pattern = mapping(mapping(match, "headers"), "cookie").get("regex")
+    pattern = part(part(match, "headers"), "cookie").get("regex")
     cookies = cookies_of(pattern) if pattern else None
     if cookies:
         del form["headers"]["cookie"]
         form["cookies"] = cookies
-    uri = mapping(match, "uri")
+    uri = part(match, "uri")
     prefix = uri.get("prefix")
     service = _GRPC_SERVICE.fullmatch(prefix or "")
     if service and form["method"] == "POST":
@@ -191,11 +190,11 @@ def _text(match: Mapping[str, Any]) -> Any:
     return match["exact"] if "exact" in match else dict(match) or {"present": True}
 
 
-def _destination(part: Mapping[str, Any], home: Home, called: int) -> Form:
-    destination = mapping(part, "destination")
+def _destination(entry: Mapping[str, Any], home: Home, called: int) -> Form:
+    destination = part(entry, "destination")
     found = _SERVICE.fullmatch(destination["host"])
     target = (found[2], found[1]) if found else ("", str(destination["host"]))
-    return backend(home, target, destination.get("subset"), mapping(destination, "port").get("number"), called)
+    return backend(home, target, destination.get("subset"), part(destination, "port").get("number"), called)
 
 
 def _retries(retries: Mapping[str, Any]) -> Any:
@@ -212,18 +211,18 @@ def _retries(retries: Mapping[str, Any]) -> Any:
 
 
 def _fault(fault: Mapping[str, Any]) -> Form:
-    delay, abort = mapping(fault, "delay"), mapping(fault, "abort")
+    delay, abort = part(fault, "delay"), part(fault, "abort")
     form: Form = {}
     if delay:
-        percent = mapping(delay, "percentage").get("value", 100)
+        percent = part(delay, "percentage").get("value", 100)
         form["delay"] = {"duration": duration(delay.get("fixedDelay")), "percent": percent}
     if abort:
-        form["abort"] = {"status": abort.get("httpStatus"), "percent": mapping(abort, "percentage").get("value", 100)}
+        form["abort"] = {"status": abort.get("httpStatus"), "percent": part(abort, "percentage").get("value", 100)}
     return form
 
 
 def _rewrite(rewrite: Mapping[str, Any], matches: Sequence[Form]) -> Form:
-    changed = mapping(rewrite, "uriRegexRewrite")
+    changed = part(rewrite, "uriRegexRewrite")
     pattern, replacement = str(changed.get("match", "")), str(changed.get("rewrite", ""))
     form: Form = {"host": rewrite.get("authority")}
     if pattern == "^.*$":
@@ -239,14 +238,14 @@ def _rewrite(rewrite: Mapping[str, Any], matches: Sequence[Form]) -> Form:
 
 
 def _policies(policy: Mapping[str, Any]) -> Form:
-    balancer, pool = mapping(policy, "loadBalancer"), mapping(policy, "connectionPool")
-    outlier, budget, http = mapping(policy, "outlierDetection"), mapping(policy, "retryBudget"), mapping(pool, "http")
+    balancer, pool = part(policy, "loadBalancer"), part(policy, "connectionPool")
+    outlier, budget, http = part(policy, "outlierDetection"), part(policy, "retryBudget"), part(pool, "http")
     breaker = {
         "consecutiveErrors": outlier.get("consecutive5xxErrors"),
         "interval": duration(outlier["interval"]) if "interval" in outlier else None,
         "ejection": duration(outlier["baseEjectionTime"]) if "baseEjectionTime" in outlier else None,
         "maxEjectionPercent": outlier.get("maxEjectionPercent"),
-        "maxConnections": mapping(pool, "tcp").get("maxConnections"),
+        "maxConnections": part(pool, "tcp").get("maxConnections"),
         "maxPendingRequests": http.get("http1MaxPendingRequests"),
         "maxRequests": http.get("http2MaxRequests"),
         "maxRequestsPerConnection": http.get("maxRequestsPerConnection"),
@@ -256,14 +255,14 @@ def _policies(policy: Mapping[str, Any]) -> Form:
         {
             "circuitBreaker": filled(breaker),
             "loadBalancing": words.get(str(balancer.get("simple"))),
-            "sessionAffinity": _affinity(mapping(balancer, "consistentHash")),
+            "sessionAffinity": _affinity(part(balancer, "consistentHash")),
             "retryBudget": filled({"percent": budget.get("percent"), "minRetries": budget.get("minRetryConcurrency")}),
         }
     )
 
 
 def _affinity(consistent: Mapping[str, Any]) -> Form:
-    cookie = mapping(consistent, "httpCookie")
+    cookie = part(consistent, "httpCookie")
     ttl = duration(cookie["ttl"]) if "ttl" in cookie else "0s"
     return filled(
         {
@@ -292,7 +291,7 @@ def adopt(releases: Mapping[str, HelmRecord], mtls: str) -> Adopted:
     if rest.get("autoscaleEnabled") is False and isinstance(rest.get("replicaCount"), int):
         section["replicas"] = rest["replicaCount"]
         rest = without(rest, "autoscaleEnabled", "replicaCount")
-    if _NO_WEBHOOKS.items() <= mapping(rest, "global").items():
+    if _NO_WEBHOOKS.items() <= part(rest, "global").items():
         section["webhooks"] = False
         rest = without(rest, *(f"global.{key}" for key in _NO_WEBHOOKS))
     rests = {"istiod": rest, "base": without(base.values, "global.istioNamespace") if base else {}}

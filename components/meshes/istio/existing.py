@@ -5,14 +5,13 @@ revision-tags-mwc.yaml, istiod-injector-configmap.yaml); istioctl writes the sam
 """
 
 from ...diagnostics import Diagnostic
-from ...manifests import Manifest
+from ...manifests import Manifest, part
 from ..existing import (
     document,
     inside,
     is_managed,
     label_of,
     labelled,
-    mapping,
     not_found,
     service_namespaces,
     several,
@@ -82,7 +81,7 @@ def _mtls(view: ClusterView, root: str) -> ExistingMtls:
     """Return the mode of the mesh: of the oldest policy without a selector in the root namespace (istio.io, reference
     of PeerAuthentication). Without one, workloads accept both.
     """
-    policies = [item for item in view.objects(*_PEER_AUTHENTICATION, root) if not mapping(item, "spec", "selector")]
+    policies = [item for item in view.objects(*_PEER_AUTHENTICATION, root) if not part(item, "spec", "selector")]
     policies.sort(key=lambda item: (inside(item, "metadata.creationTimestamp"), item["metadata"]["name"]))
     mode = inside(policies[0], "spec.mtls.mode") if policies else ""
     return _MODES.get(mode, "permissive")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...manifests import Manifest
-from ...traffic.adoption import Form, Home, Reading, duration, entries, mapping, unquoted
+from ...manifests import Manifest, part
+from ...traffic.adoption import Form, Home, Reading, duration, entries, unquoted
 from ...traffic.manifests import filled, quote
 from ..adoption import Adopted, HelmRecord, notes, settings_of, without
 from .component import releases as made_releases
@@ -31,9 +31,9 @@ def read(objects: Sequence[Manifest], home: Home) -> Reading:
     """Read the ServiceProfile of a Service."""
     reading = Reading()
     for item in objects:
-        spec = mapping(item, "spec")
+        spec = part(item, "spec")
         reading.rules[home.ports[0]] = [_rule(route) for route in entries(spec, "routes")]
-        budget = mapping(spec, "retryBudget")
+        budget = part(spec, "retryBudget")
         if budget:
             reading.policies["retryBudget"] = filled(
                 {
@@ -46,7 +46,7 @@ def read(objects: Sequence[Manifest], home: Home) -> Reading:
 
 
 def _rule(route: Mapping[str, Any]) -> Form:
-    condition = mapping(route, "condition")
+    condition = part(route, "condition")
     match = filled({"path": _path(str(condition.get("pathRegex", ""))), "method": condition.get("method")})
     return filled(
         {
@@ -77,7 +77,7 @@ def adopt(releases: Mapping[str, HelmRecord], mtls: str) -> Adopted:
     """
     control_plane, crds = releases["linkerd-control-plane"], releases.get("linkerd-crds")
     given = control_plane.values
-    external = mapping(given, "identity").get("externalCA") is True
+    external = part(given, "identity").get("externalCA") is True
     section, rest = settings_of(LinkerdSettings, given)
     domain = given.get("identityTrustDomain")
     if domain and domain != section.get("clusterDomain", "cluster.local"):
