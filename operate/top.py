@@ -662,4 +662,4 @@ def _notes(sample: Sample) -> list[RenderableType]:
 def _note_lines(sample: Sample) -> Iterator[str]:
     for note in ordered(sample.notes):
         value = f" {note.value}" if note.value else ""
-        yield f"{note.severity} {note.code} {note.path}{value}: {note.message}"
+        yield f"{note.severity} {note.code} {note.path}{value}: {note.message} {note.remedy}"

@@ -1001,8 +1001,8 @@ MSH596 Metrics not readable
   Remedy: Check the address, or the right to get pods/proxy, and repeat the command.
 MSH597 No traffic counted
   Nothing that was read counts a call of a Service of the stack, so there is nothing to propose.
-  Remedy: Send the traffic that the rules are to allow. An Envoy without Istio's metrics counts only what
-  proxyStatsMatcher keeps.
+  Remedy: Send the traffic that the rules are to allow. On plain Envoys, such as those of the embedded cluster, set
+  `meshup:prometheus: {metrics: envoy}` before, run `pulumi up`, and restart the pods.
 MSH598 Access log not readable
   A file with access logs can't be read.
   Remedy: Name a file with access logs in JSON, such as `kubectl logs` prints them.
@@ -1134,7 +1134,8 @@ MSH662 Prometheus without meshup's series
 MSH663 Proxies that count nothing
   No proxy has a counter of requests to Services: there was none since they were started, or they do not keep them. An
   Envoy without Istio's own metrics keeps those of clusters only where proxyStatsMatcher says so.
-  Remedy: Send requests; or let the proxies keep `cluster.outbound` (docs/observability.md).
+  Remedy: Send requests. On plain Envoys, such as those of the embedded cluster, set
+  `meshup:prometheus: {metrics: envoy}`, run `pulumi up`, and restart the pods.
 MSH700 Right missing
   The credentials may not read, create or change something that the plan has. `pulumi up` would stop there, with the
   rest made half.

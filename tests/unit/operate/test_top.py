@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from io import StringIO
@@ -424,6 +424,8 @@ def test_proxies_without_a_counter_are_told_apart_from_no_traffic() -> None:
     proxies.read()
     found = proxies.read()
     assert found is not None and [note.code for note in found.notes] == ["MSH663"]
+    lines = "\n".join(top.top_lines(replace(a_sample({}), notes=found.notes), [REVIEWS]))
+    assert "set `meshup:prometheus: {metrics: envoy}`, run `pulumi up`, and restart the pods." in lines
     quiet = reading(FakeCluster([("a", envoy("v1", 5))]))
     quiet.read()
     found = quiet.read()
