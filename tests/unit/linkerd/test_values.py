@@ -281,8 +281,8 @@ def test_dotted_paths_are_nested_once() -> None:
 
 def test_an_add_on_has_a_version_and_a_repository_of_its_own() -> None:
     mesh = LinkerdArgs(version="2026.8.3")
-    plan = viz.ADDON.plan(viz.VizArgs(enabled=True, linkerd=mesh))
-    assert (plan.release["version"], plan.release.get("repository")) == ("2026.8.3", linkerd.REPOSITORY)
+    release = viz.ADDON.release(viz.VizArgs(enabled=True, linkerd=mesh))
+    assert (release["version"], release.get("repository")) == ("2026.8.3", linkerd.REPOSITORY)
     own = viz.VizArgs(enabled=True, linkerd=mesh, version="2026.9.1", repository="oci://registry.example/viz")
-    plan = viz.ADDON.plan(own)
-    assert (plan.release["version"], plan.release["chart"]) == ("2026.9.1", "oci://registry.example/viz/linkerd-viz")
+    release = viz.ADDON.release(own)
+    assert (release["version"], release["chart"]) == ("2026.9.1", "oci://registry.example/viz/linkerd-viz")
