@@ -27,6 +27,7 @@ from operate import callers, findings, graph, matrix, sampling, stackfile, top
 from operate import discover as discovering
 from operate import explain as explaining
 from operate import gateways as entrances
+from operate import health as healthy
 from operate import learn as learning
 from operate import preflight as flying
 from operate import rules as measuring
@@ -489,6 +490,31 @@ def _following(stack: str, directory: Path | None, reading: _Reading) -> _Follow
     return _Following(asked, watched, reading)
 
 
+def _checked(
+    command: str,
+    run: Callable[[settings.RawConfig, str, Path], findings.Report],
+    *,
+    stack: str,
+    directory: Path | None,
+    output: str,
+    wait: str,
+) -> NoReturn:
+    """Run a command that checks a cluster, and end with its exit code."""
+    if output not in findings.OUTPUTS:
+        _fail(f"--output is {output!r}; allowed: {', '.join(findings.OUTPUTS)}.", USAGE)
+    longest = findings.seconds(wait)
+    if longest is None:
+        _fail(f"--wait is {wait!r}; allowed: hours, minutes and seconds, such as 5m or 1m30s.", USAGE)
+    folder, name, raw = _stack(stack, directory)
+    if raw.secret:
+        hidden = ", ".join(sorted(raw.secret))
+        print(f"meshup {command}: secrets stay closed, so it goes on without {hidden}.", file=sys.stderr)
+    asked = stack if stack.count("/") else name
+    report = findings.awaited(lambda: run(raw, asked, folder), longest, command)
+    findings.show(report, output)
+    raise typer.Exit(report.exit_code)
+
+
 @app.command()
 def preflight(
     *,
@@ -508,19 +534,30 @@ def preflight(
 
     Exit codes: 0 nothing wrong (there may be warnings), 1 errors, 2 usage, 6 the cluster does not answer.
     """
-    if output not in findings.OUTPUTS:
-        _fail(f"--output is {output!r}; allowed: {', '.join(findings.OUTPUTS)}.", USAGE)
-    longest = findings.seconds(wait)
-    if longest is None:
-        _fail(f"--wait is {wait!r}; allowed: hours, minutes and seconds, such as 5m or 1m30s.", USAGE)
-    folder, name, raw = _stack(stack, directory)
-    if raw.secret:
-        hidden = ", ".join(sorted(raw.secret))
-        print(f"meshup preflight: secrets stay closed, so it goes on without {hidden}.", file=sys.stderr)
-    asked = stack if stack.count("/") else name
-    report = findings.awaited(lambda: flying.run(raw, asked, folder), longest, "preflight")
-    findings.show(report, output)
-    raise typer.Exit(report.exit_code)
+    _checked("preflight", flying.run, stack=stack, directory=directory, output=output, wait=wait)
+
+
+@app.command()
+def health(
+    *,
+    stack: Annotated[
+        str, typer.Option(envvar="PULUMI_STACK", help="The stack: NAME, or ORGANISATION/PROJECT/NAME.")
+    ] = "",
+    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
+    output: Annotated[str, typer.Option(help="table, json, or short: only what is wrong.")] = "table",
+    wait: Annotated[
+        str, typer.Option(metavar="DURATION", help="Check again until nothing is wrong, at most so long: 5m, 90s.")
+    ] = "0s",
+) -> None:
+    """Check what of a deployed stack does not work, or is not as the stack has it.
+
+    Control plane, webhooks, certificates, workloads, the sidecar of each pod, and what controllers say of routes. Every
+    field of routes, policies and gateways is compared with the plan: also where Helm releases hide it from Pulumi.
+    Objects are read, and nothing is deployed or stored.
+
+    Exit codes: 0 nothing wrong (there may be warnings), 1 errors, 2 usage, 6 the cluster does not answer.
+    """
+    _checked("health", healthy.run, stack=stack, directory=directory, output=output, wait=wait)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from components.traffic.capability import FEATURES, Feature, Refusing
 from components.traffic.manifests import match_text
 from components.traffic.targets import Planned
 from operate import explain, reference
-from stacks.preflight import CHECKS
+from stacks import health, preflight
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _TODAY = date(2026, 12, 1)
@@ -63,8 +63,10 @@ def pages(docs: Path) -> dict[Path, str]:
     observability = docs / "observability.md"
     table = _table(FEATURES_OF_TELEMETRY, [mesh.telemetry for mesh in MESHES.values()])
     found[observability] = _with_matrix(found[observability], table)
-    preflight = docs / "preflight.md"
-    found[preflight] = _CHECKS.sub(lambda _: f"<!-- generated: checks -->\n{checks()}\n<!-- end -->", found[preflight])
+    file = docs / "preflight.md"
+    found[file] = _with_checks(found[file], checks(preflight.CHECKS))
+    file = docs / "health.md"
+    found[file] = _with_checks(file.read_text(), checks(health.CHECKS))
     gateways = docs / "gateways.md"
     found[gateways] = _MESH_ONLY.sub(f"<!-- generated: mesh-only -->\n{mesh_only()}\n<!-- end -->", found[gateways])
     return found
@@ -74,15 +76,19 @@ def _with_matrix(text: str, table: str) -> str:
     return _MATRIX.sub(lambda _: f"<!-- generated: matrix -->\n{table}\n<!-- end -->", text)
 
 
+def _with_checks(text: str, table: str) -> str:
+    return _CHECKS.sub(lambda _: f"<!-- generated: checks -->\n{table}\n<!-- end -->", text)
+
+
 def _block(name: str, docs: Path) -> str:
     body = matrix() if name == "matrix" else _example(docs / "strategies" / f"{name.removeprefix('example ')}.yaml")
     return f"<!-- generated: {name} -->\n{body}\n<!-- end -->"
 
 
-def checks() -> str:
-    """The checks of `meshup preflight` and the codes that they report, as a table."""
+def checks(listed: Sequence[preflight.Check] | Sequence[health.Check]) -> str:
+    """The checks of `meshup preflight` or `meshup health` and the codes that they report, as a table."""
     lines = ["| check | what holds if it passes | codes |", "| --- | --- | --- |"]
-    for check in CHECKS:
+    for check in listed:
         codes = ", ".join(f"[{code}](diagnostics.md#{code.lower()}) {CATALOGUE[code].title}" for code in check.codes)
         lines.append(f"| `{check.name}` | {check.title} | {codes} |")
     return "\n".join(lines)

@@ -20,7 +20,7 @@ CONFIGURATION = ("configuration", "The configuration is accepted, and goes with 
 """Name and title of what `pulumi up` checks as well, before its first resource."""
 
 
-def _no_state(stack: str) -> Mapping[ObjectRef, str]:
+def no_state(stack: str) -> Mapping[ObjectRef, str]:
     """Return nothing: the state of a stack is the engine's. Objects carry the annotation of their stack."""
     del stack
     return {}
@@ -59,7 +59,7 @@ def run(raw: settings.RawConfig, stack: str, directory: Path) -> Report:
     subject = {"stack": name, "mesh": chosen.mesh, "context": chosen.cluster.context}
     if cluster is None or view is None:
         return Report("preflight", subject, [_configuration(diagnostics, chosen)], reachable=False)
-    deployed = Stack(owner_on(view, stack), _no_state, os.environ)
+    deployed = Stack(owner_on(view, stack), no_state, os.environ)
     planned, diagnostics = plan.build(chosen, diagnostics, deployed, view)
     if planned is None:
         return Report("preflight", subject, [_configuration(diagnostics, chosen)])
@@ -89,4 +89,4 @@ def _configuration(diagnostics: Sequence[Diagnostic], chosen: settings.Settings)
     return Checked(name, title, found)
 
 
-__all__ = ["owner_on", "run"]
+__all__ = ["no_state", "owner_on", "run"]

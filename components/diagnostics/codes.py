@@ -1255,6 +1255,73 @@ MSH760 Charts not rendered
 MSH761 Chart that does not render
   Helm does not make objects of the chart with these values, and the provider would not either.
   Remedy: Correct the values, or the place of the charts.
+MSH770 Control plane missing
+  The mesh of the stack has no control plane where the stack has it. Proxies keep what they have, and no new pod joins.
+  Remedy: Run `pulumi up`; with `--refresh` if Pulumi's state still has the release.
+MSH771 Workload not ready
+  A workload of the stack, of the mesh or of a namespace of the mesh has fewer ready pods than it asks for, or is still
+  being rolled out.
+  Remedy: Look at its events, and at the logs of its pods.
+MSH772 Control plane of another version
+  None of the images of the control plane has the version that the stack has: somebody has changed it, or the last `up`
+  has not come so far.
+  Remedy: Run `pulumi up`; with `--refresh` if somebody has changed the release.
+MSH773 Workload missing
+  The stack has this workload, and the cluster does not: it was deleted, or not deployed yet.
+  Remedy: Run `pulumi up --refresh`.
+MSH774 Webhook without an answer
+  The API server asks a webhook of the mesh that nobody answers. With failurePolicy Fail it refuses pods or
+  configuration, with Ignore pods start without a sidecar and wrong configuration is stored.
+  Remedy: See why the pods of the control plane are not ready. If the Service is gone, run `pulumi up --refresh`.
+MSH775 Webhook that the API server does not trust
+  The caBundle of a webhook does not verify the certificate of what answers it, so every call fails.
+  Remedy: Of Istio, restart istiod, which writes its own. Of Linkerd, run `pulumi up --refresh`.
+MSH776 Namespace without an injector
+  A namespace of the stack is to be in the mesh. It has lost its label or annotation, or no injector of the control
+  plane selects it: new pods start without a sidecar.
+  Remedy: Run `pulumi up --refresh`, then restart the workloads that have no sidecar.
+MSH777 Kind of the mesh not served
+  A CustomResourceDefinition of the mesh is missing or not served, so its objects are gone or can't be read.
+  Remedy: Run `pulumi up --refresh`.
+MSH778 Object missing
+  The stack has this route, policy or gateway, and the cluster does not: it was deleted, or not deployed yet. Pulumi
+  does not see that inside of a Helm release.
+  Remedy: Run `pulumi up --refresh`; for routes in releases, `pulumi up` after `helm uninstall` of the release.
+MSH779 Field changed
+  A route, policy or gateway on the cluster differs from the stack in this field. Somebody has changed it, or the change
+  is not deployed yet. Pulumi does not see that inside of a Helm release.
+  Remedy: Run `pulumi up --refresh`, or write the change into the configuration.
+MSH780 Namespace missing
+  A namespace of the mesh, in which the stack has pods, does not exist.
+  Remedy: Run `pulumi up --refresh`.
+MSH781 Pod without a sidecar
+  A pod in a namespace of the mesh has no proxy: no route and no policy of the mesh holds for it.
+  Remedy: Restart its workload: `kubectl rollout restart`. If that does not help, `meshup preflight` tries a pod.
+MSH782 Sidecar of another version
+  The proxy of a pod is not the one that the control plane adds now: the pod is older than the last upgrade.
+  Remedy: Restart its workload: `kubectl rollout restart`, or set `restart: true` in `meshup:namespaces`.
+MSH783 Sidecar not ready
+  The proxy of a pod does not run or has no configuration yet. Requests to the pod fail.
+  Remedy: Look at the logs of the proxy: `kubectl logs POD --container NAME`.
+MSH784 Sidecar with old trust anchors
+  The pod was started before the trust anchors of Linkerd were changed. It refuses peers whose certificates lead to a
+  new one only.
+  Remedy: Restart its workload: `kubectl rollout restart`.
+MSH785 Refused by its controller
+  A controller says that a route, policy or gateway is not in force, or that something which it names is missing.
+  Remedy: Correct what the message names; often a Service, a port or a Secret that is not there.
+MSH786 Not judged yet
+  No controller has said anything of a route, policy or gateway in its present form.
+  Remedy: Wait a moment: `meshup health --wait 1m`. If it stays, look at the logs of the control plane.
+MSH788 Certificate not valid now
+  A certificate of the mesh has expired or is not valid yet. Proxies get no new certificates and refuse each other.
+  Remedy: Renew it: meshup renews its own at `pulumi up`, of others see docs/identity.md.
+MSH789 Certificate that expires
+  A certificate of the mesh ends soon, and has not been renewed.
+  Remedy: Run `pulumi up`, which renews meshup's own in time, or see why whatever renews it does not.
+MSH790 Certificate that does not fit
+  A certificate of the mesh can't be read, or is not signed by the trust anchors that the proxies have.
+  Remedy: Compare it with `meshup:identity` and run `pulumi up --refresh`.
 """
 
 

@@ -9,6 +9,7 @@ How a stack uses a mesh, in this order::
     plan, diagnostics = mesh.plan(MeshRequest(...)) # plain data, from the configuration alone
     mesh.check_cluster(plan, view)                  # what the cluster lacks
     mesh.injected(plan)                             # what pods get, for `meshup preflight`
+    mesh.certificate_places(plan)                   # where its certificates are, for `meshup health`
     mesh.gateway_api                                # which bundle of the Gateway API serves
     mesh.gateway_objects(...)                       # the objects of a gateway
     mesh.join(args)                                 # labels and annotations of a namespace in the mesh
@@ -317,6 +318,27 @@ class Sidecar(NamedTuple):
         return version and (not (self.revision and wanted.revision) or self.revision == wanted.revision)
 
 
+class CertificatePlace(NamedTuple):
+    """Where a certificate of a mesh is on the cluster, in the namespace of its control plane.
+
+    Attributes:
+        title: What it is, as reports name it.
+        kind: `Secret` or `ConfigMap`.
+        names: Names of the object; the first that exists is in use.
+        keys: Keys of its data; the first with a value holds the certificate, and what follows it in a chain.
+        signer: Title of the place with the authorities that have signed it, "" for none.
+        webhooks: The Services of the webhooks whose caBundle it goes with: it is signed by the bundle, or in it. Empty
+            for all of them, None for none.
+    """
+
+    title: str
+    kind: Literal["Secret", "ConfigMap"]
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+    signer: str = ""
+    webhooks: tuple[str, ...] | None = None
+
+
 def is_on_host_network(pod: Manifest) -> bool:
     """Return whether a pod has the network of its node, where no mesh adds a sidecar."""
     spec: Mapping[str, Any] = pod.get("spec") or {}
@@ -430,6 +452,8 @@ class Mesh(ABC, Generic[Planned]):
     """Ports that the pods of its own gateways use for themselves."""
     adopted_charts: ClassVar[tuple[str, ...]]
     """The charts whose releases `adopt` takes over; that of the control plane first."""
+    anchors_annotation: ClassVar[str] = ""
+    """Annotation of injected pods: the SHA-256 of the trust anchors, which are the first of `certificate_places`."""
     joined_by: ClassVar[frozenset[str]]
     """Keys of labels and annotations by which a namespace joins."""
     opt_outs: ClassVar[frozenset[str]] = frozenset()
@@ -602,6 +626,10 @@ class Mesh(ABC, Generic[Planned]):
         """Return the networks that have to hold the cluster's pods and Services, comma-separated; "" for any."""
         del plan
         return ""
+
+    @abstractmethod
+    def certificate_places(self, plan: Planned) -> Sequence[CertificatePlace]:
+        """Return where its certificates are on the cluster, the trust anchors first."""
 
     def renderable(self, plan: Planned) -> Sequence[HelmRelease]:
         """Return the releases with values that render before deployment: what is known only then has a stand-in."""

@@ -43,7 +43,11 @@ CRDS = (
 """What the chart `base` keeps when it is uninstalled (`helm.sh/resource-policy: keep`)."""
 
 
-CONFIG_MAPS = ("istio-ca-crl", "istio-ca-root-cert")
+ROOT_CONFIG_MAP = "istio-ca-root-cert"
+"""The root certificate, which istiod writes into every namespace."""
+CA_SECRETS = ("cacerts", "istio-ca-secret")
+"""Secrets with the authority of istiod: one that is given to it, else its own."""
+CONFIG_MAPS = ("istio-ca-crl", ROOT_CONFIG_MAP)
 """What istiod writes into every namespace of the cluster, and no chart takes away (seen with 1.31)."""
 
 

@@ -22,6 +22,7 @@ from ...traffic.proxies import PortReading
 from ..adoption import Adopted, HelmRecord
 from ..existing import check as check_existing
 from ..interface import (
+    CertificatePlace,
     ClusterView,
     ExistingMesh,
     Membership,
@@ -36,7 +37,7 @@ from ..interface import (
     Signature,
 )
 from . import adoption, existing
-from .component import CONFIG_MAPS, CRDS, Istio, namespaces, releases
+from .component import CA_SECRETS, CONFIG_MAPS, CRDS, ROOT_CONFIG_MAP, Istio, namespaces, releases
 from .gateways import RESERVED_PORTS, account, objects, pods
 from .http_route import ISTIO_ROUTE
 from .membership import (
@@ -283,6 +284,20 @@ class IstioMesh(Mesh[IstioPlan]):
         values = next(item["values"] for item in plan.releases if item["role"] == "istiod")
         shared: Mapping[str, Any] = values.get("global") or {}
         return Sidecar(str(shared.get("tag") or plan.version), plan.args.revision or "default")
+
+    def certificate_places(self, plan: IstioPlan) -> Sequence[CertificatePlace]:
+        """Return the root and the authority of istiod, see `Mesh`.
+
+        istiod prefers `cacerts` to its own `istio-ca-secret`, and writes its root to a ConfigMap of each namespace
+        (Istio 1.30, pilot/pkg/bootstrap/istio_ca.go). The same root is the caBundle of its webhooks
+        (pkg/webhooks/webhookpatch.go).
+        """
+        del plan
+        root = "trust anchor"
+        return (
+            CertificatePlace(root, "ConfigMap", (ROOT_CONFIG_MAP,), ("root-cert.pem",), webhooks=()),
+            CertificatePlace("issuer", "Secret", CA_SECRETS, ("ca-cert.pem", "tls.crt"), signer=root),
+        )
 
     def injected(self, plan: IstioPlan) -> Mapping[str, Any]:
         """Return the containers that istiod adds, see `Mesh` (chart istio-discovery, files/injection-template.yaml)."""

@@ -20,6 +20,7 @@ from ...traffic.proxies import PortReading
 from ..adoption import Adopted, HelmRecord
 from ..existing import check as check_existing
 from ..interface import (
+    CertificatePlace,
     ClusterView,
     ExistingMesh,
     Membership,
@@ -110,6 +111,8 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     }
     gateway_apis = ("gateway-api",)
     adopted_charts = ("linkerd-control-plane", "linkerd-crds")
+    # pkg/inject (edge-26.8.3) writes it to every pod that it injects.
+    anchors_annotation = "linkerd.io/trust-root-sha256"
     joined_by = frozenset({INJECT})
     opt_outs = frozenset({"disabled"})
     unsupported_settings: ClassVar[Mapping[str, str]] = {
@@ -247,6 +250,23 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             needs = item["role"] == "control-plane" and not plan.args.external_ca
             made.append({**item, "values": merged(stand_in, item["values"])} if needs else item)
         return made
+
+    def certificate_places(self, plan: LinkerdPlan) -> Sequence[CertificatePlace]:
+        """Return trust anchors, issuer and the certificates of the webhooks, see `Mesh`.
+
+        Names and keys of the chart linkerd-control-plane of edge-26.8.3 (templates identity.yaml,
+        destination-rbac.yaml, proxy-injector-rbac.yaml).
+        """
+        del plan
+        anchors = "trust anchor"
+        return (
+            CertificatePlace(anchors, "ConfigMap", ("linkerd-identity-trust-roots",), ("ca-bundle.crt",)),
+            CertificatePlace("issuer", "Secret", ("linkerd-identity-issuer",), ("crt.pem", "tls.crt"), signer=anchors),
+            *(
+                CertificatePlace(f"webhook {name}", "Secret", (f"{name}-k8s-tls",), ("tls.crt",), webhooks=(name,))
+                for name in CONTROL_PLANE_WEBHOOKS.values()
+            ),
+        )
 
     def injected(self, plan: LinkerdPlan) -> Mapping[str, Any]:
         """Return the containers that the injector adds, see `Mesh` (edge-26.8.3, charts/partials)."""
