@@ -456,7 +456,8 @@ def _diagnostic(
         code, message, allowed = _WORDING.get(kind, ("MSH001", "The value has the wrong type.", detail["msg"]))
         if kind in _WORDING:
             wanted = _words(context["expected_tags"]) if kind == "union_tag_invalid" else allowed
-            facts = context | {"key": location[-1] if location else "", "kind": _kind(written), "wanted": wanted}
+            bounds = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
+            facts = bounds | {"key": location[-1] if location else "", "kind": _kind(written), "wanted": wanted}
             facts |= {"choices": one_of(choices)} if choices else {}
             message, allowed = message.format(**facts), allowed.format(**facts)
         quoted = code == "MSH001" and "text" in allowed and isinstance(written, bool | int | float)

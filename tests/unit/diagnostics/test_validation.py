@@ -55,6 +55,18 @@ def test_the_nearest_key_and_choice_are_suggested() -> None:
     )
 
 
+class Percent(BaseModel):
+    model_config = FORM
+    share: Annotated[float, Field(ge=0, le=100)] = 0
+    steps: Annotated[int, Field(le=100_000_000)] = 0
+    part: Annotated[float, Field(lt=0.5)] = 0
+
+
+def test_a_bound_is_named_as_it_is_written() -> None:
+    faults = validate(Percent, {"share": 200, "steps": 10**9, "part": 0.5}, "")[1]
+    assert [fault.allowed for fault in faults] == ["at most 100", "at most 100000000", "less than 0.5"]
+
+
 def test_the_value_of_a_secret_is_in_no_report() -> None:
     assert found({"kindOfIt": "twooo"}, hidden={"kindOfIt"})[0][2] == HIDDEN
 
