@@ -59,6 +59,7 @@ lock: ## resolve the dependencies anew; needs uv
 	$(LOCK) pyproject.toml requirements.in -o requirements.txt
 	$(LOCK) pyproject.toml requirements-dev.in -o requirements-dev.txt
 	cd tools/go && $(LOCK) requirements.in -o requirements.txt
+	cd tools/zipkin && $(LOCK) requirements.in -o requirements.txt
 
 .PHONY: .venv
 .venv:

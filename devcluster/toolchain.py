@@ -255,7 +255,8 @@ class Toolbox:
 
     def _fetch_zipkin(self, progress: Progress) -> dict[str, Path]:
         with progress as shown, shown.step("fetch zipkin") as step:
-            return zipkin.fetched(self.cache / "tools", self._environ, step)
+            lock_file = self.repository / "tools" / "zipkin" / "requirements.txt"
+            return zipkin.fetched(self.cache / "tools", lock_file, self._environ, step)
 
     def _add_plugin(self) -> None:
         own = shutil.which(PLUGIN, path=self._environ.get("PATH", ""))
