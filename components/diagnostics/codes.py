@@ -1313,6 +1313,10 @@ MSH785 Refused by its controller
 MSH786 Not judged yet
   No controller has said anything of a route, policy or gateway in its present form.
   Remedy: Wait a moment: `meshup health --wait 1m`. If it stays, look at the logs of the control plane.
+MSH787 Webhook with another failure policy
+  What the API server does while the injector does not answer is not what the stack has: refuse pods, or start them
+  without a sidecar.
+  Remedy: Run `pulumi up --refresh`, or set `webhookFailurePolicy` where the mesh has it.
 MSH788 Certificate not valid now
   A certificate of the mesh has expired or is not valid yet. Proxies get no new certificates and refuse each other.
   Remedy: Renew it: meshup renews its own at `pulumi up`, of others see docs/identity.md.

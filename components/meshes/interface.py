@@ -324,7 +324,7 @@ class CertificatePlace(NamedTuple):
     Attributes:
         title: What it is, as reports name it.
         kind: `Secret` or `ConfigMap`.
-        names: Names of the object; the first that exists is in use.
+        names: Names that the object may have. Of several, that is in use whose certificate leads to the signer.
         keys: Keys of its data; the first with a value holds the certificate, and what follows it in a chain.
         signer: Title of the place with the authorities that have signed it, "" for none.
         webhooks: The Services of the webhooks whose caBundle it goes with: it is signed by the bundle, or in it. Empty
@@ -630,6 +630,11 @@ class Mesh(ABC, Generic[Planned]):
     @abstractmethod
     def certificate_places(self, plan: Planned) -> Sequence[CertificatePlace]:
         """Return where its certificates are on the cluster, the trust anchors first."""
+
+    def injector_failure_policy(self, plan: Planned) -> str:
+        """Return the failurePolicy of the webhooks that add sidecars, "" if it is not known."""
+        del plan
+        return ""
 
     def renderable(self, plan: Planned) -> Sequence[HelmRelease]:
         """Return the releases with values that render before deployment: what is known only then has a stand-in."""

@@ -42,10 +42,22 @@ class Held(NamedTuple):
 
 
 def held(subject: Subject, place: CertificatePlace) -> Held:
-    """Return what a place holds on the cluster."""
+    """Return what a place holds on the cluster: of several objects, that whose certificate leads to the signer."""
     live = {item["metadata"]["name"]: item for item in subject.view.if_allowed("v1", place.kind, subject.control_plane)}
-    name = next((name for name in place.names if name in live), "")
-    return Held(name or place.names[0], _text(live[name], place) if name else "")
+    found = [Held(name, _text(live[name], place)) for name in place.names if name in live]
+    anchors = _anchors(subject, place) if len(found) > 1 else []
+    leading = (one for one in found if anchors and _leads(authorities(one.text), anchors))
+    return next(leading, next(iter(found), Held(place.names[0], "")))
+
+
+def _anchors(subject: Subject, place: CertificatePlace) -> list[x509.Certificate]:
+    """Return the authorities that are to have signed what is in a place; empty without any, or if they are unknown."""
+    signers = (one for one in places(subject) if place.signer and one.title == place.signer)
+    return [one for signer in signers for one in authorities(held(subject, signer).text)]
+
+
+def _leads(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> bool:
+    return bool(chain and path_to_anchor(chain, anchors))
 
 
 def _text(item: Manifest, place: CertificatePlace) -> str:
@@ -73,10 +85,9 @@ def is_signed_by_any(certificate: x509.Certificate, candidates: Sequence[x509.Ce
 
 
 def _run(subject: Subject) -> list[Diagnostic]:
-    texts = {place.title: held(subject, place) for place in places(subject)}
     diagnostics: list[Diagnostic] = []
     for place in places(subject):
-        name, text = texts[place.title]
+        name, text = held(subject, place)
         found = authorities(text)
         path = f"{place.kind}/{subject.control_plane}/{name}"
         show = f"kubectl --namespace {subject.control_plane} get {place.kind.lower()} {name} --output yaml"
@@ -84,8 +95,8 @@ def _run(subject: Subject) -> list[Diagnostic]:
             message = f"What should be the {place.title} is no certificate."
             diagnostics.append(Diagnostic("MSH790", path, None, message, command=show))
         diagnostics += [fault for one in found for fault in _time(one, place.title, path, show, subject.plan.now)]
-        anchors = authorities(texts[place.signer].text) if place.signer else []
-        if found and anchors and not path_to_anchor(found, anchors):
+        anchors = _anchors(subject, place)
+        if found and anchors and not _leads(found, anchors):
             message = f"The {place.title} is not signed by the {place.signer}: proxies refuse each other."
             diagnostics.append(Diagnostic("MSH790", path, None, message, command=show))
     return diagnostics

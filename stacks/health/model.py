@@ -66,15 +66,16 @@ class Subject:
             *plan.delivery.objects,
         ]
 
-    def live(self, ref: ObjectRef) -> Manifest | None:
-        """Return an object of the cluster, None if it is not there or can't be read."""
-        listed = self.view.objects(ref.api_version, ref.kind, ref.namespace)
-        return next((item for item in listed if item["metadata"]["name"] == ref.name), None)
-
     @cached_property
     def pairs(self) -> Sequence[tuple[Manifest, Manifest | None]]:
-        """The objects of `governing`, each with that of the cluster."""
-        return [(item, self.live(object_ref(item))) for item in self.governing]
+        """The objects of `governing`, each with that of the cluster; None if it is not there or can't be read."""
+        refs = [object_ref(item) for item in self.governing]
+        lists = {
+            place: {item["metadata"]["name"]: item for item in self.view.objects(*place)}
+            for place in sorted({(ref.api_version, ref.kind, ref.namespace) for ref in refs})
+        }
+        found = [lists[ref.api_version, ref.kind, ref.namespace].get(ref.name) for ref in refs]
+        return list(zip(self.governing, found, strict=True))
 
 
 class Check(NamedTuple):

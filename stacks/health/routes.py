@@ -9,6 +9,7 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, object_ref, part
 from stacks import gateways
+from stacks.ownership import owner_of
 
 from .drift import differences
 from .model import Check, Subject
@@ -81,8 +82,14 @@ def _drift(subject: Subject) -> list[Diagnostic]:
 
 
 def _gateways(subject: Subject) -> list[Diagnostic]:
-    """Check gateways as `up` does: address, class, certificates, and hosts that somebody else has."""
-    return gateways.check(subject.plan.gateways, subject.view, {subject.owner}, subject.plan.now)
+    """Check gateways as `up` does: address, class, certificates, and hosts that somebody else has.
+
+    The organisation of the stack is what its own objects say: only the engine's backend knows it for certain.
+    """
+    end = f"/{subject.owner.partition('/')[2]}"
+    own = {owner_of(live["metadata"]) for _, live in subject.pairs if live is not None}
+    owners = {subject.owner, *(owner for owner in own if owner.endswith(end))}
+    return gateways.check(subject.plan.gateways, subject.view, owners, subject.plan.now)
 
 
 CONDITIONS = Check(

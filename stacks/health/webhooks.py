@@ -34,6 +34,8 @@ def _run(subject: Subject) -> list[Diagnostic]:
         path = f"{kind}/{config['metadata']['name']}"
         diagnostics += [fault for fault in _answer(subject, path, hook) if fault not in diagnostics]
         diagnostics += [fault for fault in _authority(subject, path, hook) if fault not in diagnostics]
+        if kind == KINDS[0]:
+            diagnostics += _policy(subject, path, hook)
     diagnostics += _selected(subject, [hook for kind, _, hook in found if kind == KINDS[0]])
     return diagnostics
 
@@ -90,8 +92,21 @@ def _authority(subject: Subject, path: str, hook: _Hook) -> Iterator[Diagnostic]
             yield Diagnostic("MSH775", path, None, message, command=show)
 
 
+def _policy(subject: Subject, path: str, hook: _Hook) -> Iterator[Diagnostic]:
+    """Warn of an injector that fails in another way than the stack has it."""
+    wanted = subject.mesh.injector_failure_policy(subject.plan.mesh)
+    live = str(hook.get("failurePolicy", "Fail"))
+    if wanted and live != wanted:
+        effect = "start without a sidecar" if live == "Ignore" else "are refused"
+        message = f"The failurePolicy of its webhook {hook['name']} is {live}: without an answer, pods {effect}."
+        show = f"kubectl get mutatingwebhookconfiguration {path.partition('/')[2]} --output yaml"
+        yield Diagnostic("MSH787", path, live, message, wanted, severity="warning", command=show)
+
+
 def _selected(subject: Subject, injectors: Sequence[_Hook]) -> Iterator[Diagnostic]:
-    """Report namespaces that have joined, and that no injector selects."""
+    """Report namespaces that have joined, and that no injector selects, where the mesh has one."""
+    if subject.plan.mesh.output.get("injection") is False:
+        return
     for namespace in subject.meshed:
         live = subject.existing.get(namespace)
         if live is None:
@@ -133,7 +148,7 @@ def _crds(subject: Subject) -> list[Diagnostic]:
 WEBHOOKS = Check(
     "webhooks",
     "The API server can ask the mesh's webhooks, and asks them for the namespaces of the mesh",
-    ("MSH774", "MSH775", "MSH776"),
+    ("MSH774", "MSH775", "MSH776", "MSH787"),
     _run,
 )
 KINDS_SERVED = Check("crds", "The API server serves the kinds of the mesh", ("MSH777",), _crds)

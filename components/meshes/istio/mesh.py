@@ -288,16 +288,20 @@ class IstioMesh(Mesh[IstioPlan]):
     def certificate_places(self, plan: IstioPlan) -> Sequence[CertificatePlace]:
         """Return the root and the authority of istiod, see `Mesh`.
 
-        istiod prefers `cacerts` to its own `istio-ca-secret`, and writes its root to a ConfigMap of each namespace
-        (Istio 1.30, pilot/pkg/bootstrap/istio_ca.go). The same root is the caBundle of its webhooks
-        (pkg/webhooks/webhookpatch.go).
+        istiod signs with `cacerts` where that is given to it, else with its own `istio-ca-secret` (Istio 1.31,
+        pilot/pkg/bootstrap/istio_ca.go, security/pkg/pki/ca/ca.go). It writes its root to a ConfigMap of each
+        namespace, and as caBundle to its webhooks.
         """
         del plan
         root = "trust anchor"
         return (
             CertificatePlace(root, "ConfigMap", (ROOT_CONFIG_MAP,), ("root-cert.pem",), webhooks=()),
-            CertificatePlace("issuer", "Secret", CA_SECRETS, ("ca-cert.pem", "tls.crt"), signer=root),
+            CertificatePlace("issuer", "Secret", CA_SECRETS, ("cert-chain.pem", "ca-cert.pem", "tls.crt"), signer=root),
         )
+
+    def injector_failure_policy(self, plan: IstioPlan) -> str:
+        """Return that of the chart istio-discovery, see `Mesh` (Istio 1.31, templates/mutatingwebhook.yaml)."""
+        return "" if plan.existing else "Fail"
 
     def injected(self, plan: IstioPlan) -> Mapping[str, Any]:
         """Return the containers that istiod adds, see `Mesh` (chart istio-discovery, files/injection-template.yaml)."""

@@ -268,6 +268,10 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
             ),
         )
 
+    def injector_failure_policy(self, plan: LinkerdPlan) -> str:
+        """Return `webhookFailurePolicy`, see `Mesh`; the chart's default is Ignore (edge-26.8.3, values.yaml)."""
+        return "" if plan.existing else str(control_plane_values(plan).get("webhookFailurePolicy") or "Ignore")
+
     def injected(self, plan: LinkerdPlan) -> Mapping[str, Any]:
         """Return the containers that the injector adds, see `Mesh` (edge-26.8.3, charts/partials)."""
         values = control_plane_values(plan)

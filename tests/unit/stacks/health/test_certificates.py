@@ -65,11 +65,18 @@ def test_text_that_is_no_certificate_is_found_and_what_may_not_be_read_is_left_o
     assert found(CERTIFICATES, subject(mesh="linkerd")) == []
 
 
-def test_an_authority_that_is_given_to_istiod_counts_before_its_own() -> None:
+def test_of_two_authorities_of_istiod_that_counts_which_has_signed_with_the_root() -> None:
     live = [
         secret("ConfigMap", "istio-ca-root-cert", "istio-system", **{"root-cert_pem": GOOD.certificate_pem}),
         secret("Secret", "istio-ca-secret", "istio-system", **{"ca-cert_pem": anchor().certificate_pem}),
     ]
     assert found(CERTIFICATES, subject(*live)) == [("MSH790", "Secret/istio-system/istio-ca-secret")]
+    chain = f"{issuer(GOOD).certificate_pem}{GOOD.certificate_pem}"
+    entries = {"cert-chain_pem": chain, "ca-cert_pem": anchor().certificate_pem}
+    assert found(CERTIFICATES, subject(*live, secret("Secret", "cacerts", "istio-system", **entries))) == []
     given = secret("Secret", "cacerts", "istio-system", **{"ca-cert_pem": issuer(GOOD).certificate_pem})
     assert found(CERTIFICATES, subject(*live, given)) == []
+    foreign = secret("Secret", "cacerts", "istio-system", **{"ca-cert_pem": issuer(anchor()).certificate_pem})
+    assert found(CERTIFICATES, subject(*live, foreign)) == [("MSH790", "Secret/istio-system/cacerts")]
+    own = secret("Secret", "istio-ca-secret", "istio-system", **{"ca-cert_pem": GOOD.certificate_pem})
+    assert found(CERTIFICATES, subject(live[0], own, foreign)) == []

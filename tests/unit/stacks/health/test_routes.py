@@ -6,7 +6,7 @@ import pytest
 
 from components.manifests import Manifest
 from stacks import health
-from stacks.health.routes import CONDITIONS
+from stacks.health.routes import CONDITIONS, GATEWAYS
 from stacks.health.workloads import WORKLOADS
 from tests.unit.stacks.health.subjects import found, governed, namespace, subject
 
@@ -71,6 +71,32 @@ def test_a_check_whose_list_cant_be_read_finds_nothing_and_the_list_is_reported(
     assert checked[WORKLOADS.name] == []
     assert checked["drift"] != []
     assert {fault.code for fault in asked.view.diagnostics} == {"MSH024"}
+
+
+def test_routes_of_the_stack_are_its_own_whatever_its_organisation() -> None:
+    listeners = [{"port": 80, "protocol": "http", "hosts": ["a.example"]}]
+    keys: dict[str, Any] = {
+        "gateways": {"public": {"api": "gateway-api", "listeners": listeners}},
+        "traffic": {
+            "productpage": {
+                "namespace": "bookinfo",
+                "api": "gateway-api",
+                "gateway": "public",
+                "hosts": ["a.example"],
+                "split": {"v1": 100},
+            }
+        },
+    }
+
+    def owned_by(owner: str) -> list[tuple[str, str]]:
+        def change(objects: list[Manifest]) -> None:
+            for item in objects:
+                item["metadata"]["annotations"] = {"meshup/stack": owner}
+
+        return [(fault.code, fault.path) for fault in GATEWAYS.run(governed(change, **keys))]
+
+    assert ("MSH416", "meshup:gateways.public") not in owned_by("acme/meshup/dev")
+    assert ("MSH416", "meshup:gateways.public") in owned_by("acme/meshup/other")
 
 
 def test_every_check_declares_the_codes_that_it_reports_and_has_a_name_of_its_own() -> None:

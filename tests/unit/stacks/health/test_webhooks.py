@@ -13,6 +13,7 @@ from tests.unit.stacks.configs import NOW
 from tests.unit.stacks.fake_view import item
 from tests.unit.stacks.health.subjects import found, namespace, secret, subject
 
+VERSION = subject().plan.mesh.version
 YEAR = timedelta(days=365)
 INJECTOR = "MutatingWebhookConfiguration/istio-sidecar-injector"
 ROOT = issue(anchor_profile("cluster.local", YEAR, YEAR / 4), NOW)
@@ -52,9 +53,9 @@ def test_a_webhook_that_answers_and_is_trusted_is_fine() -> None:
 )
 def test_a_webhook_without_an_answer_is_found_with_what_that_does(live: tuple[Manifest, ...], words: str) -> None:
     """Without it: `failed calling webhook` at the next pod, or with Ignore no word at all and no sidecar."""
-    for policy, effect in (("Fail", "refuses"), ("Ignore", "goes on without it")):
+    for policy, effect, more in (("Fail", "refuses", []), ("Ignore", "goes on without it", [("MSH787", INJECTOR)])):
         asked = subject(namespace("bookinfo"), ROOTS, *live, injector(failurePolicy=policy))
-        assert found(WEBHOOKS, asked) == [("MSH774", INJECTOR)]
+        assert found(WEBHOOKS, asked) == [("MSH774", INJECTOR), *more]
         message = WEBHOOKS.run(asked)[0].message
         assert words in message and effect in message
 
@@ -87,7 +88,7 @@ def test_a_webhook_of_linkerd_is_held_against_the_certificate_of_its_own_server(
 
     def hook(of: Issued) -> Manifest:
         config = {"service": service, "caBundle": bundle(of)}
-        listed = [{"name": "linkerd-proxy-injector.linkerd.io", "clientConfig": config}]
+        listed = [{"name": "linkerd-proxy-injector.linkerd.io", "clientConfig": config, "failurePolicy": "Ignore"}]
         return item("MutatingWebhookConfiguration", {"name": "injector"}, webhooks=listed)
 
     assert found(WEBHOOKS, subject(*live, hook(mine), mesh="linkerd")) == []
@@ -110,6 +111,29 @@ def test_a_webhook_of_linkerd_is_held_against_the_certificate_of_its_own_server(
 def test_a_namespace_that_no_injector_selects_is_found(live: tuple[Manifest, ...]) -> None:
     """Without it: pods of the next roll-out start outside of the mesh, one by one."""
     assert found(WEBHOOKS, subject(*live)) == [("MSH776", "Namespace/bookinfo")]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "policy", "codes"),
+    [
+        ({}, "Fail", []),
+        ({}, "Ignore", ["MSH787"]),
+        ({"istio": {"install": False}}, "Ignore", []),
+    ],
+)
+def test_an_injector_fails_as_the_stack_has_it(mesh: dict[str, Any], policy: str, codes: list[str]) -> None:
+    """Without it: somebody has set Ignore in an incident, and the next outage starts pods outside of the mesh."""
+    istiod = item(
+        "Deployment",
+        {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
+        spec={"template": {"spec": {"containers": [{"name": "discovery", "image": f"pilot:{VERSION}"}]}}},
+    )
+    asked = subject(*GOOD, istiod, injector(failurePolicy=policy), **mesh)
+    assert [fault.code for fault in WEBHOOKS.run(asked)] == codes
+
+
+def test_a_mesh_that_is_set_up_without_an_injector_lacks_none() -> None:
+    assert found(WEBHOOKS, subject(*GOOD, istio={"webhooks": False})) == []
 
 
 def crd(name: str, established: str = "True") -> Manifest:
