@@ -36,6 +36,7 @@ def parents(*conditions: Manifest) -> dict[str, Any]:
         (parents(condition("Accepted", "False"), condition("ResolvedRefs", "False")), ["MSH785", "MSH785"]),
         (parents(condition("Accepted", "False", generation=1)), ["MSH786"]),
         (parents(condition("PartiallyInvalid", "False")), []),
+        (parents(condition("Accepted", "Unknown")), []),
         ({"conditions": [condition("Programmed", "False")], **parents()}, ["MSH785"]),
         (
             {"listeners": [{"name": "http", "conditions": [condition("ResolvedRefs", "False")]}], **parents()},

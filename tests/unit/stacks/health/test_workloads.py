@@ -44,6 +44,14 @@ def test_the_control_plane_has_the_planned_version(suffix: str, *, fine: bool) -
     assert found(CONTROL_PLANE, subject(live)) == expected
 
 
+def test_a_control_plane_that_is_scaled_to_nothing_is_missing() -> None:
+    live = deployment("istiod", "istio-system", f"docker.io/istio/pilot:{pinned()}", availableReplicas=0)
+    live["spec"]["replicas"] = 0
+    assert found(CONTROL_PLANE, subject(live)) == [("MSH770", "Namespace/istio-system")]
+    other = deployment("istiod", "istio-system", f"docker.io/istio/pilot:{pinned()}")
+    assert found(CONTROL_PLANE, subject(live, other)) == []
+
+
 def test_an_image_by_digest_says_no_version_so_it_is_no_finding() -> None:
     live = deployment("istiod", "istio-system", "docker.io/istio/pilot@sha256:00")
     assert found(CONTROL_PLANE, subject(live)) == []
@@ -80,6 +88,7 @@ def test_workloads_of_others_beside_the_control_plane_are_left_out() -> None:
         ("Deployment", {}, {}, "not seen its last change"),
         ("Deployment", {"replicas": 3}, READY, "1 of its 3 pods are ready."),
         ("Deployment", {}, {**READY, "updatedReplicas": 0}, "still being rolled out"),
+        ("Deployment", {}, {**READY, "replicas": 2}, "1 of its pods are of an older form"),
         ("Deployment", {"paused": True}, {**READY, "updatedReplicas": 0}, ""),
         (
             "Deployment",
