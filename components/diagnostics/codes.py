@@ -1074,7 +1074,7 @@ MSH635 Setting of an add-on without effect
   Remedy: Remove one of the two.
 MSH640 Traces without a collector
   Nothing is named that the proxies could send spans to, or only what does not take them as they send them.
-  Remedy: Write `collector`, or enable meshup:collector, meshup:zipkin or meshup:jaeger.
+  Remedy: Write `collector`, or enable meshup:collector, which takes what the proxies of any mesh send.
 MSH641 Setting of traces or access logs that the mesh does not have
   The proxies of this mesh can't do what is asked for. docs/observability.md has a table of what each mesh can.
   Remedy: Remove it, or choose a mesh that can.

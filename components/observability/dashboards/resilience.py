@@ -26,13 +26,13 @@ def board(source: MetricsSource, mesh: str) -> dict[str, Any]:
         "What proxies do for one Service when something fails.",
         [
             (
-                "Tried again",
+                "Retries and timeouts",
                 [
                     lines("Requests by result", "reqps", results, "What clients got.", styles=CODES, stacked=True),
                     *panels(source, *_TRIED),
                 ],
             ),
-            ("Kept away", [*panels(source, *_REFUSED), *missing(source, *_TRIED, *_REFUSED)]),
+            ("Limits, ejections and faults", [*panels(source, *_REFUSED), *missing(source, *_TRIED, *_REFUSED)]),
         ],
         variables=service_variables(mesh),
     )
