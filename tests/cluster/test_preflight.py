@@ -570,6 +570,10 @@ def site(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     namespaces: dict[str, Any] = {name: {} for name in OWN}
     stack = prepared_program(embedded, folder, {"meshup:istio": {"webhooks": True}, "meshup:namespaces": namespaces})
     subject = Site(embedded, stack)
+    # Helm keeps definitions that tests before have installed.
+    kept = subject.kubectl("get", "customresourcedefinitions", "--output", "name").split()
+    if left := [name for name in kept if name.endswith((".istio.io", ".gateway.networking.k8s.io"))]:
+        subject.kubectl("delete", *left)
     subject.objects("apply", [made("Namespace", name) for name in OWN])
     environment = stack.env()
     with pytest.MonkeyPatch.context() as patch:
