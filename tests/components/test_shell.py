@@ -152,14 +152,18 @@ def test_a_joined_namespace_is_patched_first_and_last_around_the_restarts_and_be
     records = shell(view, namespaces={"shop": chosen})
     (component,) = (record for record in records if record.type == "meshup:index:JoinedNamespace")
     inside = [record for record in records if record.parent == component.urn]
-    assert [(record.type.rpartition(":")[2], record.name) for record in inside] == [
-        ("NamespacePatch", "namespace-shop-join"),
-        ("Sidecar", "namespace-shop-sidecar"),
-        ("StatefulSetPatch", "namespace-shop-statefulset-db-restart"),
-        ("DaemonSetPatch", "namespace-shop-daemonset-agent-restart"),
-        ("NamespacePatch", "namespace-shop-leave"),
-    ]
-    join, scope, first, second, leave = inside
+    named = {record.name.removeprefix("namespace-shop-"): record for record in inside}
+    assert {name: record.type.rpartition(":")[2] for name, record in named.items()} == {
+        "join": "NamespacePatch",
+        "sidecar": "Sidecar",
+        "statefulset-db-restart": "StatefulSetPatch",
+        "daemonset-agent-restart": "DaemonSetPatch",
+        "leave": "NamespacePatch",
+    }
+    # The Sidecar and the first restart wait for the same, so either may be registered first.
+    scope, first, second = (named[name] for name in ("sidecar", "statefulset-db-restart", "daemonset-agent-restart"))
+    join, leave = inside[0], inside[-1]
+    assert (join, leave) == (named["join"], named["leave"])
     assert join.inputs == leave.inputs
     for record, before in ((scope, [join]), (first, [join]), (second, [join, first]), (leave, [join, first, second])):
         assert {other.urn for other in before} <= set(record.dependencies)
