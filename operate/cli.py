@@ -515,17 +515,23 @@ def _checked(
     raise typer.Exit(report.exit_code)
 
 
+_CheckedStack = Annotated[
+    str, typer.Option(envvar="PULUMI_STACK", help="The stack: NAME, or ORGANISATION/PROJECT/NAME.")
+]
+_CheckedFolder = Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")]
+_CheckedOutput = Annotated[str, typer.Option(help="table, json, or short: only what is wrong.")]
+_CheckedWait = Annotated[
+    str, typer.Option(metavar="DURATION", help="Check again until nothing is wrong, at most so long: 5m, 90s.")
+]
+
+
 @app.command()
 def preflight(
     *,
-    stack: Annotated[
-        str, typer.Option(envvar="PULUMI_STACK", help="The stack: NAME, or ORGANISATION/PROJECT/NAME.")
-    ] = "",
-    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
-    output: Annotated[str, typer.Option(help="table, json, or short: only what is wrong.")] = "table",
-    wait: Annotated[
-        str, typer.Option(metavar="DURATION", help="Check again until nothing is wrong, at most so long: 5m, 90s.")
-    ] = "0s",
+    stack: _CheckedStack = "",
+    directory: _CheckedFolder = None,
+    output: _CheckedOutput = "table",
+    wait: _CheckedWait = "0s",
 ) -> None:
     """Check what would stop or spoil the next `pulumi up`.
 
@@ -540,14 +546,10 @@ def preflight(
 @app.command()
 def health(
     *,
-    stack: Annotated[
-        str, typer.Option(envvar="PULUMI_STACK", help="The stack: NAME, or ORGANISATION/PROJECT/NAME.")
-    ] = "",
-    directory: Annotated[Path | None, typer.Option(help="The folder of the project, as for explain.")] = None,
-    output: Annotated[str, typer.Option(help="table, json, or short: only what is wrong.")] = "table",
-    wait: Annotated[
-        str, typer.Option(metavar="DURATION", help="Check again until nothing is wrong, at most so long: 5m, 90s.")
-    ] = "0s",
+    stack: _CheckedStack = "",
+    directory: _CheckedFolder = None,
+    output: _CheckedOutput = "table",
+    wait: _CheckedWait = "0s",
 ) -> None:
     """Check what of a deployed stack does not work, or is not as the stack has it.
 

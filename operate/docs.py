@@ -27,6 +27,7 @@ from components.traffic.manifests import match_text
 from components.traffic.targets import Planned
 from operate import explain, reference
 from stacks import health, preflight
+from stacks.checking import Check
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _TODAY = date(2026, 12, 1)
@@ -85,7 +86,7 @@ def _block(name: str, docs: Path) -> str:
     return f"<!-- generated: {name} -->\n{body}\n<!-- end -->"
 
 
-def checks(listed: Sequence[preflight.Check] | Sequence[health.Check]) -> str:
+def checks(listed: Sequence[Check[Any]]) -> str:
     """The checks of `meshup preflight` or `meshup health` and the codes that they report, as a table."""
     lines = ["| check | what holds if it passes | codes |", "| --- | --- | --- |"]
     for check in listed:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from components.diagnostics import errors, ordered
 from operate.findings import Checked, Report
-from operate.preflight import no_state, owner_on
-from stacks import health, plan, settings, traffic_file
-from stacks.cluster import ClusterError, connect
+from operate.preflight import begin, no_state, owner_on
+from stacks import health, plan, settings
+from stacks.cluster import ClusterError
 from stacks.overrides import located
 from stacks.state import Stack
 
@@ -25,12 +25,7 @@ def run(raw: settings.RawConfig, stack: str, directory: Path) -> Report:
         stack: Its name, with or without organisation and project.
         directory: The folder of the project.
     """
-    name = stack.rpartition("/")[2]
-    chosen, diagnostics = settings.load(raw, name)
-    chosen, more = traffic_file.with_file(chosen, directory)
-    cluster, view, unreachable = connect(chosen.cluster, os.environ)
-    diagnostics += [*more, *unreachable]
-    subject = {"stack": name, "mesh": chosen.mesh, "context": chosen.cluster.context}
+    chosen, diagnostics, cluster, view, subject = begin(raw, stack, directory)
     found: list[Checked] = []
     reachable = cluster is not None and view is not None
     if cluster is not None and view is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from components.diagnostics import Diagnostic, ordered
 from components.manifests import ObjectRef
 from operate.findings import Checked, Report
 from stacks import charts, checks, plan, preflight, settings, traffic_file
-from stacks.cluster import ClusterError, ClusterView, connect
+from stacks.cluster import Cluster, ClusterError, ClusterView, connect
 from stacks.overrides import located
 from stacks.ownership import owner_of
 from stacks.preflight.images import by_registry, images
@@ -43,6 +44,34 @@ def owner_on(view: ClusterView, stack: str) -> str:
     return found.pop() if len(found) == 1 else f"organization{end}"
 
 
+class Begun(NamedTuple):
+    """The settings of a stack, and its cluster.
+
+    Attributes:
+        chosen: The settings.
+        diagnostics: What is wrong with them, or with reaching the cluster.
+        cluster: The API of the cluster; None if it can't be reached.
+        view: Its objects; None if it does not answer.
+        subject: What is checked, for the report.
+    """
+
+    chosen: settings.Settings
+    diagnostics: list[Diagnostic]
+    cluster: Cluster | None
+    view: ClusterView | None
+    subject: Mapping[str, str]
+
+
+def begin(raw: settings.RawConfig, stack: str, directory: Path) -> Begun:
+    """Read the settings of a stack and reach its cluster; arguments as for `run`."""
+    name = stack.rpartition("/")[2]
+    chosen, diagnostics = settings.load(raw, name)
+    chosen, more = traffic_file.with_file(chosen, directory)
+    cluster, view, unreachable = connect(chosen.cluster, os.environ)
+    subject = {"stack": name, "mesh": chosen.mesh, "context": chosen.cluster.context}
+    return Begun(chosen, [*diagnostics, *more, *unreachable], cluster, view, subject)
+
+
 def run(raw: settings.RawConfig, stack: str, directory: Path) -> Report:
     """Check a stack and its cluster.
 
@@ -51,12 +80,7 @@ def run(raw: settings.RawConfig, stack: str, directory: Path) -> Report:
         stack: Its name, with or without organisation and project.
         directory: The folder of the project.
     """
-    name = stack.rpartition("/")[2]
-    chosen, diagnostics = settings.load(raw, name)
-    chosen, more = traffic_file.with_file(chosen, directory)
-    cluster, view, unreachable = connect(chosen.cluster, os.environ)
-    diagnostics += [*more, *unreachable]
-    subject = {"stack": name, "mesh": chosen.mesh, "context": chosen.cluster.context}
+    chosen, diagnostics, cluster, view, subject = begin(raw, stack, directory)
     if cluster is None or view is None:
         return Report("preflight", subject, [_configuration(diagnostics, chosen)], reachable=False)
     deployed = Stack(owner_on(view, stack), no_state, os.environ)
@@ -89,4 +113,4 @@ def _configuration(diagnostics: Sequence[Diagnostic], chosen: settings.Settings)
     return Checked(name, title, found)
 
 
-__all__ = ["no_state", "owner_on", "run"]
+__all__ = ["begin", "no_state", "owner_on", "run"]

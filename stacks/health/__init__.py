@@ -4,23 +4,23 @@ A check is a pure function from a `Subject` to diagnostics: a plan, a view of th
 the API server would store them. `probe` asks for the last; nothing else here reaches a cluster.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, object_ref
+from stacks.checking import Check, run_all
 from stacks.cluster import Cluster, ClusterError, ClusterView, side_by_side
 from stacks.plan import Plan
 
 from . import certificates, routes, sidecars, webhooks, workloads
 from .drift import is_more
-from .model import Check, Subject
+from .model import Subject
 
 MANAGER = "meshup-health"
 """Field manager of dry runs, which is stored nowhere."""
 ALLOCATED = ("Service",)
 """Kinds of which the API server gives each object fields of its own: addresses and ports of nodes."""
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Check[Subject], ...] = (
     workloads.CONTROL_PLANE,
     webhooks.KINDS_SERVED,
     webhooks.WEBHOOKS,
@@ -66,13 +66,9 @@ def _defaulted(item: Manifest, cluster: Cluster) -> Manifest:
         return {}
 
 
-def check(subject: Subject) -> list[tuple[Check, list[Diagnostic]]]:
-    """Run all checks; return each with what it finds. A check whose lists can't be read finds nothing."""
-    return [(one, list(subject.view.if_readable(_bound(one, subject), otherwise=[]))) for one in CHECKS]
+def check(subject: Subject) -> list[tuple[Check[Subject], list[Diagnostic]]]:
+    """Run all checks, see `run_all`."""
+    return run_all(CHECKS, subject)
 
 
-def _bound(one: Check, subject: Subject) -> Callable[[], Sequence[Diagnostic]]:
-    return lambda: one.run(subject)
-
-
-__all__ = ["CHECKS", "Check", "Subject", "check", "probe"]
+__all__ = ["CHECKS", "Subject", "check", "probe"]

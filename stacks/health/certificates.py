@@ -15,8 +15,9 @@ from components.diagnostics import Diagnostic
 from components.manifests import Manifest, part
 from components.meshes.interface import CertificatePlace
 from components.meshes.linkerd.identity.certificates import days_left, path_to_anchor, signed_by
+from stacks.checking import Check
 
-from .model import Check, Subject
+from .model import Subject
 
 WARN = timedelta(days=60)
 """`linkerd check` warns below this (pkg/healthcheck/healthcheck.go)."""

@@ -1,11 +1,10 @@
 """What checks after an `up` are made of: a plan, a view of the cluster, and answers of it, as plain data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from components.diagnostics import Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.meshes import MESHES
 from components.meshes.interface import Mesh
@@ -78,20 +77,4 @@ class Subject:
         return list(zip(self.governing, found, strict=True))
 
 
-class Check(NamedTuple):
-    """One check: a function from a subject to what it finds.
-
-    Attributes:
-        name: Name in outputs, such as `workloads`.
-        title: What is true if it finds nothing.
-        codes: The codes that it reports.
-        run: Finds what is wrong.
-    """
-
-    name: str
-    title: str
-    codes: tuple[str, ...]
-    run: Callable[[Subject], Sequence[Diagnostic]]
-
-
-__all__ = ["NAMESPACE", "Check", "Subject"]
+__all__ = ["NAMESPACE", "Subject"]

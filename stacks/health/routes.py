@@ -9,10 +9,11 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, object_ref, part
 from stacks import gateways
+from stacks.checking import Check
 from stacks.ownership import owner_of
 
 from .drift import differences
-from .model import Check, Subject
+from .model import Subject
 
 JUDGED = ("Accepted", "ResolvedRefs", "Programmed")
 """Conditions that are True of an object that is in force."""

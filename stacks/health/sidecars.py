@@ -7,9 +7,10 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, part
 from components.meshes.interface import Sidecar, annotations_of, is_running
+from stacks.checking import Check
 
 from .certificates import held, places
-from .model import Check, Subject
+from .model import Subject
 
 
 def _run(subject: Subject) -> list[Diagnostic]:

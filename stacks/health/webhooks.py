@@ -8,10 +8,11 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, part
 from components.meshes.interface import annotations_of, labels_of
+from stacks.checking import Check
 from stacks.other_meshes import selects
 
 from .certificates import authorities, held, is_signed_by_any, places
-from .model import Check, Subject
+from .model import Subject
 
 KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 REGISTRATION = "admissionregistration.k8s.io/v1"

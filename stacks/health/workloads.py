@@ -7,9 +7,10 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref, part
 from components.meshes.interface import Sidecar, image_tag, labels_of
+from stacks.checking import Check
 from stacks.other_meshes import helm_release
 
-from .model import Check, Subject
+from .model import Subject
 
 _VERSION = re.compile(r"\d+\.\d+")
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")

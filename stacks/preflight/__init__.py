@@ -6,21 +6,21 @@ asked of the API server beside its objects (`Probes`). `probe` asks all of that;
 
 import os
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from components.diagnostics import Diagnostic
 from components.manifests import object_ref
 from components.meshes import MESHES
+from stacks.checking import Check, run_all
 from stacks.cluster import Access, Cluster, ClusterError, ClusterView, Resource, side_by_side
 from stacks.plan import Plan
 from stacks.settings import Settings
 
 from . import admission, clocks, networks, nodes, others, rights
-from .model import Check, Kind, Probes, Rendered, Subject, declared_kinds, kind_of, of_charts
+from .model import Kind, Probes, Rendered, Subject, declared_kinds, kind_of, of_charts
 from .rendering import CHARTS, render
 
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Check[Subject], ...] = (
     CHARTS,
     rights.RIGHTS,
     admission.OBJECTS,
@@ -75,11 +75,10 @@ def probe(settings: Settings, plan: Plan, owner: str, cluster: Cluster, view: Cl
     return Subject(settings, plan, owner, view, rendered, asked)
 
 
-def check(subject: Subject) -> list[tuple[Check, list[Diagnostic]]]:
-    """Run all checks; return each with what it finds. A check whose lists can't be read finds nothing."""
-    found = [(one, list(subject.view.if_readable(_bound(one, subject), otherwise=[]))) for one in CHECKS]
+def check(subject: Subject) -> list[tuple[Check[Subject], list[Diagnostic]]]:
+    """Run all checks, see `run_all`; return each with what it finds and the stack does not ignore."""
     ignored = set(subject.settings.preflight.ignore)
-    return [(one, [fault for fault in faults if fault.code not in ignored]) for one, faults in found]
+    return [(one, [fault for fault in faults if fault.code not in ignored]) for one, faults in run_all(CHECKS, subject)]
 
 
 def findings(settings: Settings, plan: Plan, owner: str, cluster: Cluster, view: ClusterView) -> list[Diagnostic]:
@@ -91,10 +90,6 @@ def findings(settings: Settings, plan: Plan, owner: str, cluster: Cluster, view:
         return list(error.diagnostics)
     found = [fault for _, faults in check(subject) for fault in faults]
     return [*found, *view.diagnostics[read:]]
-
-
-def _bound(one: Check, subject: Subject) -> Callable[[], Sequence[Diagnostic]]:
-    return lambda: one.run(subject)
 
 
 def _kinds(plan: Plan, rendered: Rendered, cluster: Cluster) -> tuple[dict[Kind, Resource], set[Kind]]:
@@ -120,4 +115,4 @@ def _allowed(needs: rights.Needs, cluster: Cluster) -> dict[Access, bool]:
     return allowed
 
 
-__all__ = ["CHECKS", "Check", "Probes", "Rendered", "Subject", "check", "probe"]
+__all__ = ["CHECKS", "Probes", "Rendered", "Subject", "check", "probe"]

@@ -12,9 +12,10 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, ObjectRef, object_ref
 from components.meshes.existing import webhooks
+from stacks.checking import Check
 from stacks.cluster import Answer
 
-from .model import Check, Subject, kind_of, pods_of, templates
+from .model import Subject, kind_of, pods_of, templates
 
 MANAGER = "meshup-preflight"
 """Field manager of dry runs, which is stored nowhere."""

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from components.diagnostics import Diagnostic
+from stacks.checking import Check
 
-from .model import Check, Subject
+from .model import Subject
 
 TOLERATED = 20
 """Seconds: Linkerd's issuer allows for that (chart linkerd-control-plane, identity.issuer.clockSkewAllowance)."""

@@ -1,9 +1,9 @@
 """What checks before an `up` are made of: a plan, a view of the cluster, and what was asked of it, as plain data."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from components.diagnostics import Diagnostic
 from components.helm import HelmRelease
@@ -107,22 +107,6 @@ class Subject:
         return made
 
 
-class Check(NamedTuple):
-    """One check: a function from a subject to what it finds.
-
-    Attributes:
-        name: Name in outputs, such as `nodes`.
-        title: What is true if it finds nothing.
-        codes: The codes that it reports.
-        run: Finds what is wrong.
-    """
-
-    name: str
-    title: str
-    codes: tuple[str, ...]
-    run: Callable[[Subject], Sequence[Diagnostic]]
-
-
 def kind_of(item: Mapping[str, Any]) -> Kind:
     """Return apiVersion and kind of an object."""
     return str(item["apiVersion"]), str(item["kind"])
@@ -173,7 +157,6 @@ def pods_of(template: Mapping[str, Any]) -> Mapping[str, Any]:
 
 __all__ = [
     "NAMESPACE",
-    "Check",
     "Kind",
     "Probes",
     "Rendered",

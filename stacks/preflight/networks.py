@@ -12,9 +12,10 @@ from typing import Any, cast
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, part
 from components.meshes.interface import is_on_host_network
+from stacks.checking import Check
 
 from .admission import injects
-from .model import Check, Subject
+from .model import Subject
 
 SYSTEM = "kube-system"
 CILIUM = "cilium-config"

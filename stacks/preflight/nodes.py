@@ -14,8 +14,9 @@ from components.manifests import Manifest, object_ref, part
 from components.meshes.interface import is_running, minor
 from components.nodes import LINUX, is_ready, takes_pods
 from components.scalars import amount
+from stacks.checking import Check
 
-from .model import Check, Subject, pods_of, templates
+from .model import Subject, pods_of, templates
 
 ARCHITECTURES = ("amd64", "arm64")
 """Architectures of the images of both meshes (Istio's and Linkerd's releases)."""

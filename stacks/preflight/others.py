@@ -11,9 +11,10 @@ from components.diagnostics import Diagnostic
 from components.manifests import Manifest, object_ref, part
 from components.meshes import MESHES
 from components.meshes.interface import annotations_of, labels_of
+from stacks.checking import Check
 from stacks.other_meshes import helm_release, selects
 
-from .model import Check, Subject
+from .model import Subject
 
 WEBHOOKS = (
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),

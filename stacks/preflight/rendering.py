@@ -13,8 +13,9 @@ import yaml
 from components.diagnostics import Diagnostic
 from components.helm import HelmRelease
 from components.manifests import Manifest, part
+from stacks.checking import Check
 
-from .model import Check, Rendered, Subject
+from .model import Rendered, Subject
 
 SECONDS = 60
 """How long helm may take for a chart, which it may have to fetch."""

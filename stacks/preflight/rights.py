@@ -11,11 +11,12 @@ from contextlib import suppress
 
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, object_ref
+from stacks.checking import Check
 from stacks.cluster import Access, Resource
 from stacks.plan import Plan
 from stacks.settings import Settings
 
-from .model import Check, Kind, Subject, kind_of
+from .model import Kind, Subject, kind_of
 
 EVERYTHING = Access("*", "*", "*")
 MAKES = ("get", "create", "patch")

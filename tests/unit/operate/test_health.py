@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Report
         def connect(*_: object) -> tuple[Refusing | None, ClusterView | None, list[Diagnostic]]:
             return (cluster, view, []) if reached else (None, None, [fault])
 
-        monkeypatch.setattr("operate.health.connect", connect)
+        monkeypatch.setattr("operate.preflight.connect", connect)
         return health.run(raw(**keys), "dev", tmp_path)
 
     return run

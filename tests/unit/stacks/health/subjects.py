@@ -6,8 +6,9 @@ from copy import deepcopy
 from typing import Any
 
 from components.manifests import Manifest
+from stacks.checking import Check
 from stacks.cluster import ClusterView
-from stacks.health import Check, Subject
+from stacks.health import Subject
 from tests.unit.stacks.configs import NOW, raw
 from tests.unit.stacks.fake_view import GATEWAY_API, OWNER, FakeCluster, build, item, stack_of
 
@@ -38,7 +39,7 @@ def governed(change: Callable[[list[Manifest]], None] = lambda _: None, **keys: 
     return subject(*stored, **keys)
 
 
-def found(check: Check, asked: Subject) -> list[tuple[str, str]]:
+def found(check: Check[Subject], asked: Subject) -> list[tuple[str, str]]:
     """Return code and path of what a check finds; no code is reported that it does not declare."""
     diagnostics = check.run(asked)
     assert {fault.code for fault in diagnostics} <= set(check.codes)

@@ -5,8 +5,9 @@ from typing import Any
 
 from components.manifests import Manifest
 from stacks import settings
+from stacks.checking import Check
 from stacks.cluster import ClusterView
-from stacks.preflight import Check, Probes, Rendered, Subject
+from stacks.preflight import Probes, Rendered, Subject
 from tests.unit.stacks.configs import raw
 from tests.unit.stacks.fake_view import GATEWAY_API, OWNER, FakeCluster, build, item
 
@@ -53,7 +54,7 @@ def subject(
     return Subject(chosen, made, OWNER, view, Rendered(by_release), probes or Probes(now=NOW))
 
 
-def found(check: Check, asked: Subject) -> list[tuple[str, str]]:
+def found(check: Check[Subject], asked: Subject) -> list[tuple[str, str]]:
     """Return code and path of what a check finds; no code is reported that it does not declare."""
     diagnostics = check.run(asked)
     assert {fault.code for fault in diagnostics} <= set(check.codes)
