@@ -114,6 +114,11 @@ def minor(version: str) -> Minor | None:
     return None if numbers is None else (int(numbers[1]), int(numbers[2]))
 
 
+def dotted(version: Minor) -> str:
+    """Return major and minor number of a version as they are written."""
+    return ".".join(map(str, version))
+
+
 def unknown_releases(title: str, path: str, written: Iterable[str], releases: Sequence[str]) -> Iterator[Diagnostic]:
     """Refuse raw values of releases that a mesh does not have."""
     for name in written:
@@ -318,6 +323,20 @@ class Sidecar(NamedTuple):
         return version and (not (self.revision and wanted.revision) or self.revision == wanted.revision)
 
 
+class Hindrance(NamedTuple):
+    """Why a node may not redirect the traffic of pods.
+
+    Attributes:
+        value: What was found on the node.
+        message: What is wrong with it, in one sentence.
+        allowed: What goes.
+    """
+
+    value: str
+    message: str
+    allowed: str
+
+
 class CertificatePlace(NamedTuple):
     """Where a certificate of a mesh is on the cluster, in the namespace of its control plane.
 
@@ -429,6 +448,8 @@ class Mesh(ABC, Generic[Planned]):
     """Ports of its pods at which the API server calls its webhooks."""
     control_plane_ports: ClassVar[tuple[int, ...]]
     """Ports of its control plane that every sidecar calls."""
+    native_from: ClassVar[Minor | None] = None
+    """The oldest kubelet with native sidecars, where one older node turns them off on all; None if none does that."""
     gateway_api: ClassVar[GatewayApiRange]
     targets: ClassVar[tuple[Target, ...]]
     """What routes can be compiled to, in the order in which `api: auto` tries them."""
@@ -621,6 +642,16 @@ class Mesh(ABC, Generic[Planned]):
         """Report what the cluster lacks for the plan."""
         del plan, view
         return []
+
+    def cannot_redirect(self, kernel: Minor | None, system: str) -> Hindrance | None:
+        """Return why a node may not redirect traffic by an init container, None if nothing tells of that.
+
+        Args:
+            kernel: Major and minor number of its kernel; None if they are not known.
+            system: What the node says of its operating system (`status.nodeInfo.osImage`).
+        """
+        del kernel, system
+        return None
 
     def cluster_networks(self, plan: Planned) -> str:
         """Return the networks that have to hold the cluster's pods and Services, comma-separated; "" for any."""

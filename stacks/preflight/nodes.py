@@ -4,14 +4,13 @@ What the API server does not say (modules of the kernel, whether a registry is r
 what the version of a kernel and the name of a system tell for certain.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
 from components.diagnostics import Diagnostic
 from components.manifests import Manifest, object_ref, part
-from components.meshes.interface import is_running, minor
+from components.meshes.interface import dotted, is_running, minor
 from components.nodes import LINUX, is_ready, takes_pods
 from components.scalars import amount
 from stacks.checking import Check
@@ -20,12 +19,6 @@ from .model import Subject, pods_of, templates
 
 ARCHITECTURES = ("amd64", "arm64")
 """Architectures of the images of both meshes (Istio's and Linkerd's releases)."""
-NATIVE = (1, 33)
-"""From this kubelet on, `auto` makes Istio's sidecars native; one older node turns that off for all (1.30)."""
-NFT_KERNEL = (4, 18)
-"""Linkerd's default `proxyInit.iptablesMode: nft` works with kernels that have nf_tables' compatibility layer."""
-NO_IPTABLES = re.compile(r"(?:Red Hat Enterprise Linux|Rocky Linux|AlmaLinux|CentOS Stream|Oracle Linux)\D*(?:9|1\d)\b")
-"""Systems whose kernels do not load iptable_nat by themselves (Istio, platform prerequisites)."""
 SHOW = "kubectl get nodes --output wide"
 RESOURCES = ("cpu", "memory")
 
@@ -70,20 +63,17 @@ def _kubelets(subject: Subject, nodes: Sequence[Manifest]) -> Iterator[Diagnosti
     oldest, _ = subject.mesh.versions.kubernetes_for(subject.plan.mesh.version)
     for name, version in known.items():
         if version < oldest:
-            message = f"Its kubelet is of Kubernetes {_dotted(version)}, which the mesh does not support."
+            message = f"Its kubelet is of Kubernetes {dotted(version)}, which the mesh does not support."
             yield Diagnostic(
-                "MSH722", f"Node/{name}", _dotted(version), message, f"{_dotted(oldest)} or later", command=SHOW
+                "MSH722", f"Node/{name}", dotted(version), message, f"{dotted(oldest)} or later", command=SHOW
             )
-    old = sorted(name for name, version in known.items() if version < NATIVE)
-    if subject.mesh.name == "istio" and old and len(old) < len(known):
-        message = f"{', '.join(old)} of {len(known)} nodes can't run native sidecars, so Istio makes none on any node."
+    native, mesh = subject.mesh.native_from, subject.mesh.signature.title
+    old = sorted(name for name, version in known.items() if native and version < native)
+    if native and old and len(old) < len(known):
+        message = f"{', '.join(old)} of {len(known)} nodes can't run native sidecars, so {mesh} makes none on any node."
         yield Diagnostic(
-            "MSH723", "Node", None, message, f"{_dotted(NATIVE)} or later everywhere", severity="warning", command=SHOW
+            "MSH723", "Node", None, message, f"{dotted(native)} or later everywhere", severity="warning", command=SHOW
         )
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
 
 
 def _architectures(nodes: Sequence[Manifest]) -> Iterator[Diagnostic]:
@@ -103,17 +93,18 @@ def _kernels(subject: Subject, nodes: Sequence[Manifest]) -> Iterator[Diagnostic
     ):
         return  # A CNI plugin redirects the traffic, from its own image.
     for node in nodes:
-        kernel, image = minor(_info(node).get("kernelVersion", "")), _info(node).get("osImage", "")
-        if subject.mesh.name == "linkerd" and kernel is not None and kernel < NFT_KERNEL:
-            message = f"Its kernel {_dotted(kernel)} may lack nf_tables, by which linkerd-init redirects traffic."
-            allowed = f"{_dotted(NFT_KERNEL)}, or proxyInit.iptablesMode: legacy"
+        kernel, system = minor(_info(node).get("kernelVersion", "")), _info(node).get("osImage", "")
+        found = subject.mesh.cannot_redirect(kernel, system)
+        if found is not None:
             yield Diagnostic(
-                "MSH725", f"Node/{_name(node)}", _dotted(kernel), message, allowed, severity="warning", command=SHOW
+                "MSH725",
+                f"Node/{_name(node)}",
+                found.value,
+                found.message,
+                found.allowed,
+                severity="warning",
+                command=SHOW,
             )
-        elif subject.mesh.name == "istio" and NO_IPTABLES.search(image):
-            message = "This system does not load the kernel modules by which istio-init redirects traffic."
-            allowed = "iptable_nat, iptable_mangle, xt_REDIRECT, xt_owner loaded on the nodes, or global.nativeNftables"
-            yield Diagnostic("MSH725", f"Node/{_name(node)}", image, message, allowed, severity="warning", command=SHOW)
 
 
 def _replicas(subject: Subject, nodes: Sequence[Manifest]) -> Iterator[Diagnostic]:

@@ -1,5 +1,6 @@
 """Istio as a mesh of meshup: see `Mesh`."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,10 +26,12 @@ from ..interface import (
     CertificatePlace,
     ClusterView,
     ExistingMesh,
+    Hindrance,
     Membership,
     Mesh,
     MeshPlan,
     MeshRequest,
+    Minor,
     Mtls,
     Presets,
     Registered,
@@ -60,6 +63,9 @@ from .telemetry import ISTIO_TELEMETRY, providers
 from .versions import GATEWAY_API, VERSIONS
 from .virtual_service import VIRTUAL_SERVICE
 
+NO_IPTABLES = re.compile(r"(?:Red Hat Enterprise Linux|Rocky Linux|AlmaLinux|CentOS Stream|Oracle Linux)\D*(?:9|1\d)\b")
+"""Systems whose kernels do not load iptable_nat by themselves (Istio, platform prerequisites)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class IstioPlan(MeshPlan):
@@ -84,6 +90,8 @@ class IstioMesh(Mesh[IstioPlan]):
     # Chart istio-discovery, templates/service.yaml: https-webhook and https-dns.
     webhook_ports = (15017,)
     control_plane_ports = (15012,)
+    # From this kubelet on, `auto` makes sidecars native; one older node turns that off for all (1.30).
+    native_from = (1, 33)
     gateway_api = GATEWAY_API
     targets = (VIRTUAL_SERVICE, ISTIO_ROUTE)
     security = ISTIO_SECURITY
@@ -284,6 +292,15 @@ class IstioMesh(Mesh[IstioPlan]):
         values = next(item["values"] for item in plan.releases if item["role"] == "istiod")
         shared: Mapping[str, Any] = values.get("global") or {}
         return Sidecar(str(shared.get("tag") or plan.version), plan.args.revision or "default")
+
+    def cannot_redirect(self, kernel: Minor | None, system: str) -> Hindrance | None:
+        """Return whether the system loads the modules of iptables, see `Mesh`."""
+        del kernel
+        if NO_IPTABLES.search(system) is None:
+            return None
+        message = "This system does not load the kernel modules by which istio-init redirects traffic."
+        allowed = "iptable_nat, iptable_mangle, xt_REDIRECT, xt_owner loaded on the nodes, or global.nativeNftables"
+        return Hindrance(system, message, allowed)
 
     def certificate_places(self, plan: IstioPlan) -> Sequence[CertificatePlace]:
         """Return the root and the authority of istiod, see `Mesh`.

@@ -23,10 +23,12 @@ from ..interface import (
     CertificatePlace,
     ClusterView,
     ExistingMesh,
+    Hindrance,
     Membership,
     Mesh,
     MeshPlan,
     MeshRequest,
+    Minor,
     Mtls,
     Presets,
     Registered,
@@ -34,6 +36,7 @@ from ..interface import (
     SectionTypes,
     Sidecar,
     Signature,
+    dotted,
 )
 from . import adoption, existing, viz
 from .component import CRDS, RESTART_KEY, Linkerd, check_nodes, gateway_namespace, namespaces, releases
@@ -59,6 +62,8 @@ SIDECAR_USER, INIT_USER = 2102, 65534
 """The users of the sidecar and of its init container (the same: proxy.uid and proxyInit.runAsUser)."""
 STAND_IN = "-----BEGIN CERTIFICATE-----\nc3RhbmQtaW4=\n-----END CERTIFICATE-----\n"
 """In place of PEM that is made at deployment: the chart renders any text (edge-26.8.3)."""
+NFT_KERNEL = (4, 18)
+"""Linkerd's default `proxyInit.iptablesMode: nft` works with kernels that have nf_tables' compatibility layer."""
 _OPAQUE = "config.linkerd.io/opaque-ports"
 
 
@@ -233,6 +238,14 @@ class LinkerdMesh(Mesh[LinkerdPlan]):
     def check_cluster(self, plan: LinkerdPlan, view: ClusterView) -> list[Diagnostic]:
         """Report what the cluster lacks for high availability."""
         return check_nodes(plan.args, view.objects("v1", "Node"))
+
+    def cannot_redirect(self, kernel: Minor | None, system: str) -> Hindrance | None:
+        """Return whether the kernel has nf_tables, see `Mesh`."""
+        del system
+        if kernel is None or kernel >= NFT_KERNEL:
+            return None
+        message = f"Its kernel {dotted(kernel)} may lack nf_tables, by which linkerd-init redirects traffic."
+        return Hindrance(dotted(kernel), message, f"{dotted(NFT_KERNEL)}, or proxyInit.iptablesMode: legacy")
 
     def cluster_networks(self, plan: LinkerdPlan) -> str:
         """Return `clusterNetworks`, see `Mesh`. Those of an installation of somebody else are not known."""
