@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..arguments import HelmValue, Names, Replicas, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
-from ..helm import ChartSource, HelmRelease, merged, nested
+from ..helm import HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..scalars import Name, ServerUrl
 from . import jaeger, zipkin
@@ -102,9 +102,8 @@ class CollectorAddon(Addon[CollectorArgs]):
         return addon_release(
             self,
             args,
-            ChartSource(directory=request.charts.directory),
+            request.other_charts,
             version=CHART,
-            namespace=args.namespace,
             values=merged(nested(values), args.values),
         )
 
@@ -116,8 +115,8 @@ class CollectorAddon(Addon[CollectorArgs]):
     def objects(self, args: CollectorArgs) -> Sequence[Manifest]:
         """Return the NetworkPolicy: whoever sends."""
         request: AddonRequest = args.request
-        senders = {args.namespace, *request.proxies, *request.readers.get(self.name, ()), *args.readers}
-        opening = Opening(frozenset(senders), frozenset({OTLP_GRPC, OTLP_HTTP, ZIPKIN}))
+        senders = request.callers(self.name, args.namespace, (*request.proxies, *args.readers))
+        opening = Opening(senders, frozenset({OTLP_GRPC, OTLP_HTTP, ZIPKIN}))
         labels = {"app.kubernetes.io/name": self.name}
         proxy = request.proxy if request.collector_in_mesh else None
         made = admitting(SERVICE, args.namespace, labels, [opening], proxy)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
-from ..helm import ChartSource, HelmRelease, merged, nested
+from ..helm import HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..observability.promql import INTERVAL_SECONDS
 from ..passwords import GeneratedPassword
@@ -134,9 +134,8 @@ class GrafanaAddon(Addon[GrafanaArgs]):
         return addon_release(
             self,
             args,
-            ChartSource(directory=request.charts.directory),
+            request.other_charts,
             version=CHART,
-            namespace=args.namespace,
             values=merged(nested(values), {"grafana.ini": _ini(args)}, args.values),
         )
 
@@ -148,8 +147,7 @@ class GrafanaAddon(Addon[GrafanaArgs]):
     def objects(self, args: GrafanaArgs) -> Sequence[Manifest]:
         """Return the Secret of the password, the dashboards, and the NetworkPolicy."""
         request: AddonRequest = args.request
-        names = {args.namespace, *request.readers.get(self.name, ()), *args.readers}
-        opening = Opening(frozenset(names), frozenset({PORT}))
+        opening = Opening(request.callers(self.name, args.namespace, args.readers), frozenset({PORT}))
         proxy = request.proxy if _in_mesh(request) else None
         encoded = base64.b64encode(USER.encode()).decode()
         return [

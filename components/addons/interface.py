@@ -10,7 +10,7 @@ after it has planned and registered the mesh::
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -164,6 +164,15 @@ class AddonRequest:
         return namespace_metadata(name, pod_security="privileged", labels=labels, annotations=annotations)
 
     @property
+    def other_charts(self) -> ChartSource:
+        """Where charts come from that are not of the mesh's project, whose repository does not have them."""
+        return ChartSource(directory=self.charts.directory)
+
+    def callers(self, addon: str, namespace: str, further: Iterable[str]) -> frozenset[str]:
+        """Return the namespaces that may connect to an add-on: its own, those of add-ons that read it, and others."""
+        return frozenset({namespace, *self.readers.get(addon, ()), *further})
+
+    @property
     def proxies(self) -> list[str]:
         """The namespaces whose proxies may send spans."""
         return sorted({*self.namespaces, *self.gateways})
@@ -287,14 +296,13 @@ def addon_release(
     charts: ChartSource,
     *,
     version: str,
-    namespace: str,
     values: dict[str, Any],
     timeout: int = DEFAULT_TIMEOUT,
 ) -> HelmRelease:
     """Return the release of an add-on; its configured version and repository override the arguments."""
     source = ChartSource(repository=args.repository) if args.repository else charts
     version = args.version or version
-    made = chart_release(addon.name, source, addon.repository, version=version, namespace=namespace, values=values)
+    made = chart_release(addon.name, source, addon.repository, version=version, namespace=args.namespace, values=values)
     made["role"], made["timeout"] = addon.resource[1], timeout
     return made
 

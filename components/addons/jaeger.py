@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
-from ..helm import ChartSource, HelmRelease, merged, nested
+from ..helm import HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..scalars import Name
 from .access import CONFINED, POD_CONFINED, Opening, admitting
@@ -103,9 +103,8 @@ class JaegerAddon(Addon[JaegerArgs]):
         return addon_release(
             self,
             args,
-            ChartSource(directory=request.charts.directory),
+            request.other_charts,
             version=CHART,
-            namespace=args.namespace,
             values=merged(nested(values), args.values),
         )
 
@@ -118,10 +117,10 @@ class JaegerAddon(Addon[JaegerArgs]):
         """Return the NetworkPolicy: proxies may only send, readers may also look."""
         request: AddonRequest = args.request
         takes, shows = {OTLP_GRPC, OTLP_HTTP, ZIPKIN}, {QUERY, QUERY_GRPC}
-        readers = {args.namespace, *request.readers.get(self.name, ()), *args.readers}
+        readers = request.callers(self.name, args.namespace, args.readers)
         openings = [
             Opening(frozenset(request.proxies) - readers, frozenset(takes)),
-            Opening(frozenset(readers), frozenset(takes | shows)),
+            Opening(readers, frozenset(takes | shows)),
         ]
         labels = {"app.kubernetes.io/name": self.name}
         proxy = request.proxy if request.collector_in_mesh else None

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
-from ..helm import ChartSource, HelmRelease, merged, nested
+from ..helm import HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..passwords import GeneratedPassword
 from ..scalars import Name
@@ -109,9 +109,8 @@ class KialiAddon(Addon[KialiArgs]):
         return addon_release(
             self,
             args,
-            ChartSource(directory=request.charts.directory),
+            request.other_charts,
             version=CHART,
-            namespace=args.namespace,
             values=merged(nested(values), {"external_services": _services(request)}, args.values),
         )
 
@@ -123,8 +122,7 @@ class KialiAddon(Addon[KialiArgs]):
     def objects(self, args: KialiArgs) -> Sequence[Manifest]:
         """Return the Secret of the signing key, and the NetworkPolicy."""
         request: AddonRequest = args.request
-        names = {args.namespace, *request.readers.get(self.name, ()), *args.readers}
-        opening = Opening(frozenset(names), frozenset({PORT}))
+        opening = Opening(request.callers(self.name, args.namespace, args.readers), frozenset({PORT}))
         return [
             {**plain_object("Secret", SECRET, args.namespace), "type": "Opaque"},
             admitting(SERVICE, args.namespace, {"app.kubernetes.io/name": SERVICE}, [opening]),

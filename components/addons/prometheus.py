@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..arguments import Arguments, HelmValue, Names, Resources, Sections, helm_values, over_limit
 from ..diagnostics import Diagnostic
-from ..helm import ChartSource, HelmRelease, merged, nested
+from ..helm import HelmRelease, merged, nested
 from ..manifests import Manifest, manifest
 from ..observability import operator
 from ..observability.alerts import StackRules, stack_rules
@@ -180,10 +180,8 @@ class PrometheusAddon(Addon[PrometheusArgs]):
         return addon_release(
             self,
             args,
-            # A repository of the mesh's charts does not have this one.
-            ChartSource(directory=request.charts.directory),
+            request.other_charts,
             version=CHART,
-            namespace=args.namespace,
             values=merged(nested(values), {"scrapeConfigs": of_jobs, "serverFiles": files}, args.values),
         )
 
@@ -206,7 +204,7 @@ class PrometheusAddon(Addon[PrometheusArgs]):
                 *operator.pod_monitors(jobs, args.namespace, labels),
                 *operator.rule_objects(rules.groups, args.namespace, labels),
             ]
-        readers = sorted({args.namespace, *args.readers, *request.readers.get(self.name, ())})
+        readers = sorted(request.callers(self.name, args.namespace, args.readers))
         allowed = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in readers]
         spec = {
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},

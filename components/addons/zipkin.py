@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ..arguments import HelmValue, Names, Resources, helm_values, over_limit
 from ..diagnostics import Diagnostic
-from ..helm import ChartSource, HelmRelease, merged, nested
+from ..helm import HelmRelease, merged, nested
 from ..manifests import Manifest
 from ..scalars import Name
 from .access import CONFINED, POD_CONFINED, Opening, admitting
@@ -99,9 +99,8 @@ class ZipkinAddon(Addon[ZipkinArgs]):
         return addon_release(
             self,
             args,
-            ChartSource(directory=request.charts.directory),
+            request.other_charts,
             version=CHART,
-            namespace=args.namespace,
             values=merged(nested(values), args.values),
         )
 
@@ -113,8 +112,8 @@ class ZipkinAddon(Addon[ZipkinArgs]):
     def objects(self, args: ZipkinArgs) -> Sequence[Manifest]:
         """Return the NetworkPolicy: one port takes spans and shows traces."""
         request: AddonRequest = args.request
-        names = {args.namespace, *request.proxies, *request.readers.get(self.name, ()), *args.readers}
-        opening = Opening(frozenset(names), frozenset({PORT}))
+        senders = request.callers(self.name, args.namespace, (*request.proxies, *args.readers))
+        opening = Opening(senders, frozenset({PORT}))
         labels = {"app.kubernetes.io/name": self.name}
         return [admitting(SERVICE, args.namespace, labels, [opening])]
 

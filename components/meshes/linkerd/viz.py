@@ -82,7 +82,6 @@ class VizAddon(Addon[VizArgs]):
             args,
             mesh.charts,
             version=mesh.version or VERSIONS.pinned,
-            namespace=args.namespace,
             values=merged(nested(values), mesh.values.get("viz", {})),
             timeout=mesh.timeout_seconds,
         )
